@@ -1,0 +1,46 @@
+// The embedded API's store as its users in the same process see it: objects with versions, and watches.
+import type { KubeObject } from "../resources/index.ts";
+
+/** What a request asks for: group, version and plural name, as in /apis/GROUP/VERSION/namespaces/NS/PLURAL/NAME. The core group is "". */
+export interface ResourceRef {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+}
+
+export interface WatchEvent {
+  readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK";
+  readonly object: KubeObject;
+}
+
+export interface ListOptions {
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+}
+
+/** Every write is validated, defaulted, admitted (addresses and ports allocated) and committed before it returns. Errors are ApiErrors, which carry a Kubernetes Status. */
+export interface ObjectStore {
+  get<T extends KubeObject>(resource: ResourceRef, namespace: string | undefined, name: string): T | undefined;
+  list<T extends KubeObject>(
+    resource: ResourceRef,
+    options?: ListOptions,
+  ): { readonly items: readonly T[]; readonly resourceVersion: string };
+  create<T extends KubeObject>(resource: ResourceRef, object: T): T;
+  /** Fails with Conflict if the object carries an outdated resourceVersion. `status: true` changes only the status. */
+  update<T extends KubeObject>(resource: ResourceRef, object: T, options?: { readonly subresource?: "status" }): T;
+  /** Sets deletionTimestamp while finalizers or (pods) a grace period hold it; else deletes. */
+  delete(resource: ResourceRef, namespace: string | undefined, name: string, options?: DeleteOptions): KubeObject;
+  /** Events after `resourceVersion`; without one, an ADDED for each object first. @throws ApiError 410 if it is too old */
+  watch(
+    resource: ResourceRef,
+    options: ListOptions & { readonly resourceVersion?: string },
+    listener: (event: WatchEvent) => void,
+  ): () => void;
+}
+
+export interface DeleteOptions {
+  readonly gracePeriodSeconds?: number;
+  readonly propagationPolicy?: "Foreground" | "Background" | "Orphan";
+  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
+}

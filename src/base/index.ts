@@ -1,0 +1,23 @@
+// The face of the ground floor: what every other room may use, and which uses nothing itself.
+export { type ErrorDetails, FairleadError, messageOf } from "./errors.ts";
+export {
+  addressAt,
+  addressBits,
+  addressFromBytes,
+  addressToBytes,
+  compareAddresses,
+  type Family,
+  familyOf,
+  formatAddress,
+  formatPrefix,
+  type IpAddress,
+  type IpPrefix,
+  networkOf,
+  parseAddress,
+  parsePrefix,
+  prefixContains,
+  prefixesOverlap,
+  prefixSize,
+  tryParseAddress,
+  tryParsePrefix,
+} from "./ip.ts";

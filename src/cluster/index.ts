@@ -1,0 +1,2 @@
+// The cluster room's face.
+export type * from "./snapshot.ts";

@@ -1,0 +1,144 @@
+// The kernel as Fairlead speaks to it. Two implementations: the real one (linux/) and a working fake (fake/).
+//
+// All calls are synchronous: the kernel answers a netlink request at once, and a caller that holds the thread
+// inside a namespace must not yield. One contract suite (kernel.contract.ts) runs on both.
+import type { ChildProcess, SpawnOptions } from "node:child_process";
+import type { Family } from "../base/index.ts";
+import type { NftFamily, NftTable } from "./netfilter.ts";
+import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "./state.ts";
+
+export interface Kernel {
+  /** Makes a network namespace. It lives while something holds it: this handle, a process, or a bind mount. */
+  createNamespace(): NetworkNamespace;
+  /** Opens the namespace behind a path such as /proc/7/ns/net or /run/netns/x. @throws KernelError ENOENT, EINVAL */
+  openNamespace(path: string): NetworkNamespace;
+  /** The namespace that this process started in. */
+  hostNamespace(): NetworkNamespace;
+}
+
+/** One network namespace. Everything done through it happens in it, whatever namespace the thread is in. */
+export interface NetworkNamespace {
+  /** Inode number of the namespace, as `ls -l /proc/self/ns/net` shows it: the same for every handle of one namespace. */
+  readonly inode: number;
+  /** A path that other processes can open while this handle is open: /proc/PID/fd/N. */
+  readonly path: string;
+
+  listLinks(): Link[];
+  listAddresses(): LinkAddress[];
+  /** Routes of every table but "local" (255), unless asked. */
+  listRoutes(options?: { readonly family?: Family; readonly table?: number }): Route[];
+  listRules(): RoutingRule[];
+  listNeighbours(): Neighbour[];
+  listFdb(): FdbEntry[];
+  /** Reads back what `scope` names (everything but sysctls and tables, if not given). */
+  observe(scope?: ObserveScope): KernelState;
+
+  /** Carries out one change. @throws KernelError with errno: EEXIST, ENOENT (ESRCH for a route), ENODEV, EINVAL, EPERM, … as the kernel says */
+  apply(change: LinkChange): void;
+  /** Makes a veth pair; each end may be born in another namespace, fully configured and, if asked, up. */
+  addVethPair(a: VethEnd, b: VethEnd): void;
+  /** Moves a link. @throws KernelError */
+  moveLink(name: string, to: NetworkNamespace, newName?: string): void;
+
+  /** "net.ipv4.ip_forward" → "1"; undefined where the kernel has no such key. A dot within an interface name is written "/". */
+  readSysctl(key: string): string | undefined;
+  /** @throws KernelError ENOENT, EACCES, EINVAL */
+  writeSysctl(key: string, value: string): void;
+
+  readonly nft: Nftables;
+  readonly conntrack: Conntrack;
+
+  /** Calls back (soon, coalesced) after others changed what `topics` name; own changes through this handle are not reported. Returns the way to stop. */
+  watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void;
+
+  /** Runs a synchronous function with the calling thread inside the namespace: for making sockets. It must not yield. */
+  run<T>(action: () => T): T;
+  /** Starts a process inside the namespace. */
+  spawn(command: string, args: readonly string[], options?: SpawnOptions): ChildProcess;
+  /** Makes a socket inside the namespace, bound (and listening, for TCP), for `net.Server.listen({ fd })` and `dgram` `bind({ fd })`. @throws KernelError EADDRINUSE, EADDRNOTAVAIL, EACCES */
+  bindSocket(options: SocketOptions): number;
+
+  /** Lets go of the namespace. Idempotent. */
+  close(): void;
+}
+
+export interface ObserveScope {
+  readonly sysctls?: readonly string[];
+  /** Tables to list: never list what is not ours in the agent. "all" is for dumps and trace. */
+  readonly tables?: readonly { readonly family: NftFamily; readonly name: string }[] | "all";
+}
+
+export type WatchTopic = "link" | "address" | "route" | "rule" | "neighbour" | "netconf" | "nft";
+
+/** One rtnetlink change. `add` fails with EEXIST, `replace` makes or overwrites, `delete` fails when it is absent. */
+export type LinkChange =
+  /** The link must not exist; vxlan and bridge. Veth pairs: addVethPair. */
+  | { readonly op: "add"; readonly link: Link }
+  /** Sets what is given: mtu, mac, up, master ("" releases it), hairpin, ifalias. */
+  | { readonly op: "set"; readonly link: Omit<Link, "kind"> }
+  | { readonly op: "delete"; readonly link: { readonly name: string } }
+  | { readonly op: "add" | "replace" | "delete"; readonly address: LinkAddress }
+  | { readonly op: "add" | "replace" | "delete"; readonly route: Route }
+  | { readonly op: "add" | "delete"; readonly rule: RoutingRule }
+  | { readonly op: "add" | "replace" | "delete"; readonly neighbour: Neighbour }
+  | { readonly op: "add" | "replace" | "delete"; readonly fdb: FdbEntry };
+
+export interface VethEnd {
+  readonly name: string;
+  /** Where this end is born; this namespace if not given. */
+  readonly namespace?: NetworkNamespace;
+  readonly mtu?: number;
+  readonly mac?: string;
+  readonly master?: string;
+  readonly up?: boolean;
+  readonly ifalias?: string;
+}
+
+export interface SocketOptions {
+  readonly protocol: "tcp" | "udp";
+  readonly address: string;
+  readonly port: number;
+  /** IPv6 wildcard: do not take IPv4 as well. */
+  readonly v6only?: boolean;
+  readonly reuseAddress?: boolean;
+  readonly reusePort?: boolean;
+  readonly backlog?: number;
+}
+
+export interface Nftables {
+  /** Runs commands in nft's own language as one transaction. @throws KernelError `nft` with nft's words, line by line */
+  run(commands: string): void;
+  /** One table with all it holds; undefined if absent. */
+  readTable(family: NftFamily, name: string): NftTable | undefined;
+  listTables(): { readonly family: NftFamily; readonly name: string }[];
+}
+
+/** Tuple filter: what is given must match. */
+export interface ConntrackFilter {
+  readonly family?: Family;
+  readonly protocol?: number;
+  readonly source?: string;
+  readonly destination?: string;
+  readonly destinationPort?: number;
+  readonly replySource?: string;
+  readonly replyDestination?: string;
+}
+
+export interface ConntrackFlow {
+  readonly protocol: number;
+  readonly source: string;
+  readonly destination: string;
+  readonly sourcePort?: number;
+  readonly destinationPort?: number;
+  readonly replySource: string;
+  readonly replyDestination: string;
+  readonly replySourcePort?: number;
+  readonly replyDestinationPort?: number;
+  readonly mark?: number;
+}
+
+export interface Conntrack {
+  list(filter?: ConntrackFilter): ConntrackFlow[];
+  /** Number of flows deleted. */
+  delete(filter: ConntrackFilter | ((flow: ConntrackFlow) => boolean)): number;
+}

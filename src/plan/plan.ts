@@ -1,0 +1,44 @@
+// NodePlan: what one node must hold, calculated from a snapshot and from what the node knows of itself.
+import type { ClusterSnapshot } from "../cluster/index.ts";
+import type { KernelState } from "../kernel/index.ts";
+
+/** What a node knows that the API does not (yet). */
+export interface NodeFacts {
+  readonly node: string;
+  /** The outer interface and its addresses, as observed. */
+  readonly underlay: { readonly link: string; readonly mtu: number; readonly addresses: readonly string[] };
+  /** Pods wired on this node, from the CNI records: known before their addresses reach the API. */
+  readonly attachments: readonly PodAttachment[];
+  /** MAC address of `flannel.1`, kept over restarts. */
+  readonly vtepMac?: string;
+}
+
+/** One pod's wiring, as the CNI records keep it. */
+export interface PodAttachment {
+  readonly containerId: string;
+  readonly interface: string;
+  readonly podNamespace: string;
+  readonly podName: string;
+  readonly podUid?: string;
+  /** Path of the pod's network namespace. */
+  readonly netns: string;
+  readonly hostLink: string;
+  readonly mac: string;
+  /** "10.244.1.7/24", "fd00:10:244:1::7/64" */
+  readonly addresses: readonly string[];
+}
+
+export interface NodePlan {
+  readonly node: string;
+  readonly revision: number;
+  /** What the node's own namespace must hold. */
+  readonly kernel: KernelState;
+  /** What each wired pod's namespace must hold, by container id. */
+  readonly pods: ReadonlyMap<string, KernelState>;
+  /** Annotations that this node's Node object must carry (Flannel's). */
+  readonly annotations: Readonly<Record<string, string>>;
+  /** What in the configuration is not understood or not followed, and why. */
+  readonly remarks: readonly string[];
+}
+
+export type PlanNode = (snapshot: ClusterSnapshot, facts: NodeFacts) => NodePlan;

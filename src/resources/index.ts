@@ -1,0 +1,2 @@
+// The resources room's face.
+export type * from "./types.ts";
