@@ -392,3 +392,37 @@ test("flows that new policies deny are cut, by their real ends", () => {
   const flows = [flow("10.244.2.3", "10.244.1.2"), flow("10.244.1.1", "10.244.1.2"), flow("10.244.1.2", "10.244.2.2")];
   assert.deepEqual(cutFlows(plainSnapshot(CLUSTER), plainSnapshot([...CLUSTER, policy(ALL)]), flows), [flows[0]]);
 });
+
+test("the guide's policies: production is closed, but its back ends reach each other", () => {
+  const backend = { matchLabels: { role: "backend" } };
+  const snapshot = plainSnapshot([
+    namespace("production"),
+    node(1),
+    pod("production/db", { role: "backend" }, 1, ["10.244.1.10"]),
+    pod("production/api", { role: "backend" }, 1, ["10.244.1.11"]),
+    pod("production/web", { role: "frontend" }, 1, ["10.244.1.12"]),
+    policy({ podSelector: {}, policyTypes: ["Ingress"] }, "default-deny-ingress", "production"),
+    policy(
+      { podSelector: backend, policyTypes: ["Ingress"], ingress: [{ from: [{ podSelector: backend }] }] },
+      "allow-same-namespace",
+      "production",
+    ),
+  ]);
+  const decide = (source: string, target: string) =>
+    evaluatePolicies(snapshot, { from: { pod: `production/${source}` }, to: { pod: `production/${target}` }, protocol: "TCP", port: 80 });
+  assert.deepEqual(decide("api", "db").decidedBy, {
+    kind: "NetworkPolicy",
+    namespace: "production",
+    name: "allow-same-namespace",
+    rule: 0,
+  });
+  assert.equal(decide("api", "db").verdict, "allow");
+  assert.equal(
+    decide("web", "db").says,
+    "allow-same-namespace, default-deny-ingress isolate production/db, and none of their ingress rules matches",
+  );
+  assert.equal(decide("api", "web").decidedBy?.name, "default-deny-ingress");
+  const { chains } = planPolicy(snapshot, "node-1", []).table;
+  const drops = chains.flatMap(({ rules }) => rules.filter((rule) => rule.statements.some((s) => "verdict" in s && s.verdict === "drop")));
+  assert.deepEqual(drops.map((rule) => rule.owner?.name).sort(), ["allow-same-namespace", "default-deny-ingress"]);
+});
