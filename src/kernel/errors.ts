@@ -1,21 +1,24 @@
-// The kernel room's errors: what the kernel refused, with its errno kept as a number and a name.
+// What the kernel refused: errno by number and name, what was being done to what.
 import { constants } from "node:os";
 import { FairleadError } from "../base/index.ts";
 
-export interface KernelErrorDetails {
-  readonly where?: string;
-  readonly remedy?: string;
-  readonly cause?: unknown;
+export interface KernelFailure {
+  readonly errno: keyof typeof constants.errno;
+  /** What was tried, as a verb. */
+  readonly operation: string;
+  /** What it was tried on. */
+  readonly subject?: string | undefined;
+  readonly says?: string | undefined;
 }
 
-/** The kernel said no. `code` is the errno's name in lower case ("eexist"). */
+/** The kernel said no. */
 export class KernelError extends FairleadError {
   readonly errno: number;
   readonly errnoName: string;
 
-  constructor(errnoName: string, message: string, details: KernelErrorDetails = {}) {
-    super(errnoName.toLowerCase(), message, details);
-    this.errnoName = errnoName;
-    this.errno = (constants.errno as Record<string, number>)[errnoName] ?? 0;
+  constructor({ errno, operation, subject, says }: KernelFailure) {
+    super("kernel", `cannot ${operation}: ${errno}${says ? `: ${says}` : ""}`, { where: subject });
+    this.errnoName = errno;
+    this.errno = constants.errno[errno];
   }
 }

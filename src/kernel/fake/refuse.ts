@@ -1,6 +1,6 @@
 // How the fake kernel says no: in the kernel's errnos.
-import { KernelError } from "../errors.ts";
+import { KernelError, type KernelFailure } from "../errors.ts";
 
-export function refuse(errnoName: string, what: string, where?: string): never {
-  throw new KernelError(errnoName, `fake kernel: ${what}`, where === undefined ? {} : { where });
+export function refuse(errno: KernelFailure["errno"], says: string, subject?: string): never {
+  throw new KernelError({ errno, operation: "do this in the fake kernel", says, subject });
 }
