@@ -1,5 +1,5 @@
 // A working kernel in memory, for tests without root: it refuses what Linux refuses, with the same errnos.
-import type { KernelFailure } from "../errors.ts";
+import type { ErrnoName } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { FakeNamespace, FakeNamespaceState } from "./namespace.ts";
 import { refuse } from "./refuse.ts";
@@ -12,7 +12,7 @@ export interface FakeKernel extends Kernel {
    * The next `times` calls of the operation fail with the errno. An operation is a method's name ("listRoutes", "writeSysctl",
    * "nft" for a transaction), or what `apply` is asked: "add link", "replace fdb", "delete route".
    */
-  failNext(operation: string, errnoName: KernelFailure["errno"], times?: number): void;
+  failNext(operation: string, errnoName: ErrnoName, times?: number): void;
 }
 
 const FIRST_INODE = 4026540000;
@@ -24,7 +24,7 @@ export function createFakeKernel(): FakeKernel {
 
 class MemoryKernel implements FakeKernel {
   readonly #states = new Map<string, FakeNamespaceState>();
-  readonly #failures = new Map<string, { errnoName: KernelFailure["errno"]; left: number }>();
+  readonly #failures = new Map<string, { errnoName: ErrnoName; left: number }>();
   readonly #host: FakeNamespaceState;
 
   constructor() {
@@ -45,7 +45,7 @@ class MemoryKernel implements FakeKernel {
     return this.#handle(this.#host);
   }
 
-  failNext(operation: string, errnoName: KernelFailure["errno"], times = 1): void {
+  failNext(operation: string, errnoName: ErrnoName, times = 1): void {
     this.#failures.set(operation, { errnoName, left: times });
   }
 

@@ -1,6 +1,6 @@
 // How the fake kernel says no: in the kernel's errnos.
-import { KernelError, type KernelFailure } from "../errors.ts";
+import { type ErrnoName, KernelError } from "../errors.ts";
 
-export function refuse(errno: KernelFailure["errno"], says: string, subject?: string): never {
+export function refuse(errno: ErrnoName, says: string, subject?: string): never {
   throw new KernelError({ errno, operation: "do this in the fake kernel", says, subject });
 }

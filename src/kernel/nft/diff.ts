@@ -1,6 +1,7 @@
 // Brings an nft table to its desired contents in one transaction: for now the whole table anew.
 import { isDeepStrictEqual } from "node:util";
-import type { NftElement, NftRule, NftTable, NftVerdict } from "../netfilter.ts";
+import { KernelError } from "../errors.ts";
+import type { NftElement, NftRule, NftStatement, NftTable, NftVerdict } from "../netfilter.ts";
 
 export function diffTable(observed: NftTable | undefined, desired: NftTable): string {
   if (observed && isDeepStrictEqual(observed, desired)) return "";
@@ -29,5 +30,11 @@ function ruleText(rule: NftRule): string {
       typeof match.right === "string" ? match.right : "set" in match.right ? `@${match.right.set}` : `{ ${match.right.join(", ")} }`;
     return `${[match.left].flat().map(String).join(" . ")} ${match.op === "==" ? "" : `${match.op} `}${right}`;
   });
-  return [...matches, ...rule.statements.map((s) => ("verdict" in s ? verdict(s) : "counter"))].join(" ");
+  return [...matches, ...rule.statements.map(statement)].join(" ");
+}
+
+function statement(value: NftStatement): string {
+  if ("verdict" in value) return verdict(value);
+  if ("counter" in value) return "counter";
+  throw new KernelError({ errno: "EOPNOTSUPP", operation: "print a rule", subject: JSON.stringify(value) });
 }

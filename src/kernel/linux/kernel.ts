@@ -1,0 +1,32 @@
+// The real Linux kernel.
+import { openSync } from "node:fs";
+import type { Kernel } from "../kernel.ts";
+import { liftFileLimit } from "./libc.ts";
+import { LinuxNamespace, type OpenNftables } from "./namespace.ts";
+import { homeFd, makeNamespace, openNamespaceFd } from "./thread.ts";
+
+export interface LinuxKernelOptions {
+  readonly openNftables: OpenNftables;
+}
+
+/**
+ * The kernel of this machine. Creating it touches nothing but the process's own limit of open files.
+ * A namespace is entered by the calling thread: a handle belongs to the thread that made it.
+ */
+export function createLinuxKernel({ openNftables }: LinuxKernelOptions): Kernel {
+  liftFileLimit();
+  return {
+    createNamespace() {
+      const namespace = new LinuxNamespace(makeNamespace(), openNftables);
+      try {
+        namespace.apply({ op: "set", link: { name: "lo", up: true } });
+      } catch (error) {
+        namespace.close();
+        throw error;
+      }
+      return namespace;
+    },
+    openNamespace: (path) => new LinuxNamespace(openNamespaceFd(path), openNftables),
+    hostNamespace: () => new LinuxNamespace(openSync(`/proc/thread-self/fd/${homeFd()}`, "r"), openNftables),
+  };
+}

@@ -1,0 +1,240 @@
+// One network namespace of the real kernel, held by a descriptor.
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { closeSync } from "node:fs";
+import type { Family } from "../../base/index.ts";
+import { KernelError } from "../errors.ts";
+import type { Conntrack, LinkChange, NetworkNamespace, Nftables, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
+import type { NftTable } from "../netfilter.ts";
+import { encodeLink, LINK_MESSAGE } from "../netlink/link.ts";
+import type { KernelState, Link } from "../state.ts";
+import { makeBoundSocket } from "./bind.ts";
+import { applyChange } from "./change.ts";
+import { openConntrack } from "./conntrack.ts";
+import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
+import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
+import { readSysctl, writeSysctl } from "./sysctl.ts";
+import { inodeOf, runInside } from "./thread.ts";
+import { type Birthplace, makeVethPair } from "./veth.ts";
+import { type Echo, NamespaceEvents } from "./watch.ts";
+
+/** Gives the nftables of the namespace that `run` enters. */
+export type OpenNftables = (run: <T>(action: () => T) => T) => Nftables;
+
+const NOTHING: ReadonlySet<never> = new Set<never>();
+const SETTINGS_ECHO: Echo = { links: NOTHING, topics: new Set(["netconf"]) };
+
+export class LinuxNamespace implements NetworkNamespace {
+  readonly inode: number;
+  readonly path: string;
+  readonly #fd: number;
+  readonly #openNftables: OpenNftables;
+  readonly #events: NamespaceEvents;
+  #closed = false;
+  #route: NetlinkSocket | undefined;
+  #netfilter: NetlinkSocket | undefined;
+  #nft: Nftables | undefined;
+  #conntrack: Conntrack | undefined;
+
+  /** Takes over the descriptor. */
+  constructor(fd: number, openNftables: OpenNftables) {
+    this.#fd = fd;
+    this.#openNftables = openNftables;
+    this.inode = inodeOf(fd);
+    this.path = `/proc/${process.pid}/fd/${fd}`;
+    this.#events = new NamespaceEvents(
+      (action) => this.run(action),
+      (port) => port === this.#route?.port,
+    );
+  }
+
+  listLinks() {
+    return listLinks(this.#socket());
+  }
+
+  listAddresses() {
+    return listAddresses(this.#socket());
+  }
+
+  listRoutes(options?: { readonly family?: Family; readonly table?: number }) {
+    return listRoutes(this.#socket(), options);
+  }
+
+  listRules() {
+    return listRules(this.#socket());
+  }
+
+  listNeighbours() {
+    return listNeighbours(this.#socket());
+  }
+
+  listFdb() {
+    return listFdb(this.#socket());
+  }
+
+  observe(scope: ObserveScope = {}): KernelState {
+    return {
+      links: this.listLinks(),
+      addresses: this.listAddresses(),
+      routes: this.listRoutes(),
+      rules: this.listRules(),
+      neighbours: this.listNeighbours(),
+      fdb: this.listFdb(),
+      sysctls: this.#observeSysctls(scope.sysctls ?? []),
+      tables: this.#observeTables(scope.tables ?? []),
+    };
+  }
+
+  apply(change: LinkChange): void {
+    const socket = this.#socket();
+    const links = new Set<number>();
+    const note = () => {
+      for (const name of linksOf(change)) {
+        const index = this.#indexOf(name);
+        if (index !== undefined) links.add(index);
+      }
+    };
+    this.#events.quietly(
+      () => {
+        note();
+        applyChange(socket, change);
+      },
+      () => {
+        note();
+        // Routes come and go with addresses and links, and the kernel itself is then their causer.
+        return { links, topics: new Set(["route"]) };
+      },
+    );
+  }
+
+  addVethPair(a: VethEnd, b: VethEnd): void {
+    const socket = this.#socket();
+    this.#events.quietly(
+      () => makeVethPair(socket, a, this.#birthplace(a), b, this.#birthplace(b)),
+      () => {
+        const names = [a, b].flatMap((end) => [end.name, ...(end.master ? [end.master] : [])]);
+        return { links: new Set(names.map((name) => this.#indexOf(name) ?? -1)), topics: new Set(["route"]) };
+      },
+    );
+  }
+
+  moveLink(name: string, to: NetworkNamespace, newName?: string): void {
+    const socket = this.#socket();
+    const index = socket.indexOf(name);
+    const body = encodeLink({ index, attributes: { name: newName, namespaceFd: linuxOf(to).#openFd() } });
+    this.#events.quietly(
+      () => socket.request(LINK_MESSAGE.set, 0, body, { operation: "move link to another namespace", subject: name }),
+      () => ({ links: new Set([index]), topics: new Set(["route"]) }),
+    );
+  }
+
+  readSysctl(key: string): string | undefined {
+    return this.run(() => readSysctl(key));
+  }
+
+  writeSysctl(key: string, value: string): void {
+    this.#events.quietly(
+      () => this.run(() => writeSysctl(key, value)),
+      () => SETTINGS_ECHO,
+    );
+  }
+
+  get nft(): Nftables {
+    this.#nft ??= this.#openNftables((action) =>
+      this.#events.quietly(
+        () => this.run(action),
+        () => ({ links: NOTHING, topics: NOTHING }),
+      ),
+    );
+    return this.#nft;
+  }
+
+  get conntrack(): Conntrack {
+    this.#conntrack ??= openConntrack(() => {
+      this.#netfilter ??= this.run(() => new NetlinkSocket(NETLINK_NETFILTER));
+      return this.#netfilter;
+    });
+    return this.#conntrack;
+  }
+
+  watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void {
+    return this.#events.watch(topics, onChange);
+  }
+
+  run<T>(action: () => T): T {
+    return runInside(this.#openFd(), action);
+  }
+
+  spawn(command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
+    return this.run(() => spawn(command, args, options));
+  }
+
+  bindSocket(options: SocketOptions): number {
+    return this.run(() => makeBoundSocket(options));
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#events.close();
+    this.#route?.close();
+    this.#netfilter?.close();
+    closeSync(this.#fd);
+  }
+
+  #openFd(): number {
+    if (this.#closed) throw new KernelError({ errno: "EBADF", operation: "use network namespace", says: "its handle was closed" });
+    return this.#fd;
+  }
+
+  #socket(): NetlinkSocket {
+    this.#openFd();
+    this.#route ??= this.run(() => new NetlinkSocket(NETLINK_ROUTE));
+    return this.#route;
+  }
+
+  #indexOf(name: string): number | undefined {
+    try {
+      return this.#socket().indexOf(name);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #birthplace(end: VethEnd): Birthplace {
+    if (!end.namespace) return { socket: this.#socket() };
+    const place = linuxOf(end.namespace);
+    return { socket: place.#socket(), fd: place.#openFd() };
+  }
+
+  #observeSysctls(keys: readonly string[]): Record<string, string> {
+    if (keys.length === 0) return {};
+    return this.run(() =>
+      Object.fromEntries(
+        keys.flatMap((key) => {
+          const value = readSysctl(key);
+          return value === undefined ? [] : [[key, value]];
+        }),
+      ),
+    );
+  }
+
+  #observeTables(wanted: NonNullable<ObserveScope["tables"]>): NftTable[] {
+    const names = wanted === "all" ? this.nft.listTables() : wanted;
+    return names.flatMap(({ family, name }) => this.nft.readTable(family, name) ?? []);
+  }
+}
+
+/** The links whose events a change brings about without naming its causer. */
+function linksOf(change: LinkChange): readonly string[] {
+  if ("address" in change) return [change.address.link];
+  if ("neighbour" in change) return [change.neighbour.link];
+  if ("fdb" in change) return [change.fdb.link];
+  if (!("link" in change)) return [];
+  const link: Partial<Link> = change.link;
+  return [link.name, link.master].filter((name): name is string => name !== undefined && name !== "");
+}
+
+function linuxOf(namespace: NetworkNamespace): LinuxNamespace {
+  if (namespace instanceof LinuxNamespace) return namespace;
+  throw new KernelError({ errno: "EINVAL", operation: "use network namespace", says: "it belongs to another kernel" });
+}

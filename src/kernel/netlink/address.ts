@@ -1,0 +1,48 @@
+// RTM_*ADDR: addresses of links (linux/if_addr.h).
+import { formatPrefix, parseAddress, parsePrefix } from "../../base/index.ts";
+import type { LinkAddress } from "../state.ts";
+import { concatBytes, decodeAttributes, encodeAttributes, readU32, writeU32 } from "./attribute.ts";
+import { familyNumber, SCOPE, scopeName } from "./family.ts";
+
+/** Message types. */
+export const ADDRESS_MESSAGE = { new: 20, delete: 21, get: 22 } as const;
+
+const ADDRESS = { address: [1, "address"], local: [2, "address"], flags: [8, "u32"] } as const;
+const HEADER = 8;
+const NO_DAD = 0x02;
+
+/** @throws FairleadError `bad-prefix` */
+export function encodeAddress(wanted: LinkAddress, index: number): Uint8Array {
+  const { family, length } = parsePrefix(wanted.address);
+  const text = wanted.address.slice(0, wanted.address.indexOf("/"));
+  const header = new Uint8Array(HEADER);
+  header[0] = familyNumber(family);
+  header[1] = length;
+  header[3] = SCOPE[wanted.scope ?? (text.startsWith("127.") ? "host" : "global")];
+  writeU32(header, 4, index);
+  return concatBytes([
+    header,
+    encodeAttributes(ADDRESS, { local: text, address: text, ...(family === 6 && wanted.nodad ? { flags: NO_DAD } : {}) }),
+  ]);
+}
+
+/** Undefined for a body that is too short or of another family. */
+export function decodeAddress(body: Uint8Array, nameOf: (index: number) => string): LinkAddress | undefined {
+  if (body.length < HEADER) return undefined;
+  const { address, local } = decodeAttributes(ADDRESS, body.subarray(HEADER));
+  // On a point-to-point link `address` is the other end; without `local` both are one.
+  const text = local ?? address;
+  if (text === undefined) return undefined;
+  return {
+    link: nameOf(readU32(body, 4)),
+    address: formatPrefix({ ...parseAddress(text), length: body[1] ?? 0 }),
+    scope: scopeName(body[3] ?? 0),
+  };
+}
+
+/** The header of a dump of every address of a family. */
+export function addressDump(family: 4 | 6): Uint8Array {
+  const header = new Uint8Array(HEADER);
+  header[0] = familyNumber(family);
+  return header;
+}
