@@ -85,13 +85,20 @@ export function masterIndex(socket: NetlinkSocket, master: string | undefined): 
 function addLink(socket: NetlinkSocket, link: Link): void {
   const { name, mtu, mac, master, up, ifalias, hairpin } = link;
   const info = kindInfo(link, (device) => socket.indexOf(device));
-  const attributes = { name, mac, mtu, master: masterIndex(socket, master || undefined), info };
+  // A bridge follows its ports' MTU unless its own was set after its birth.
+  const lateMtu = link.kind.type === "bridge" ? mtu : undefined;
+  const attributes = { name, mac, mtu: lateMtu === undefined ? mtu : undefined, master: masterIndex(socket, master || undefined), info };
   const context = { operation: `add ${link.kind.type} link`, subject: name };
   socket.request(LINK_MESSAGE.new, FLAGS.add, encodeLink({ ...upFlag(up), attributes }), context);
-  if (ifalias === undefined && hairpin === undefined) return;
+  const late = {
+    ...(ifalias === undefined ? {} : { ifalias }),
+    ...(hairpin === undefined ? {} : { hairpin }),
+    ...(lateMtu === undefined ? {} : { mtu: lateMtu }),
+  };
+  if (Object.keys(late).length === 0) return;
   // The kernel takes these only for links that exist. Half a link is none.
   try {
-    setLink(socket, { name, ...(ifalias === undefined ? {} : { ifalias }), ...(hairpin === undefined ? {} : { hairpin }) });
+    setLink(socket, { name, ...late });
   } catch (error) {
     deleteLink(socket, name);
     throw error;

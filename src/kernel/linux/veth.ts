@@ -13,21 +13,16 @@ export interface Birthplace {
 
 /** @throws KernelError EEXIST, ENODEV for a missing master, EINVAL; then neither end is left */
 export function makeVethPair(socket: NetlinkSocket, a: VethEnd, placeA: Birthplace, b: VethEnd, placeB: Birthplace): void {
-  // The kernel takes a master for the first end only.
-  if (b.master && !a.master) {
-    makeVethPair(socket, b, placeB, a, placeA);
-    return;
-  }
-  const peer = endMessage(b, placeB, undefined);
-  const first = endMessage(a, placeA, masterIndex(placeA.socket, a.master || undefined));
-  const lateMaster = masterIndex(placeB.socket, b.master || undefined) === undefined ? {} : { master: b.master as string };
-  const body = encodeLink({ ...first, attributes: { ...first.attributes, info: vethInfo(peer) } });
+  const first: LinkMessage = { ...upFlag(a.up), ...endMessage(a, placeA, masterIndex(placeA.socket, a.master || undefined)) };
+  // A missing master must be known before anything is made.
+  masterIndex(placeB.socket, b.master || undefined);
+  const body = encodeLink({ ...first, attributes: { ...first.attributes, info: vethInfo(endMessage(b, placeB, undefined)) } });
   socket.request(LINK_MESSAGE.new, FLAG.create | FLAG.exclusive, body, { operation: "add veth pair", subject: `${a.name} and ${b.name}` });
   try {
     if (a.ifalias !== undefined) setLink(placeA.socket, { name: a.name, ifalias: a.ifalias });
-    if (b.ifalias !== undefined || b.master) {
-      setLink(placeB.socket, { name: b.name, ...lateMaster, ...(b.ifalias === undefined ? {} : { ifalias: b.ifalias }) });
-    }
+    // The kernel takes no master for the second end, and cannot raise it before the pair is one (ENOTCONN).
+    const late = { ...(b.master ? { master: b.master } : {}), ...(b.ifalias === undefined ? {} : { ifalias: b.ifalias }) };
+    if (b.up || Object.keys(late).length > 0) setLink(placeB.socket, { name: b.name, ...late, ...(b.up ? { up: true } : {}) });
   } catch (error) {
     deleteLink(placeA.socket, a.name);
     throw error;
@@ -35,5 +30,5 @@ export function makeVethPair(socket: NetlinkSocket, a: VethEnd, placeA: Birthpla
 }
 
 function endMessage(end: VethEnd, place: Birthplace, master: number | undefined): LinkMessage {
-  return { ...upFlag(end.up), attributes: { name: end.name, mac: end.mac, mtu: end.mtu, master, namespaceFd: place.fd } };
+  return { attributes: { name: end.name, mac: end.mac, mtu: end.mtu, master, namespaceFd: place.fd } };
 }

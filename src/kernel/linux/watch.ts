@@ -39,6 +39,8 @@ export class NamespaceEvents {
   readonly #run: <T>(action: () => T) => T;
   readonly #isOwn: (port: number) => boolean;
   readonly #watchers = new Set<Watcher>();
+  /** What was last said of each object. */
+  readonly #known = new Map<string, string>();
   readonly #sockets = new Map<Multicast, { readonly fd: number; readonly groups: Set<number> }>();
 
   constructor(run: <T>(action: () => T) => T, isOwn: (port: number) => boolean) {
@@ -109,9 +111,22 @@ export class NamespaceEvents {
       }
       for (const message of decodeMessages(BUFFER.subarray(0, length))) {
         const said = announcementOf(multicast, message);
-        if (said && !this.#isEcho(said, message.port, echo)) this.#announce(said.topic);
+        // What own actions brought about is remembered all the same.
+        if (said && this.#isNews(said) && !this.#isEcho(said, message.port, echo)) this.#announce(said.topic);
       }
     }
+  }
+
+  #isNews({ configuration }: Announcement): boolean {
+    if (!configuration) return true;
+    const { key, value } = configuration;
+    if (value === undefined) {
+      this.#known.delete(key);
+      return true;
+    }
+    if (this.#known.get(key) === value) return false;
+    this.#known.set(key, value);
+    return true;
   }
 
   #isEcho(said: Announcement, port: number, echo: Echo | undefined): boolean {
@@ -141,6 +156,7 @@ export class NamespaceEvents {
       closeSync(fd);
     }
     this.#sockets.clear();
+    this.#known.clear();
   }
 }
 

@@ -1,8 +1,10 @@
 // What the kernel announces to multicast groups, as topics of change.
 import type { WatchTopic } from "../kernel.ts";
-import { ADDRESS_MESSAGE } from "./address.ts";
+import { ROUTE_PROTOCOL } from "../state.ts";
+import { ADDRESS_MESSAGE, decodeAddress } from "./address.ts";
 import { decodeAttributes, readU32 } from "./attribute.ts";
-import { LINK_MESSAGE } from "./link.ts";
+import { AF_BRIDGE } from "./family.ts";
+import { decodeLink, LINK_MESSAGE, linkOf } from "./link.ts";
 import type { NetlinkMessage } from "./message.ts";
 import { isNeighbourDynamics, NEIGHBOUR_MESSAGE } from "./neighbour.ts";
 import { ROUTE_MESSAGE } from "./route.ts";
@@ -26,6 +28,8 @@ export interface Announcement {
   readonly topic: WatchTopic;
   /** Index of the link it is about. */
   readonly link?: number;
+  /** What the event says of an object, as far as it is configuration: an event that says the same again is no change. */
+  readonly configuration?: { readonly key: string; readonly value: string | undefined };
   /** nft: who made the transaction, numbered as in the initial pid namespace. */
   readonly processId?: number | undefined;
   readonly processName?: string | undefined;
@@ -36,7 +40,10 @@ const DELETE_NETCONF = 81;
 /** NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN: ends every transaction. */
 const NEW_GENERATION = 0x0a0f;
 const GENERATION = { processId: [2, "be32"], processName: [3, "string"] } as const;
-const AF_BRIDGE = 7;
+const NETCONF = { link: [1, "u32"] } as const;
+/** IFA_PROTO and IFAPROT_KERNEL_LL (linux/if_addr.h, Linux 5.18). */
+const ADDRESS_ORIGIN = { protocol: [11, "u8"] } as const;
+const LINK_LOCAL_BY_KERNEL = 3;
 
 /** Undefined for what is no change of configuration. */
 export function announcementOf(multicast: Multicast, message: NetlinkMessage): Announcement | undefined {
@@ -47,14 +54,14 @@ export function announcementOf(multicast: Multicast, message: NetlinkMessage): A
   switch (type) {
     case LINK_MESSAGE.new:
     case LINK_MESSAGE.delete:
-      // A bridge tells of its ports once more, in its own family.
-      return body[0] === AF_BRIDGE && type === LINK_MESSAGE.delete ? undefined : { topic: "link", link: readU32(body, 4) };
+      return linkAnnouncement(type, body);
     case ADDRESS_MESSAGE.new:
     case ADDRESS_MESSAGE.delete:
-      return { topic: "address", link: readU32(body, 4) };
+      return addressAnnouncement(type, body);
     case ROUTE_MESSAGE.new:
     case ROUTE_MESSAGE.delete:
-      return { topic: "route" };
+      // Routes that the kernel derives from an address say nothing that the address's own event does not.
+      return message.port === 0 && body[5] === ROUTE_PROTOCOL.kernel ? undefined : { topic: "route" };
     case RULE_MESSAGE.new:
     case RULE_MESSAGE.delete:
       return { topic: "rule" };
@@ -62,9 +69,36 @@ export function announcementOf(multicast: Multicast, message: NetlinkMessage): A
     case NEIGHBOUR_MESSAGE.delete:
       return isNeighbourDynamics(type, message.port, body) ? undefined : { topic: "neighbour", link: readU32(body, 4) };
     case NEW_NETCONF:
-    case DELETE_NETCONF:
-      return { topic: "netconf" };
+    case DELETE_NETCONF: {
+      const { link } = decodeAttributes(NETCONF, body.subarray(4));
+      return { topic: "netconf", ...(link === undefined ? {} : { link }) };
+    }
     default:
       return undefined;
   }
+}
+
+/** A link speaks up for its carrier and counters, too; and a bridge tells of its ports once more, in its own family. */
+function linkAnnouncement(type: number, body: Uint8Array): Announcement | undefined {
+  const message = decodeLink(body);
+  if (!message) return undefined;
+  const { index } = message;
+  const key = `link ${index} ${message.family}`;
+  if (message.family === AF_BRIDGE) {
+    if (type === LINK_MESSAGE.delete) return undefined;
+    const { port, master } = message.attributes;
+    return { topic: "link", link: index, configuration: { key, value: JSON.stringify([port?.hairpin, master]) } };
+  }
+  const value = type === LINK_MESSAGE.delete ? undefined : JSON.stringify(linkOf(message, String));
+  return { topic: "link", link: index, configuration: { key, value } };
+}
+
+/** An address is announced again when duplicate detection ends; link-local ones come by themselves. */
+function addressAnnouncement(type: number, body: Uint8Array): Announcement | undefined {
+  const address = decodeAddress(body, String);
+  if (!address) return undefined;
+  const { protocol } = decodeAttributes(ADDRESS_ORIGIN, body.subarray(8));
+  if (type === ADDRESS_MESSAGE.new && protocol === LINK_LOCAL_BY_KERNEL) return undefined;
+  const value = type === ADDRESS_MESSAGE.delete ? undefined : address.scope;
+  return { topic: "address", link: readU32(body, 4), configuration: { key: `address ${address.link} ${address.address}`, value } };
 }

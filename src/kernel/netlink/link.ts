@@ -36,6 +36,7 @@ const LINK = {
   mtu: [4, "u32"],
   link: [5, "u32"],
   master: [10, "u32"],
+  port: [12, BRIDGE_PORT],
   info: [18, LINK_INFO],
   ifalias: [20, "text"],
   namespaceFd: [28, "u32"],
