@@ -4,7 +4,11 @@
 const COLOURS = /\u001b\[[0-9;]*m/g;
 
 /** Rows as aligned columns, two spaces apart; trailing blanks cut. Every row has as many cells as the heading. */
-export function textTable(heading: readonly string[], rows: readonly (readonly string[])[], decorate: (heading: string) => string = (text) => text): string {
+export function textTable(
+  heading: readonly string[],
+  rows: readonly (readonly string[])[],
+  decorate: (heading: string) => string = (text) => text,
+): string {
   const widths = heading.map((title, column) => Math.max(width(title), ...rows.map((row) => width(row[column] ?? ""))));
   const line = (cells: readonly string[]) =>
     cells

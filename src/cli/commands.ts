@@ -12,7 +12,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "start", summary: "raise a lab with the example shop and show it, until Ctrl-C", load: () => import("./commands/start.ts") },
   { name: "lab up", summary: "raise a lab, apply manifests, return when all is ready", load: () => import("./commands/lab-up.ts") },
   { name: "lab down", summary: "take a lab down and leave nothing behind", load: () => import("./commands/lab-down.ts") },
-  { name: "lab status", summary: "nodes, pods and Services of a lab, and whether all is in sync", load: () => import("./commands/lab-status.ts") },
+  {
+    name: "lab status",
+    summary: "nodes, pods and Services of a lab, and whether all is in sync",
+    load: () => import("./commands/lab-status.ts"),
+  },
   { name: "lab list", summary: "labs of this user", load: () => import("./commands/lab-list.ts") },
   { name: "lab kubeconfig", summary: "the path of a lab's kubeconfig, or its text", load: () => import("./commands/lab-kubeconfig.ts") },
   { name: "lab node", summary: "run a command in a node's namespace", load: () => import("./commands/lab-node.ts") },

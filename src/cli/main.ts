@@ -12,16 +12,27 @@ async function buildProgram(words: readonly string[]): Promise<Command> {
     .version(VERSION, "-V, --version")
     .showSuggestionAfterError()
     .exitOverride()
-    .addHelpText("after", "\nExamples:\n  fairlead lab up examples/shop\n  fairlead matrix --namespace production\n  fairlead trace production/api production/mysql:3306\n");
+    .addHelpText(
+      "after",
+      "\nExamples:\n  fairlead lab up examples/shop\n  fairlead matrix --namespace production\n  fairlead trace production/api production/mysql:3306\n",
+    );
   const groups = new Map<string, Command>();
   for (const entry of COMMANDS) {
     const [first = "", second] = entry.name.split(" ");
     let parent = program;
     if (second !== undefined) {
-      parent = groups.get(first) ?? program.command(first).description(GROUPS[first] ?? "").exitOverride();
+      parent =
+        groups.get(first) ??
+        program
+          .command(first)
+          .description(GROUPS[first] ?? "")
+          .exitOverride();
       groups.set(first, parent);
     }
-    const command = parent.command(second ?? first).description(entry.summary).exitOverride();
+    const command = parent
+      .command(second ?? first)
+      .description(entry.summary)
+      .exitOverride();
     const called = second === undefined ? words[0] === first : words[0] === first && words[1] === second;
     if (called || words[0] === "completion") (await entry.load()).command(command);
   }

@@ -24,7 +24,8 @@ export function parseTarget(text: string): Target {
   if (port === undefined) return { end };
   if (/^\d+$/.test(port)) {
     const number = Number(port);
-    if (number < 1 || number > 65_535) throw new FairleadError("bad-target", `"${port}" is no port`, { where: text, remedy: "ports go from 1 to 65535" });
+    if (number < 1 || number > 65_535)
+      throw new FairleadError("bad-target", `"${port}" is no port`, { where: text, remedy: "ports go from 1 to 65535" });
     return { end, port: number };
   }
   return { end, port };

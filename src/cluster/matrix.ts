@@ -28,7 +28,13 @@ export type Expected = "connected" | "blocked";
 /** A truth table: who may reach whom. */
 export interface Expectations {
   readonly default?: Expected;
-  readonly pairs: readonly { readonly from: string; readonly to: string; readonly port?: number; readonly protocol?: Protocol; readonly verdict: Expected }[];
+  readonly pairs: readonly {
+    readonly from: string;
+    readonly to: string;
+    readonly port?: number;
+    readonly protocol?: Protocol;
+    readonly verdict: Expected;
+  }[];
 }
 
 /** Every pair of running pods (not to themselves) on every port that the target declares. */
@@ -76,7 +82,9 @@ export function declaredPorts(snapshot: ClusterSnapshot, target: string): { port
   const end = findEnds(snapshot, target)[0];
   const declared =
     end?.kind === "pod"
-      ? end.pod.spec.containers.flatMap((container) => (container.ports ?? []).map((port) => ({ port: port.containerPort, protocol: port.protocol ?? "TCP" })))
+      ? end.pod.spec.containers.flatMap((container) =>
+          (container.ports ?? []).map((port) => ({ port: port.containerPort, protocol: port.protocol ?? "TCP" })),
+        )
       : end?.kind === "service"
         ? (end.service.spec.ports ?? []).map((port) => ({ port: port.port, protocol: port.protocol ?? "TCP" }))
         : [];
@@ -93,25 +101,34 @@ function parsePort(text: string): { port: number; protocol: "TCP" | "UDP" } {
 /** Checks a truth table's shape. @throws FairleadError `bad-expectations` saying which entry */
 export function parseExpectations(value: unknown, where: string): Expectations {
   const bad = (message: string): never => {
-    throw new FairleadError("bad-expectations", message, { where, remedy: "it is: {default: connected|blocked, pairs: [{from, to, port, protocol, verdict}]}" });
+    throw new FairleadError("bad-expectations", message, {
+      where,
+      remedy: "it is: {default: connected|blocked, pairs: [{from, to, port, protocol, verdict}]}",
+    });
   };
   if (typeof value !== "object" || value === null || Array.isArray(value)) return bad("a truth table is a mapping");
   const { default: fallback, pairs = [] } = value as { default?: unknown; pairs?: unknown };
-  if (fallback !== undefined && fallback !== "connected" && fallback !== "blocked") bad(`default: "${fallback}" is neither connected nor blocked`);
+  if (fallback !== undefined && fallback !== "connected" && fallback !== "blocked")
+    bad(`default: "${fallback}" is neither connected nor blocked`);
   if (!Array.isArray(pairs)) return bad("pairs is a list");
   for (const [index, pair] of pairs.entries()) {
     const { from, to, port, protocol, verdict } = (pair ?? {}) as Record<string, unknown>;
     const at = `pairs[${index}]`;
     if (typeof from !== "string" || typeof to !== "string") bad(`${at} needs from and to`);
     if (port !== undefined && (typeof port !== "number" || port < 1 || port > 65_535)) bad(`${at}.port: ${String(port)} is no port`);
-    if (protocol !== undefined && protocol !== "TCP" && protocol !== "UDP" && protocol !== "SCTP") bad(`${at}.protocol: ${String(protocol)} is neither TCP nor UDP`);
+    if (protocol !== undefined && protocol !== "TCP" && protocol !== "UDP" && protocol !== "SCTP")
+      bad(`${at}.protocol: ${String(protocol)} is neither TCP nor UDP`);
     if (verdict !== "connected" && verdict !== "blocked") bad(`${at}.verdict: "${String(verdict)}" is neither connected nor blocked`);
   }
   return { ...(fallback ? { default: fallback as Expected } : {}), pairs: pairs as Expectations["pairs"] };
 }
 
 /** What the table expects of each pair; pairs that it does not speak of are not in the answer. Entries of the table that name more (Services, outside) are added to the pairs. */
-export function expectPairs(snapshot: ClusterSnapshot, pairs: readonly Pair[], expectations: Expectations): { pair: Pair; expected: Expected }[] {
+export function expectPairs(
+  snapshot: ClusterSnapshot,
+  pairs: readonly Pair[],
+  expectations: Expectations,
+): { pair: Pair; expected: Expected }[] {
   const expected = new Map<string, { pair: Pair; expected: Expected }>();
   const key = (pair: Pair) => `${pair.from} ${pair.to} ${pair.port} ${pair.protocol}`;
   if (expectations.default) for (const pair of pairs) expected.set(key(pair), { pair, expected: expectations.default });

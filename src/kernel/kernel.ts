@@ -58,6 +58,9 @@ export interface NetworkNamespace {
   /** Makes a socket inside the namespace, bound (and listening, for TCP), for `net.Server.listen({ fd })` and `dgram` `bind({ fd })`. @throws KernelError EADDRINUSE, EADDRNOTAVAIL, EACCES */
   bindSocket(options: SocketOptions): number;
 
+  /** Makes a socket inside the namespace that is neither bound nor connected: `new net.Socket({ fd })` connects it there. */
+  openSocket(options: { readonly protocol: "tcp" | "udp"; readonly family: Family }): number;
+
   /** Lets go of the namespace. Idempotent. */
   close(): void;
 }

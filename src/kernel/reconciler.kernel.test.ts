@@ -64,7 +64,7 @@ async function withNode(action: (node: Node) => Promise<void>): Promise<void> {
   const openNftables = () => {
     throw new KernelError({ errno: "ENOSYS", operation: "open nftables" });
   };
-  const kernel: Kernel = createLinuxKernel({ openNftables });
+  const kernel: Kernel = createLinuxKernel();
   const [namespace, fabric, pod] = [kernel.createNamespace(), kernel.createNamespace(), kernel.createNamespace()];
   const other = kernel.openNamespace(namespace.path);
   const reconciler = createReconciler({ namespace, owns: OWNS });

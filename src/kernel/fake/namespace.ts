@@ -229,6 +229,10 @@ export class FakeNamespace implements NetworkNamespace {
     return refuse("ENOSYS", "a namespace in memory runs no processes", command);
   }
 
+  openSocket(): number {
+    return refuse("EOPNOTSUPP", "the fake kernel has no sockets", "socket");
+  }
+
   bindSocket(options: SocketOptions): number {
     return refuse("ENOSYS", "a namespace in memory has no sockets", `${options.protocol} ${options.address}:${options.port}`);
   }

@@ -1,7 +1,8 @@
 // nftables in memory: runs commands of nft's language as one transaction, and refuses what the kernel refuses.
 import type { Nftables } from "../kernel.ts";
 import type { NftChain, NftElement, NftFamily, NftHook, NftRule, NftSet, NftTable, NftType, NftVerdict } from "../netfilter.ts";
-import { ownerFromComment } from "./nft-owner.ts";
+import { parseOwner as ownerFromComment } from "../nft/owner.ts";
+import { typeOfExpression } from "../nft/print.ts";
 import { readParts, readRule, readVerdict, seconds } from "./nft-rule.ts";
 import { Tokens, unquoted } from "./nft-tokens.ts";
 import { refuse } from "./refuse.ts";
@@ -27,11 +28,17 @@ const PRIORITIES: Readonly<Record<string, number>> = { raw: -300, mangle: -150, 
 
 export class FakeNftables implements Nftables {
   #tables = new Map<string, OpenTable>();
+  readonly #lenient: boolean;
+
+  /** `lenient`: reads what a kernel lists without checking what it refers to. */
+  constructor(options: { readonly lenient?: boolean } = {}) {
+    this.#lenient = options.lenient ?? false;
+  }
 
   run(commands: string): void {
     const draft = new Transaction(this.#tables);
     draft.run(new Tokens(commands));
-    for (const table of draft.touched) checkReferences(table);
+    if (!this.#lenient) for (const table of draft.touched) checkReferences(table);
     this.#tables = draft.tables;
   }
 
@@ -246,6 +253,9 @@ function readSetBody(name: string, tokens: Tokens): { head: Omit<NftSet, "elemen
     if (word === "type") {
       const key = readParts(tokens) as NftType[];
       head = tokens.take(":") ? { ...head, key, value: readParts(tokens) as NftType[] } : { ...head, key };
+    } else if (word === "typeof") {
+      const key = readTypes(tokens);
+      head = tokens.take(":") ? { ...head, key, value: readTypes(tokens) } : { ...head, key };
     } else if (word === "flags") {
       const flags: string[] = [];
       do flags.push(tokens.next());
@@ -260,6 +270,22 @@ function readSetBody(name: string, tokens: Tokens): { head: Omit<NftSet, "elemen
   }
   if (head.key.length === 0) refuse("EINVAL", "a set needs a type", `set ${name}`);
   return { head, elements };
+}
+
+/** Types given by expressions: `typeof ip daddr . th dport`. */
+function readTypes(tokens: Tokens): NftType[] {
+  const types: NftType[] = [];
+  let words: string[] = [];
+  const end = () => {
+    types.push(typeOfExpression(words.join(" ")));
+    words = [];
+  };
+  while (!tokens.atEnd && tokens.peek() !== ":") {
+    if (tokens.take(".")) end();
+    else words.push(tokens.next());
+  }
+  end();
+  return types;
 }
 
 function readElements(head: Omit<NftSet, "elements">, tokens: Tokens): NftElement[] {

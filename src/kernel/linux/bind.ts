@@ -34,3 +34,11 @@ export function makeBoundSocket(options: SocketOptions): number {
     throw error;
   }
 }
+
+/** Makes a socket in the thread's current namespace that is neither bound nor connected. @throws KernelError EMFILE, EAFNOSUPPORT */
+export function makeSocket(protocol: "tcp" | "udp", family: 4 | 6): number {
+  const type = protocol === "tcp" ? C.SOCK_STREAM : C.SOCK_DGRAM;
+  return call("socket", [family === 4 ? AF_INET : AF_INET6, type | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK, 0], {
+    operation: `open ${protocol} socket`,
+  });
+}

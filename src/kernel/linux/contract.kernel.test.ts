@@ -6,5 +6,5 @@ import { describeKernelContract } from "../kernel.contract.ts";
 const openNftables = () => {
   throw new KernelError({ errno: "ENOSYS", operation: "open nftables" });
 };
-const kernel = createLinuxKernel({ openNftables });
+const kernel = createLinuxKernel();
 describeKernelContract("linux", () => kernel, { nft: false });

@@ -2,18 +2,15 @@
 import { openSync } from "node:fs";
 import type { Kernel } from "../kernel.ts";
 import { liftFileLimit } from "./libc.ts";
-import { LinuxNamespace, type OpenNftables } from "./namespace.ts";
+import { LinuxNamespace } from "./namespace.ts";
+import { openNftables } from "./nftables.ts";
 import { homeFd, makeNamespace, openNamespaceFd } from "./thread.ts";
-
-export interface LinuxKernelOptions {
-  readonly openNftables: OpenNftables;
-}
 
 /**
  * The kernel of this machine. Creating it touches nothing but the process's own limit of open files.
  * A namespace is entered by the calling thread: a handle belongs to the thread that made it.
  */
-export function createLinuxKernel({ openNftables }: LinuxKernelOptions): Kernel {
+export function createLinuxKernel(): Kernel {
   liftFileLimit();
   return {
     createNamespace() {

@@ -12,11 +12,7 @@ import type { LinkChange, NetworkNamespace, WatchTopic } from "../kernel.ts";
 import type { Link, Route } from "../state.ts";
 import { createLinuxKernel } from "./kernel.ts";
 
-const kernel = createLinuxKernel({
-  openNftables: () => {
-    throw new Error("this test has no nftables");
-  },
-});
+const kernel = createLinuxKernel();
 
 type Json = { readonly [key: string]: unknown };
 

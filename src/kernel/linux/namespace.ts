@@ -7,7 +7,7 @@ import type { Conntrack, LinkChange, NetworkNamespace, Nftables, ObserveScope, S
 import type { NftTable } from "../netfilter.ts";
 import { encodeLink, LINK_MESSAGE } from "../netlink/link.ts";
 import type { KernelState, Link } from "../state.ts";
-import { makeBoundSocket } from "./bind.ts";
+import { makeBoundSocket, makeSocket } from "./bind.ts";
 import { applyChange } from "./change.ts";
 import { openConntrack } from "./conntrack.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
@@ -18,7 +18,7 @@ import { type Birthplace, makeVethPair } from "./veth.ts";
 import { type Echo, NamespaceEvents } from "./watch.ts";
 
 /** Gives the nftables of the namespace that `run` enters. */
-export type OpenNftables = (run: <T>(action: () => T) => T) => Nftables;
+export type OpenNftables = (run: <T>(action: () => T) => T) => Nftables & { close(): void };
 
 const NOTHING: ReadonlySet<never> = new Set<never>();
 const SETTINGS_ECHO: Echo = { links: NOTHING, topics: new Set(["netconf"]) };
@@ -32,7 +32,7 @@ export class LinuxNamespace implements NetworkNamespace {
   #closed = false;
   #route: NetlinkSocket | undefined;
   #netfilter: NetlinkSocket | undefined;
-  #nft: Nftables | undefined;
+  #nft: (Nftables & { close(): void }) | undefined;
   #conntrack: Conntrack | undefined;
 
   /** Takes over the descriptor. */
@@ -168,6 +168,10 @@ export class LinuxNamespace implements NetworkNamespace {
     return this.run(() => spawn(command, args, options));
   }
 
+  openSocket(options: { readonly protocol: "tcp" | "udp"; readonly family: Family }): number {
+    return this.run(() => makeSocket(options.protocol, options.family));
+  }
+
   bindSocket(options: SocketOptions): number {
     return this.run(() => makeBoundSocket(options));
   }
@@ -178,6 +182,7 @@ export class LinuxNamespace implements NetworkNamespace {
     this.#events.close();
     this.#route?.close();
     this.#netfilter?.close();
+    this.#nft?.close();
     closeSync(this.#fd);
   }
 

@@ -1,4 +1,4 @@
-// nftables in process, through libnftables: commands as one transaction, tables read back as JSON.
+// nftables in process, through libnftables: commands as one transaction, tables read back as text.
 import koffi from "koffi";
 import { KernelError } from "../errors.ts";
 import type { Nftables } from "../kernel.ts";
@@ -6,7 +6,6 @@ import type { NftFamily } from "../netfilter.ts";
 import { parseTable, parseTableList } from "../nft/parse.ts";
 
 /** nft_ctx_output flags (nftables/libnftables.h). */
-const OUTPUT_JSON = 1 << 4;
 const OUTPUT_NUMERIC_PRIORITY = 1 << 8;
 const OUTPUT_STATELESS = 1 << 2;
 
@@ -59,7 +58,7 @@ export function openNftables(run: <T>(action: () => T) => T): Nftables & { close
     return run(() => {
       if (!context) {
         context = nft.create(0);
-        nft.setOutput(context, OUTPUT_JSON | OUTPUT_NUMERIC_PRIORITY | OUTPUT_STATELESS);
+        nft.setOutput(context, OUTPUT_NUMERIC_PRIORITY | OUTPUT_STATELESS);
         nft.bufferOutput(context);
         nft.bufferError(context);
       }
@@ -68,13 +67,13 @@ export function openNftables(run: <T>(action: () => T) => T): Nftables & { close
     });
   }
 
-  function list(commands: string): unknown {
+  function list(commands: string): string | undefined {
     const { status, output, error } = execute(commands);
     if (status !== 0) {
       if (/No such file or directory/.test(error)) return undefined;
       throw failure(commands, error);
     }
-    return JSON.parse(output);
+    return output;
   }
 
   return {
@@ -86,7 +85,7 @@ export function openNftables(run: <T>(action: () => T) => T): Nftables & { close
       const listing = list(`list table ${family} ${name}`);
       return listing === undefined ? undefined : parseTable(listing, family, name);
     },
-    listTables: () => parseTableList(list("list tables")),
+    listTables: () => parseTableList(list("list tables") ?? ""),
     close() {
       if (context) library().free(context);
       context = undefined;
@@ -96,6 +95,17 @@ export function openNftables(run: <T>(action: () => T) => T): Nftables & { close
 
 function failure(commands: string, error: string): KernelError {
   const words = error.trim().split("\n").slice(0, 6).join("\n");
-  const errno = /Operation not permitted/.test(words) ? "EPERM" : /No such file/.test(words) ? "ENOENT" : /File exists/.test(words) ? "EEXIST" : "EINVAL";
-  return new KernelError({ operation: "nft", subject: commands.length > 120 ? `${commands.slice(0, 120)}…` : commands.trim(), errno, says: words || "the kernel refused the transaction" });
+  const errno = /Operation not permitted/.test(words)
+    ? "EPERM"
+    : /No such file/.test(words)
+      ? "ENOENT"
+      : /File exists/.test(words)
+        ? "EEXIST"
+        : "EINVAL";
+  return new KernelError({
+    operation: "nft",
+    subject: commands.length > 120 ? `${commands.slice(0, 120)}…` : commands.trim(),
+    errno,
+    says: words || "the kernel refused the transaction",
+  });
 }

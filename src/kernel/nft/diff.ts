@@ -1,11 +1,16 @@
 // What changes one table into another, as commands of one transaction: elements by key, chains that differ refilled.
 import type { NftChain, NftElement, NftSet, NftTable } from "../netfilter.ts";
+import { canonicalTable } from "./canonical.ts";
 import { printChain, printElement, printRule, printSetHead } from "./print.ts";
 
 const ELEMENTS_PER_COMMAND = 1000;
 
 /** Commands that bring `observed` (undefined: no such table) to `desired`; "" when they are equal. Dynamic sets keep what packets put into them. */
-export function diffTable(observed: NftTable | undefined, desired: NftTable): string {
+export function diffTable(observed: NftTable | undefined, wanted: NftTable): string {
+  return diffCanonical(observed ? canonicalTable(observed) : undefined, canonicalTable(wanted));
+}
+
+function diffCanonical(observed: NftTable | undefined, desired: NftTable): string {
   const at = `${desired.family} ${desired.name}`;
   const lines: string[] = [];
   const before = observed ?? { family: desired.family, name: desired.name, chains: [], sets: [] };
@@ -19,7 +24,7 @@ export function diffTable(observed: NftTable | undefined, desired: NftTable): st
   const replaced =
     desired.sets.some((set) => oldSets.has(set.name) && headOf(oldSets.get(set.name)) !== headOf(set)) ||
     desired.chains.some((chain) => oldChains.has(chain.name) && hookOf(oldChains.get(chain.name)) !== hookOf(chain));
-  if (observed && replaced) return `delete table ${at}\n${diffTable(undefined, desired)}`;
+  if (observed && replaced) return `delete table ${at}\n${diffCanonical(undefined, desired)}`;
 
   const refill = desired.chains.filter((chain) => rulesOf(oldChains.get(chain.name)) !== rulesOf(chain));
   const goneChains = before.chains.filter((chain) => !newChains.has(chain.name));
@@ -28,7 +33,8 @@ export function diffTable(observed: NftTable | undefined, desired: NftTable): st
   // Chains first (a map's element may jump there), then what refers to them; what is gone goes last.
   for (const chain of desired.chains) if (!oldChains.has(chain.name)) lines.push(`add chain ${at} ${emptyChain(chain)}`);
   for (const set of desired.sets) if (!oldSets.has(set.name)) lines.push(`add ${kindOf(set)} ${at} ${set.name} { ${printSetHead(set)} }`);
-  for (const chain of [...refill, ...goneChains]) if (oldChains.get(chain.name)?.rules.length) lines.push(`flush chain ${at} ${chain.name}`);
+  for (const chain of [...refill, ...goneChains])
+    if (oldChains.get(chain.name)?.rules.length) lines.push(`flush chain ${at} ${chain.name}`);
   for (const set of desired.sets) diffElements(lines, at, oldSets.get(set.name), set);
   for (const chain of refill) for (const rule of chain.rules) lines.push(`add rule ${at} ${chain.name} ${printRule(rule)}`);
   for (const set of goneSets) lines.push(`delete ${kindOf(set)} ${at} ${set.name}`);
@@ -92,5 +98,7 @@ function rulesOf(chain: NftChain | undefined): string {
 }
 
 function emptyChain(chain: NftChain): string {
-  return printChain(chain, false).replaceAll("\n", " ").replace(/^chain /, "");
+  return printChain(chain, false)
+    .replaceAll("\n", " ")
+    .replace(/^chain /, "");
 }
