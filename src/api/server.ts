@@ -12,6 +12,7 @@ import { makeCertificates } from "./certificates.ts";
 import { ApiError, badRequest } from "./errors.ts";
 import { aggregated, apiGroup, apiGroupList, groupVersions, openApiDocument, openApiIndex, resourceList } from "./http/discovery.ts";
 import { handle } from "./http/handlers.ts";
+import { decodeProtobuf } from "./http/protobuf.ts";
 import type { SqliteStore } from "./sqlite-store.ts";
 
 /** What a streaming subresource is asked for. */
@@ -111,7 +112,7 @@ async function bodyOf(context: Ctx): Promise<unknown> {
   }
   if (size === 0) return undefined;
   const type = context.req.header("content-type") ?? "";
-  if (type.includes("protobuf")) throw new ApiError("UnsupportedMediaType", "bodies are JSON or YAML, not protobuf");
+  if (type.includes("protobuf")) return decodeProtobuf(Buffer.concat(chunks));
   const text = Buffer.concat(chunks).toString("utf8");
   try {
     return type.includes("yaml") ? parseYaml(text, { maxAliasCount: 100 }) : JSON.parse(text);
