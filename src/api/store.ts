@@ -19,16 +19,26 @@ export interface ListOptions {
   readonly fieldSelector?: string;
 }
 
-/** Every write is validated, defaulted, admitted (addresses and ports allocated) and committed before it returns. Errors are ApiErrors, which carry a Kubernetes Status. */
+export interface WriteOptions {
+  /** Everything happens but the commit: the answer is what would have been stored. */
+  readonly dryRun?: boolean;
+}
+
+export interface UpdateOptions extends WriteOptions {
+  /** "status" changes only the status; "finalize" changes only a Namespace's spec.finalizers. */
+  readonly subresource?: "status" | "finalize";
+}
+
+/** Every write is validated, defaulted, admitted (addresses and ports allocated) and committed before it returns. Objects that come out are shared: never change them. Errors are ApiErrors, which carry a Kubernetes Status. */
 export interface ObjectStore {
   get<T extends KubeObject>(resource: ResourceRef, namespace: string | undefined, name: string): T | undefined;
   list<T extends KubeObject>(
     resource: ResourceRef,
     options?: ListOptions,
   ): { readonly items: readonly T[]; readonly resourceVersion: string };
-  create<T extends KubeObject>(resource: ResourceRef, object: T): T;
-  /** Fails with Conflict if the object carries an outdated resourceVersion. `status: true` changes only the status. */
-  update<T extends KubeObject>(resource: ResourceRef, object: T, options?: { readonly subresource?: "status" }): T;
+  create<T extends KubeObject>(resource: ResourceRef, object: T, options?: WriteOptions): T;
+  /** Fails with Conflict if the object carries an outdated resourceVersion. `status` changes only the status. */
+  update<T extends KubeObject>(resource: ResourceRef, object: T, options?: UpdateOptions): T;
   /** Sets deletionTimestamp while finalizers or (pods) a grace period hold it; else deletes. */
   delete(resource: ResourceRef, namespace: string | undefined, name: string, options?: DeleteOptions): KubeObject;
   /** Events after `resourceVersion`; without one, an ADDED for each object first. @throws ApiError 410 if it is too old */
@@ -39,7 +49,7 @@ export interface ObjectStore {
   ): () => void;
 }
 
-export interface DeleteOptions {
+export interface DeleteOptions extends WriteOptions {
   readonly gracePeriodSeconds?: number;
   readonly propagationPolicy?: "Foreground" | "Background" | "Orphan";
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };

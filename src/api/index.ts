@@ -1,0 +1,7 @@
+// The face of the embedded API: its store, its server, and what hangs into them.
+export type { AdmissionContext, AdmissionHook, MutableObject } from "./admission.ts";
+export { ApiError, conflict, forbidden, invalid, type Status, type StatusCause } from "./errors.ts";
+export { builtinResources, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
+export { type ApiServer, type ApiServerOptions, type SubresourceHandler, startApiServer } from "./server.ts";
+export { type KindRules, SqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
+export type { DeleteOptions, ListOptions, ObjectStore, ResourceRef, UpdateOptions, WatchEvent } from "./store.ts";

@@ -1,0 +1,188 @@
+// How objects come into being and change: metadata rules, status separation, generation. Pure functions over private copies.
+import { isDeepStrictEqual } from "node:util";
+import type { KubeObject } from "../resources/index.ts";
+import type { MutableObject } from "./admission.ts";
+import { ApiError, badRequest, invalid, type StatusCause } from "./errors.ts";
+import { groupVersionOf, type Resource } from "./resource-table.ts";
+
+const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const subdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const labelKey = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+const labelValue = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
+/** Kinds whose names become DNS labels. */
+const labelNamed = new Set(["Namespace", "Service"]);
+/** Kinds whose names are only path segments. */
+const pathNamed = new Set(["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]);
+
+function nameCause(resource: Resource, name: string): StatusCause | undefined {
+  const field = "metadata.name";
+  const says = (rule: string): StatusCause => ({
+    reason: "FieldValueInvalid",
+    message: `Invalid value: "${name}": ${rule}`,
+    field,
+  });
+  if (pathNamed.has(resource.kind)) {
+    return name === "." || name === ".." || /[/%]/.test(name) ? says('may not be ".", ".." or contain "/" or "%"') : undefined;
+  }
+  if (labelNamed.has(resource.kind)) {
+    return label.test(name)
+      ? undefined
+      : says("must be at most 63 lower case letters, digits or '-', and begin and end with a letter or digit (RFC 1123 label)");
+  }
+  return name.length <= 253 && subdomain.test(name)
+    ? undefined
+    : says("must be at most 253 lower case letters, digits, '-' or '.', and begin and end with a letter or digit (RFC 1123 subdomain)");
+}
+
+function mapCauses(map: unknown, field: string, checkValues: boolean): StatusCause[] {
+  if (map === undefined || map === null) return [];
+  if (typeof map !== "object" || Array.isArray(map)) return [{ reason: "FieldValueInvalid", message: "must be a map of strings", field }];
+  return Object.entries(map).flatMap(([key, value]): StatusCause[] => {
+    if (!labelKey.test(key)) {
+      return [
+        {
+          reason: "FieldValueInvalid",
+          message: `Invalid value: "${key}": must be [prefix/]name of letters, digits, '-', '_' or '.'`,
+          field,
+        },
+      ];
+    }
+    if (typeof value !== "string")
+      return [{ reason: "FieldValueTypeInvalid", message: `Invalid value for "${key}": must be a string`, field }];
+    if (checkValues && !labelValue.test(value)) {
+      return [
+        { reason: "FieldValueInvalid", message: `Invalid value: "${value}": must be at most 63 letters, digits, '-', '_' or '.'`, field },
+      ];
+    }
+    return [];
+  });
+}
+
+/** Faults of the metadata that every kind has. */
+export function metadataCauses(resource: Resource, object: MutableObject): StatusCause[] {
+  const name = nameCause(resource, object.metadata.name);
+  return [
+    ...(name ? [name] : []),
+    ...mapCauses(object.metadata.labels, "metadata.labels", true),
+    ...mapCauses(object.metadata.annotations, "metadata.annotations", false),
+  ];
+}
+
+/** Checks that a body is an object of the resource, and gives a private copy with apiVersion and kind filled in. @throws ApiError */
+export function adopt(resource: Resource, object: unknown): MutableObject {
+  if (typeof object !== "object" || object === null || Array.isArray(object)) throw badRequest("the body is not an object");
+  const copy = JSON.parse(JSON.stringify(object)) as Partial<MutableObject>;
+  const apiVersion = groupVersionOf(resource);
+  if (copy.kind !== undefined && copy.kind !== resource.kind) {
+    throw badRequest(`the object provided is a ${copy.kind}, but ${resource.plural} holds objects of kind ${resource.kind}`);
+  }
+  if (copy.apiVersion !== undefined && copy.apiVersion !== apiVersion) {
+    throw badRequest(`the API version in the data (${copy.apiVersion}) does not match the expected API version (${apiVersion})`);
+  }
+  if (copy.metadata !== undefined && (typeof copy.metadata !== "object" || copy.metadata === null || Array.isArray(copy.metadata))) {
+    throw badRequest("metadata is not an object");
+  }
+  const { apiVersion: _, kind: __, metadata, ...rest } = copy;
+  return { apiVersion, kind: resource.kind, metadata: metadata ?? { name: "" }, ...rest } as MutableObject;
+}
+
+function suffix(): string {
+  // Letters and digits that cannot make words, as in names of pods.
+  const alphabet = "bcdfghjklmnpqrstvwxz2456789";
+  return Array.from(crypto.getRandomValues(new Uint8Array(5)), (byte) => alphabet[byte % alphabet.length]).join("");
+}
+
+/** Fills in what the server decides for a new object. `now` in RFC 3339 with seconds. */
+export function prepareCreate(resource: Resource, object: MutableObject, now: string): void {
+  const { metadata } = object;
+  if (!metadata.name && typeof metadata.generateName === "string" && metadata.generateName) {
+    metadata.name = `${metadata.generateName.slice(0, 58)}${suffix()}`;
+  }
+  if (typeof metadata.name !== "string" || metadata.name === "") {
+    throw invalid(resource.group, resource.kind, "", [
+      { reason: "FieldValueRequired", message: "Required value: name or generateName is required", field: "metadata.name" },
+    ]);
+  }
+  if (metadata.resourceVersion) throw badRequest("resourceVersion should not be set on objects to be created");
+  if (!resource.namespaced) delete metadata.namespace;
+  for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "resourceVersion"])
+    delete metadata[field];
+  metadata.uid = crypto.randomUUID();
+  metadata.creationTimestamp = now;
+  if (resource.generation) metadata.generation = 1;
+  else delete metadata.generation;
+  if (resource.status && resource.initialStatus !== "keep") {
+    if (resource.initialStatus === undefined) delete object.status;
+    else object.status = { ...resource.initialStatus };
+  }
+  if (resource.kind === "Namespace" && resource.group === "") {
+    object.spec = { ...((object.spec as object | undefined) ?? {}), finalizers: ["kubernetes"] };
+    metadata.labels = { ...((metadata.labels as object | undefined) ?? {}), "kubernetes.io/metadata.name": metadata.name };
+  }
+}
+
+function withoutMeta(object: object): Record<string, unknown> {
+  const { metadata: _, status: __, ...rest } = object as Record<string, unknown>;
+  return rest;
+}
+
+/** Carries over from the old object what this kind of update may not change. */
+export function prepareUpdate(resource: Resource, object: MutableObject, old: KubeObject, subresource: string | undefined): void {
+  const kept = JSON.parse(JSON.stringify(old)) as MutableObject;
+  const { metadata } = object;
+  if (subresource === "status" || subresource === "finalize") {
+    const status = subresource === "status" ? object.status : kept.status;
+    const spec = subresource === "finalize" ? object.spec : kept.spec;
+    for (const field of Object.keys(object)) if (!["apiVersion", "kind", "metadata"].includes(field)) delete object[field];
+    Object.assign(object, withoutMeta(kept));
+    object.metadata = kept.metadata;
+    if (spec !== undefined) object.spec = spec;
+    if (status === undefined) delete object.status;
+    else object.status = status;
+    return;
+  }
+  for (const field of ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"]) {
+    if (field === "uid" && metadata.uid !== undefined && metadata.uid !== kept.metadata.uid) {
+      throw new ApiError(
+        "Conflict",
+        `Operation cannot be fulfilled on ${resource.plural} "${metadata.name}": Precondition failed: UID in precondition: ${metadata.uid}, UID in object meta: ${kept.metadata.uid}`,
+      );
+    }
+    if (kept.metadata[field] === undefined) delete metadata[field];
+    else metadata[field] = kept.metadata[field];
+  }
+  delete metadata.managedFields;
+  if (resource.status) {
+    if (kept.status === undefined) delete object.status;
+    else object.status = kept.status;
+  }
+  if (resource.kind === "Namespace" && resource.group === "") {
+    object.spec = {
+      ...((object.spec as object | undefined) ?? {}),
+      finalizers: (kept.spec as { finalizers?: unknown })?.finalizers ?? [],
+    };
+  }
+}
+
+/** Counts a change of the specification, after hooks had their say. */
+export function countGeneration(resource: Resource, object: MutableObject, old: KubeObject): void {
+  if (!resource.generation || isDeepStrictEqual(withoutMeta(object), withoutMeta(old))) return;
+  object.metadata.generation = (old.metadata.generation ?? 0) + 1;
+}
+
+/** Whether something still holds a deleted object: finalizers of its own, or those of a Namespace. */
+export function isHeld(object: KubeObject): boolean {
+  const namespaceFinalizers =
+    object.kind === "Namespace" && object.apiVersion === "v1"
+      ? ((object as { spec?: { finalizers?: readonly string[] } }).spec?.finalizers ?? [])
+      : [];
+  return (object.metadata.finalizers?.length ?? 0) + namespaceFinalizers.length > 0;
+}
+
+/** How long a delete leaves the object to others, in seconds; 0 for all but pods that a kubelet has. */
+export function graceOf(resource: Resource, object: KubeObject, asked: number | undefined): number {
+  if (resource.kind !== "Pod" || resource.group !== "") return 0;
+  const pod = object as { spec?: { nodeName?: string; terminationGracePeriodSeconds?: number }; status?: { phase?: string } };
+  if (!pod.spec?.nodeName || pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") return 0;
+  return Math.max(0, asked ?? pod.spec.terminationGracePeriodSeconds ?? 30);
+}
