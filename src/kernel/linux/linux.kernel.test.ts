@@ -448,6 +448,10 @@ test(
       flows.map((f) => [f.source, f.destination, f.replySource, f.replySourcePort]),
       [["127.0.0.1", "127.0.0.1", "127.0.0.1", 5353]],
     );
+    const thrower = () => {
+      throw new Error("thrown by the filter");
+    };
+    assert.throws(() => ns.conntrack.delete(thrower), /thrown by the filter/);
     assert.equal(ns.conntrack.delete({ protocol: 17, destinationPort: 5353 }), 1);
     assert.equal(
       ns.conntrack.delete((flow) => flow.destinationPort === 8080),
