@@ -21,3 +21,4 @@ export {
   tryParseAddress,
   tryParsePrefix,
 } from "./ip.ts";
+export { textTable, width } from "./text-table.ts";

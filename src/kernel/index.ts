@@ -1,8 +1,12 @@
 // The kernel room's face.
+export { diffState } from "./diff.ts";
 export { isErrno, KernelError } from "./errors.ts";
+export { createFakeKernel, type FakeKernel } from "./fake/kernel.ts";
 export type * from "./kernel.ts";
 export { createLinuxKernel } from "./linux/kernel.ts";
 export type * from "./netfilter.ts";
 export type * from "./reconcile.ts";
+export { createReconciler } from "./reconciler.ts";
 export type * from "./state.ts";
 export { EMPTY_STATE, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL } from "./state.ts";
+export type { ChangeStep, ObjectKind } from "./steps.ts";

@@ -169,3 +169,12 @@ export type NftStatement =
 export type NftTarget =
   | { readonly family: 4 | 6; readonly address?: string; readonly port?: number }
   | { readonly family: 4 | 6; readonly map: string; readonly key: readonly NftField[] };
+
+/** What one room adds to the node's table: its own chains and sets, and rules in the shared base chains, lower order first. */
+export interface TableContribution {
+  readonly chains: readonly NftChain[];
+  readonly sets: readonly NftSet[];
+  readonly hooks: readonly { readonly chain: BaseChainName; readonly order: number; readonly rules: readonly NftRule[] }[];
+}
+
+export type BaseChainName = "prerouting-nat" | "output-nat" | "postrouting-nat" | "filter-input" | "filter-forward" | "filter-output";

@@ -1,5 +1,4 @@
 // The one way down: diffs desired against observed state and brings the kernel there. See README.md for the order of steps.
-// (Interface first; the room fills it in.)
 import type { NetworkNamespace } from "./kernel.ts";
 import type { KernelState } from "./state.ts";
 
@@ -42,6 +41,15 @@ export interface ReconcilerOptions {
   /** Notice drift by events and mend it within a second. Default true. */
   readonly watch?: boolean;
   readonly onStatus?: (status: ReconcileStatus) => void;
+  /** Time; the system's own if not given. */
+  readonly clock?: ReconcilerClock;
+}
+
+export interface ReconcilerClock {
+  /** Milliseconds since whenever, never going back. */
+  readonly now: () => number;
+  /** Calls once after so many milliseconds, without keeping the process alive. Returns the way to call it off. */
+  readonly after: (milliseconds: number, action: () => void) => () => void;
 }
 
 export type CreateReconciler = (options: ReconcilerOptions) => Reconciler;

@@ -1,0 +1,34 @@
+#!/bin/sh
+# All tests: types, lint, layers, units, then the kernel's and end-to-end tests (as root, or as root of a user namespace).
+#
+#   npm test                  everything
+#   npm test -- unit          without the kernel
+#   npm test -- FILE…         just these
+set -u
+cd "$(dirname "$0")/.." || exit 1
+sh scripts/setup.sh test || exit 1
+case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
+PATH=$PWD/node_modules/node-linux-$arch/bin:$PWD/node_modules/.bin:$PATH
+export PATH
+node='node --disable-warning=ExperimentalWarning --test'
+status=0
+step() { printf '\n\033[1m%s\033[0m\n' "$1"; }
+
+if [ $# -gt 0 ] && [ "$1" != unit ]; then exec $node "$@"; fi
+step "types"; tsc --noEmit || status=1
+step "lint"; biome check . || status=1
+knip || status=1
+step "units"
+$node --test-reporter=dot --test-reporter-destination=stdout --test-reporter=spec --test-reporter-destination=.build/unit.log \
+  $(find src test scripts -name '*.test.ts' ! -name '*.kernel.test.ts' ! -name '*.e2e.test.ts' | sort) || { status=1; cat .build/unit.log; }
+tail -n 9 .build/unit.log
+[ "${1:-}" = unit ] && exit $status
+
+step "kernel and end to end"
+if [ "$(id -u)" = 0 ]; then enter=; else enter="unshare --user --map-root-user --net --mount --pid --fork --kill-child"; fi
+if [ -n "$enter" ] && ! $enter true 2>/dev/null; then
+  echo "NOT RUN: the kernel tests need root, or a host that lets an ordinary user make user namespaces (sysctl user.max_user_namespaces)"
+  exit 1
+fi
+$enter $node --test-concurrency=1 --test-timeout=600000 $(find src test -name '*.kernel.test.ts' -o -name '*.e2e.test.ts' | sort) || status=1
+exit $status

@@ -1,0 +1,25 @@
+// What an agent observes of its own node: the outer device and its addresses.
+import { FairleadError, parsePrefix } from "../base/index.ts";
+import type { NetworkNamespace } from "../kernel/index.ts";
+import type { NodeFacts } from "../plan/index.ts";
+import type { Node } from "../resources/index.ts";
+
+/** Finds the device that carries the node's InternalIP. @throws FairleadError `no-underlay` */
+export function observeUnderlay(namespace: NetworkNamespace, node: Node): NodeFacts["underlay"] {
+  const wanted = (node.status?.addresses ?? []).filter((address) => address.type === "InternalIP").map((address) => address.address);
+  const addresses = namespace.listAddresses();
+  const own = addresses.find((address) => wanted.includes(address.address.replace(/\/.*/, "")));
+  const link = namespace.listLinks().find((candidate) => candidate.name === own?.link);
+  if (!own || !link) {
+    throw new FairleadError(
+      "no-underlay",
+      `no device carries an InternalIP of node ${node.metadata.name} (${wanted.join(", ") || "it has none"})`,
+      {
+        remedy: "check `ip address` against the Node's status.addresses",
+      },
+    );
+  }
+  const onLink = addresses.filter((address) => address.link === link.name && address.scope !== "link").map((address) => address.address);
+  for (const address of onLink) parsePrefix(address);
+  return { link: link.name, mtu: link.mtu ?? 1500, addresses: onLink };
+}

@@ -1,0 +1,28 @@
+// The table of commands: what --help lists, and which file answers. A command's code is loaded only when it is called.
+import type { Command } from "commander";
+
+export interface CommandEntry {
+  /** "lab up": a word of a group and one within it. */
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly command: (command: Command) => void }>;
+}
+
+export const COMMANDS: readonly CommandEntry[] = [
+  { name: "start", summary: "raise a lab with the example shop and show it, until Ctrl-C", load: () => import("./commands/start.ts") },
+  { name: "lab up", summary: "raise a lab, apply manifests, return when all is ready", load: () => import("./commands/lab-up.ts") },
+  { name: "lab down", summary: "take a lab down and leave nothing behind", load: () => import("./commands/lab-down.ts") },
+  { name: "lab status", summary: "nodes, pods and Services of a lab, and whether all is in sync", load: () => import("./commands/lab-status.ts") },
+  { name: "lab list", summary: "labs of this user", load: () => import("./commands/lab-list.ts") },
+  { name: "lab kubeconfig", summary: "the path of a lab's kubeconfig, or its text", load: () => import("./commands/lab-kubeconfig.ts") },
+  { name: "lab node", summary: "run a command in a node's namespace", load: () => import("./commands/lab-node.ts") },
+  { name: "exec", summary: "run a command inside a pod", load: () => import("./commands/exec.ts") },
+  { name: "probe", summary: "one real attempt to reach something", load: () => import("./commands/probe.ts") },
+  { name: "matrix", summary: "who reaches whom: every pair, by packets or by calculation", load: () => import("./commands/matrix.ts") },
+  { name: "trace", summary: "the packet's way, hop by hop, with reasons", load: () => import("./commands/trace.ts") },
+  { name: "agent", summary: "run a node's agent", load: () => import("./commands/agent.ts") },
+  { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
+];
+
+/** Words that stand for several commands. */
+export const GROUPS: Readonly<Record<string, string>> = { lab: "a cluster's network on this machine, in network namespaces" };

@@ -1,0 +1,165 @@
+// What the reconciler believes the kernel to hold: its last observation plus its own writes, keyed so that a write costs a map operation.
+
+import type { LinkChange, NetworkNamespace } from "./kernel.ts";
+import { addressKey, fdbMacKey, interfaceOfSysctl, neighbourKey, routeKey, ruleKey } from "./keys.ts";
+import type { NftFamily, NftTable } from "./netfilter.ts";
+import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "./state.ts";
+import type { ChangeStep, ObjectKind } from "./steps.ts";
+
+/** What can be read again by itself. "neighbour" includes the FDB: one netlink group tells of both. */
+export type Part = "link" | "address" | "route" | "rule" | "neighbour" | "sysctl" | "table";
+
+export const PARTS: readonly Part[] = ["link", "address", "route", "rule", "neighbour", "sysctl", "table"];
+
+export const partOf = (kind: ObjectKind): Part => (kind === "fdb" ? "neighbour" : kind);
+
+export class Belief {
+  #links = new Map<string, Link>();
+  #addresses = new Map<string, LinkAddress>();
+  #routes = new Map<string, Route[]>();
+  #rules = new Map<string, RoutingRule>();
+  #neighbours = new Map<string, Neighbour>();
+  /** By link, MAC and table: the all-zero MAC has many destinations. */
+  #fdb = new Map<string, FdbEntry[]>();
+  #sysctls = new Map<string, string | undefined>();
+  #tables = new Map<string, { readonly family: NftFamily; readonly name: string; table: NftTable | undefined }>();
+  /** Links that the last reading found and the one before did not. */
+  arrived: ReadonlySet<string> = new Set();
+  /** Parts that may differ from the kernel and are read again before the next diff. */
+  readonly stale = new Set<Part>(PARTS);
+
+  /** Sees to it that these sysctls and tables are read. */
+  follow(sysctls: Iterable<string>, tables: Iterable<{ readonly family: NftFamily; readonly name: string }>, from: NetworkNamespace): void {
+    for (const key of sysctls) if (!this.#sysctls.has(key)) this.#sysctls.set(key, from.readSysctl(key));
+    for (const { family, name } of tables) {
+      const key = `${family} ${name}`;
+      if (!this.#tables.has(key)) this.#tables.set(key, { family, name, table: from.nft.readTable(family, name) });
+    }
+  }
+
+  /** Reads the stale parts from the kernel. */
+  refresh(from: NetworkNamespace): void {
+    this.arrived = new Set();
+    if (this.stale.has("link")) {
+      const before = this.#links;
+      this.#links = new Map(from.listLinks().map((link) => [link.name, link]));
+      this.arrived = new Set(this.#links.keys()).difference(new Set(before.keys()));
+      // The kernel drops addresses and routes of a link that goes (down) without a word of its own.
+      if (structureOf(before) !== structureOf(this.#links))
+        for (const part of ["address", "route", "neighbour", "sysctl"] as const) this.stale.add(part);
+    }
+    if (this.stale.has("address")) {
+      this.stale.add("route");
+      this.#addresses = new Map(from.listAddresses().map((address) => [addressKey(address), address]));
+    }
+    if (this.stale.has("route")) {
+      this.#routes = new Map();
+      for (const route of from.listRoutes()) this.#noteRoute(route);
+    }
+    if (this.stale.has("rule")) this.#rules = new Map(from.listRules().map((rule) => [ruleKey(rule), rule]));
+    if (this.stale.has("neighbour")) {
+      this.#neighbours = new Map(from.listNeighbours().map((neighbour) => [neighbourKey(neighbour), neighbour]));
+      this.#fdb = Map.groupBy(from.listFdb(), fdbMacKey);
+    }
+    if (this.stale.has("sysctl")) for (const key of this.#sysctls.keys()) this.#sysctls.set(key, from.readSysctl(key));
+    if (this.stale.has("table")) for (const entry of this.#tables.values()) entry.table = from.nft.readTable(entry.family, entry.name);
+    this.stale.clear();
+  }
+
+  /** Whether a followed sysctl reads otherwise than believed. */
+  sysctlsMoved(from: NetworkNamespace): boolean {
+    for (const [key, value] of this.#sysctls) if (from.readSysctl(key) !== value) return true;
+    return false;
+  }
+
+  state(): KernelState {
+    const sysctls: Record<string, string> = {};
+    for (const [key, value] of this.#sysctls) if (value !== undefined) sysctls[key] = value;
+    return {
+      links: [...this.#links.values()],
+      addresses: [...this.#addresses.values()],
+      routes: [...this.#routes.values()].flat(),
+      rules: [...this.#rules.values()],
+      neighbours: [...this.#neighbours.values()],
+      fdb: [...this.#fdb.values()].flat(),
+      sysctls,
+      tables: [...this.#tables.values()].flatMap((entry) => entry.table ?? []),
+    };
+  }
+
+  /** Takes in a step that the kernel has carried out. What follows from it in the kernel by itself becomes stale. */
+  take(step: ChangeStep): void {
+    if (step.kind === "sysctl") this.#takeSysctl(step.key, step.value);
+    else if (step.kind === "table") this.#tables.set(step.object, { family: step.family, name: step.name, table: step.table });
+    else this.#takeChange(step.change);
+  }
+
+  #takeSysctl(key: string, value: string): void {
+    this.#sysctls.set(key, value);
+    // Forwarding and the "all" keys change others: net.ipv4.ip_forward rewrites every interface's.
+    if (key.endsWith("ip_forward") || key.includes(".all.") || key.includes(".default.")) this.stale.add("sysctl");
+  }
+
+  #takeChange(change: LinkChange): void {
+    if ("link" in change) this.#takeLink(change);
+    else if ("address" in change) {
+      put(this.#addresses, addressKey(change.address), change.address, change.op);
+      // Connected routes come and go with it, and (IPv4) secondary addresses with their primary.
+      this.stale.add("route");
+      if (change.op === "delete") this.stale.add("address");
+    } else if ("route" in change) {
+      const key = routeKey(change.route);
+      if (change.op === "delete") {
+        const rest = (this.#routes.get(key) ?? []).filter((route) => route !== change.route);
+        if (rest.length > 0) this.#routes.set(key, rest);
+        else this.#routes.delete(key);
+      } else if (change.op === "replace") this.#routes.set(key, [change.route]);
+      else this.#noteRoute(change.route);
+    } else if ("rule" in change) put(this.#rules, ruleKey(change.rule), change.rule, change.op);
+    else if ("neighbour" in change) put(this.#neighbours, neighbourKey(change.neighbour), change.neighbour, change.op);
+    else this.#takeFdb(change.op, change.fdb);
+  }
+
+  #takeFdb(op: "add" | "replace" | "delete", entry: FdbEntry): void {
+    const key = fdbMacKey(entry);
+    const list = this.#fdb.get(key) ?? [];
+    const others = list.filter((other) => other.destination !== entry.destination);
+    if (op === "replace") this.#fdb.set(key, [entry]);
+    else if (op === "add") this.#fdb.set(key, [...others, entry]);
+    else if (others.length > 0) this.#fdb.set(key, others);
+    else this.#fdb.delete(key);
+  }
+
+  #takeLink(change: Extract<LinkChange, { readonly link: unknown }>): void {
+    const { name } = change.link;
+    if (change.op === "set") {
+      const before = this.#links.get(name);
+      if (before) this.#links.set(name, { ...before, ...change.link });
+      const { up, mac } = change.link;
+      if (up !== undefined) for (const part of ["address", "route"] as const) this.stale.add(part);
+      // neigh_changeaddr and neigh_ifdown flush even permanent entries.
+      if (up === false || mac !== undefined) this.stale.add("neighbour");
+      return;
+    }
+    if (change.op === "add") this.#links.set(name, change.link);
+    else this.#links.delete(name);
+    for (const part of ["link", "address", "route", "neighbour"] as const) this.stale.add(part);
+    for (const key of this.#sysctls.keys()) if (interfaceOfSysctl(key) === name) this.stale.add("sysctl");
+  }
+
+  #noteRoute(route: Route): void {
+    const key = routeKey(route);
+    const list = this.#routes.get(key);
+    if (list) list.push(route);
+    else this.#routes.set(key, [route]);
+  }
+}
+
+function put<T>(map: Map<string, T>, key: string, value: T, op: "add" | "replace" | "delete"): void {
+  if (op === "delete") map.delete(key);
+  else map.set(key, value);
+}
+
+function structureOf(links: ReadonlyMap<string, Link>): string {
+  return [...links.values()].map((link) => `${link.name} ${link.index} ${link.up} ${link.mac}`).join("\n");
+}

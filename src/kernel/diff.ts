@@ -1,0 +1,79 @@
+// The ordered steps that bring an observed kernel to a desired state. Pure, and linear in the size of both.
+//
+//   sysctls ▶ nft tables ▶ links (delete, add, set) ▶ sysctls of links ▶ addresses ▶ neighbours ▶ FDB ▶ routes ▶ rules ▶ tables to delete
+//
+// Policy stands before the links that let packets through; the route comes last, so that the kernel never asks by ARP
+// for what an entry answers.
+import { interfaceOfSysctl, sameSysctl } from "./keys.ts";
+import { diffAddresses, diffFdb, diffLinks, diffNeighbours, type LinkPlan } from "./link-diff.ts";
+import type { NftTable } from "./netfilter.ts";
+import { diffTable } from "./nft/diff.ts";
+import type { Ownership } from "./reconcile.ts";
+import { diffRoutes, diffRules } from "./route-diff.ts";
+import type { KernelState, LinkAddress } from "./state.ts";
+import type { ChangeStep } from "./steps.ts";
+
+/**
+ * Steps from `observed` to `desired`; none if it holds already. Only what `owns` names is deleted. Fields that a desired
+ * object leaves out are not compared; links of kind physical and veth are adjusted where they are, never made or deleted.
+ */
+export function diffState(desired: KernelState, observed: KernelState, owns: Ownership): ChangeStep[] {
+  const links = diffLinks(desired.links, observed.links, owns);
+  const sysctls = diffSysctls(desired, observed, links);
+  const tables = diffTables(desired.tables, observed.tables, owns);
+  const addresses = diffAddresses(desired, observed, owns, links);
+  const added = addresses.flatMap(addedAddress);
+  return [
+    ...sysctls.global,
+    ...tables.written,
+    ...links.steps,
+    ...sysctls.perLink,
+    ...addresses,
+    ...diffNeighbours(desired, observed, owns, links),
+    ...diffFdb(desired, observed, owns, links),
+    ...diffRoutes(desired, observed, owns, { links, added }),
+    ...diffRules(desired.rules, observed.rules, owns),
+    ...tables.deleted,
+  ];
+}
+
+function addedAddress(step: ChangeStep): LinkAddress[] {
+  return step.kind === "address" && step.change.op === "add" && "address" in step.change ? [step.change.address] : [];
+}
+
+function diffSysctls(desired: KernelState, observed: KernelState, links: LinkPlan): { global: ChangeStep[]; perLink: ChangeStep[] } {
+  const global: ChangeStep[] = [];
+  const perLink: ChangeStep[] = [];
+  for (const [key, value] of Object.entries(desired.sysctls)) {
+    const link = interfaceOfSysctl(key);
+    const fresh = link !== undefined && links.emptied.has(link);
+    if (!fresh && sameSysctl(value, observed.sysctls[key])) continue;
+    if (link !== undefined && links.awaited.has(link)) continue;
+    (link === undefined ? global : perLink).push({ kind: "sysctl", object: key, key, value });
+  }
+  return { global, perLink };
+}
+
+function diffTables(
+  desired: readonly NftTable[],
+  observed: readonly NftTable[],
+  owns: Ownership,
+): { written: ChangeStep[]; deleted: ChangeStep[] } {
+  const key = (table: { family: string; name: string }) => `${table.family} ${table.name}`;
+  const there = new Map(observed.map((table) => [key(table), table]));
+  const wanted = new Map(desired.map((table) => [key(table), table]));
+  const written: ChangeStep[] = [];
+  const deleted: ChangeStep[] = [];
+  for (const [object, table] of wanted) {
+    const found = there.get(object);
+    // The reconciler remembers the very table that it wrote.
+    const commands = found === table ? "" : diffTable(found, table);
+    if (commands !== "") written.push({ kind: "table", object, family: table.family, name: table.name, commands, table });
+  }
+  for (const { family, name } of owns.tables) {
+    const object = `${family} ${name}`;
+    if (wanted.has(object) || !there.has(object)) continue;
+    deleted.push({ kind: "table", object, family, name, commands: `delete table ${object}\n`, table: undefined });
+  }
+  return { written, deleted };
+}

@@ -1,0 +1,472 @@
+// What every Kernel must do, the real one and the fake: an operation, and the state or the errno that follows.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Kernel, LinkChange, NetworkNamespace } from "./kernel.ts";
+import { type FdbEntry, type KernelState, type LinkKind, MAIN_TABLE, type Neighbour, ROUTE_PROTOCOL, type Route } from "./state.ts";
+
+interface Row {
+  readonly says: string;
+  readonly given?: readonly LinkChange[];
+  readonly change: LinkChange;
+  readonly refused?: string;
+  /** What to look at afterwards, and what it must be. */
+  readonly look?: (state: KernelState) => unknown;
+  readonly is?: unknown;
+}
+
+const VXLAN: LinkKind = { type: "vxlan", vni: 1, port: 8472, local: "10.112.0.51", device: "eth0", learning: false };
+const MAC = "02:00:00:00:00:02";
+
+const bridge = (name = "cni0"): LinkChange => ({ op: "add", link: { name, kind: { type: "bridge" } } });
+const vxlan = (name = "flannel.1", kind = VXLAN): LinkChange => ({ op: "add", link: { name, kind } });
+const up = (name: string): LinkChange => ({ op: "set", link: { name, up: true } });
+const address = (op: "add" | "delete", text: string, link = "cni0"): LinkChange => ({ op, address: { link, address: text } });
+const route = (destination: string, hop: Route["nexthops"][number] | undefined, more: Partial<Route> = {}): Route => ({
+  family: 4,
+  destination,
+  type: hop ? "unicast" : "blackhole",
+  nexthops: hop ? [hop] : [],
+  table: MAIN_TABLE,
+  protocol: ROUTE_PROTOCOL.fairlead,
+  ...more,
+});
+const neighbour = (text: string, mac = MAC): Neighbour => ({ link: "flannel.1", address: text, mac, state: "permanent" });
+const fdb = (destination: string, mac = MAC): FdbEntry => ({ link: "flannel.1", mac, destination, table: "self", permanent: true });
+
+const linkNames = (state: KernelState) => state.links.map((link) => link.name).sort();
+const linkCalled = (name: string) => (state: KernelState) => state.links.find((link) => link.name === name);
+const ours = (state: KernelState) => state.routes.filter((r) => r.protocol === ROUTE_PROTOCOL.fairlead).map((r) => r.destination);
+const connected = (state: KernelState) =>
+  state.routes
+    .filter((r) => r.protocol === ROUTE_PROTOCOL.kernel && r.family === 4)
+    .map((r) => `${r.destination} ${r.nexthops[0]?.link}`)
+    .sort();
+const v4 = (state: KernelState) =>
+  state.addresses
+    .filter((a) => a.link === "cni0" && !a.address.includes(":"))
+    .map((a) => a.address)
+    .sort();
+const neighbours = (state: KernelState) => state.neighbours.filter((n) => n.state === "permanent").map((n) => `${n.address} ${n.mac}`);
+const tunnels = (state: KernelState) =>
+  state.fdb
+    .filter((entry) => entry.destination !== undefined)
+    .map((entry) => `${entry.mac} ${entry.destination}`)
+    .sort();
+
+const VIA: Route["nexthops"][number] = { via: "10.244.2.0", link: "flannel.1", onlink: true };
+const UNDERLAY = "10.112.0.0/24 eth0";
+
+const ROWS: readonly Row[] = [
+  // Links
+  { says: "a bridge is made", change: bridge(), look: linkNames, is: ["cni0", "eth0", "lo"] },
+  { says: "a link's name is taken", given: [bridge()], change: bridge(), refused: "EEXIST" },
+  { says: "a VXLAN device keeps its settings", change: vxlan(), look: (state) => linkCalled("flannel.1")(state)?.kind, is: VXLAN },
+  {
+    says: "a VXLAN device takes its MTU from the underlay",
+    change: vxlan(),
+    look: (state) => linkCalled("flannel.1")(state)?.mtu,
+    is: 1450,
+  },
+  { says: "a VNI is taken once per port", given: [vxlan()], change: vxlan("flannel.2"), refused: "EEXIST" },
+  { says: "a VXLAN device needs its outer device", change: vxlan("flannel.1", { ...VXLAN, device: "none0" }), refused: "ENODEV" },
+  {
+    says: "a link is born with what is asked",
+    change: { op: "add", link: { name: "cni0", kind: { type: "bridge" }, mtu: 1400, mac: MAC } },
+    look: (state) => [linkCalled("cni0")(state)?.mtu, linkCalled("cni0")(state)?.mac, linkCalled("cni0")(state)?.up],
+    is: [1400, MAC, false],
+  },
+  {
+    says: "a port gets its bridge and hairpin",
+    given: [bridge()],
+    change: { op: "set", link: { name: "eth0", master: "cni0", hairpin: true } },
+    look: (state) => [linkCalled("eth0")(state)?.master, linkCalled("eth0")(state)?.hairpin],
+    is: ["cni0", true],
+  },
+  {
+    says: "a port is released",
+    given: [bridge(), { op: "set", link: { name: "eth0", master: "cni0" } }],
+    change: { op: "set", link: { name: "eth0", master: "" } },
+    look: (state) => linkCalled("eth0")(state)?.master,
+    is: undefined,
+  },
+  { says: "a master must be there", change: { op: "set", link: { name: "eth0", master: "cni0" } }, refused: "ENODEV" },
+  { says: "setting needs a link", change: up("cni0"), refused: "ENODEV" },
+  { says: "deleting needs a link", change: { op: "delete", link: { name: "cni0" } }, refused: "ENODEV" },
+  { says: "an MTU has a least value", change: { op: "set", link: { name: "eth0", mtu: 10 } }, refused: "EINVAL" },
+  {
+    says: "a bridge that goes lets go of its ports",
+    given: [bridge(), { op: "set", link: { name: "eth0", master: "cni0" } }],
+    change: { op: "delete", link: { name: "cni0" } },
+    look: (state) => linkCalled("eth0")(state)?.master,
+    is: undefined,
+  },
+  {
+    says: "an outer device takes its VXLAN devices along",
+    given: [vxlan()],
+    change: { op: "delete", link: { name: "eth0" } },
+    look: linkNames,
+    is: ["lo"],
+  },
+
+  // Addresses
+  {
+    says: "an address brings its connected route",
+    given: [bridge(), up("cni0")],
+    change: address("add", "10.244.1.1/24"),
+    look: connected,
+    is: [UNDERLAY, "10.244.1.0/24 cni0"],
+  },
+  {
+    says: "an address on a link that is down brings none",
+    given: [bridge()],
+    change: address("add", "10.244.1.1/24"),
+    look: connected,
+    is: [UNDERLAY],
+  },
+  {
+    says: "the connected route comes when the link goes up",
+    given: [bridge(), address("add", "10.244.1.1/24")],
+    change: up("cni0"),
+    look: connected,
+    is: [UNDERLAY, "10.244.1.0/24 cni0"],
+  },
+  {
+    says: "a /32 brings no route",
+    given: [bridge(), up("cni0")],
+    change: address("add", "10.244.1.1/32"),
+    look: connected,
+    is: [UNDERLAY],
+  },
+  {
+    says: "an address is there once",
+    given: [bridge(), address("add", "10.244.1.1/24")],
+    change: address("add", "10.244.1.1/24"),
+    refused: "EEXIST",
+  },
+  {
+    says: "an address that is not there can't go",
+    given: [bridge()],
+    change: address("delete", "10.244.1.1/24"),
+    refused: "EADDRNOTAVAIL",
+  },
+  { says: "an address needs its link", change: address("add", "10.244.1.1/24"), refused: "ENODEV" },
+  {
+    says: "an address takes its connected route along",
+    given: [bridge(), up("cni0"), address("add", "10.244.1.1/24")],
+    change: address("delete", "10.244.1.1/24"),
+    look: connected,
+    is: [UNDERLAY],
+  },
+  {
+    says: "a primary address takes its secondaries along",
+    given: [bridge(), address("add", "10.244.1.1/24"), address("add", "10.244.1.2/24"), address("add", "10.245.1.1/24")],
+    change: address("delete", "10.244.1.1/24"),
+    look: v4,
+    is: ["10.245.1.1/24"],
+  },
+  {
+    says: "a secondary goes alone",
+    given: [bridge(), address("add", "10.244.1.1/24"), address("add", "10.244.1.2/24")],
+    change: address("delete", "10.244.1.2/24"),
+    look: v4,
+    is: ["10.244.1.1/24"],
+  },
+
+  // Routes
+  {
+    says: "a route over a gateway of the underlay",
+    change: { op: "add", route: route("10.244.2.0/24", { via: "10.112.0.52" }) },
+    look: ours,
+    is: ["10.244.2.0/24"],
+  },
+  { says: "an unreachable gateway", change: { op: "add", route: route("10.244.2.0/24", { via: "192.0.2.1" }) }, refused: "ENETUNREACH" },
+  {
+    says: "an onlink gateway needs no address",
+    given: [vxlan(), up("flannel.1")],
+    change: { op: "add", route: route("10.244.2.0/24", VIA) },
+    look: (state) =>
+      state.routes.find((r) => r.destination === "10.244.2.0/24")?.nexthops.map(({ via, link, onlink }) => ({ via, link, onlink })),
+    is: [VIA],
+  },
+  {
+    says: "a link that is down routes nothing",
+    given: [vxlan()],
+    change: { op: "add", route: route("10.244.2.0/24", VIA) },
+    refused: "ENETDOWN",
+  },
+  { says: "a route's link must be there", change: { op: "add", route: route("10.244.2.0/24", { link: "none0" }) }, refused: "ENODEV" },
+  {
+    says: "a route is there once",
+    given: [{ op: "add", route: route("10.244.2.0/24", undefined) }],
+    change: { op: "add", route: route("10.244.2.0/24", { link: "eth0" }) },
+    refused: "EEXIST",
+  },
+  {
+    says: "metrics tell routes apart",
+    given: [{ op: "add", route: route("10.244.2.0/24", undefined) }],
+    change: { op: "add", route: route("10.244.2.0/24", { link: "eth0" }, { metric: 5 }) },
+    look: ours,
+    is: ["10.244.2.0/24", "10.244.2.0/24"],
+  },
+  {
+    says: "a replaced route stays one",
+    given: [{ op: "add", route: route("10.244.2.0/24", undefined) }],
+    change: { op: "replace", route: route("10.244.2.0/24", { link: "eth0" }) },
+    look: (state) => state.routes.filter((r) => r.destination === "10.244.2.0/24").map((r) => r.type),
+    is: ["unicast"],
+  },
+  {
+    says: "a route that is not there can't go",
+    change: { op: "delete", route: route("10.244.2.0/24", { link: "eth0" }) },
+    refused: "ESRCH",
+  },
+  {
+    says: "a route's source must be an own address",
+    change: { op: "add", route: route("10.244.2.0/24", { link: "eth0" }, { source: "192.0.2.7" }) },
+    refused: "EINVAL",
+  },
+  { says: "a route has no host bits", change: { op: "add", route: route("10.244.2.1/24", { link: "eth0" }) }, refused: "EINVAL" },
+  {
+    says: "a link that goes down drops its routes",
+    given: [vxlan(), up("flannel.1"), { op: "add", route: route("10.244.2.0/24", VIA) }],
+    change: { op: "set", link: { name: "flannel.1", up: false } },
+    look: ours,
+    is: [],
+  },
+
+  // Rules
+  {
+    says: "a rule is there once",
+    given: [{ op: "add", rule: { family: 4, priority: 100, table: 100, mark: 1, protocol: 84 } }],
+    change: { op: "add", rule: { family: 4, priority: 100, table: 100, mark: 1, protocol: 84 } },
+    refused: "EEXIST",
+  },
+  {
+    says: "a rule that is not there can't go",
+    change: { op: "delete", rule: { family: 4, priority: 100, table: 100, protocol: 84 } },
+    refused: "ENOENT",
+  },
+  {
+    says: "a rule is added",
+    change: { op: "add", rule: { family: 4, priority: 100, table: 100, from: "10.0.0.0/8", protocol: 84 } },
+    look: (state) => state.rules.filter((rule) => rule.protocol === 84).map((rule) => [rule.priority, rule.table, rule.from]),
+    is: [[100, 100, "10.0.0.0/8"]],
+  },
+
+  // Neighbours and forwarding entries
+  {
+    says: "a neighbour is there once",
+    given: [vxlan(), up("flannel.1"), { op: "add", neighbour: neighbour("10.244.2.0") }],
+    change: { op: "add", neighbour: neighbour("10.244.2.0") },
+    refused: "EEXIST",
+  },
+  {
+    says: "a neighbour is replaced",
+    given: [vxlan(), up("flannel.1"), { op: "add", neighbour: neighbour("10.244.2.0") }],
+    change: { op: "replace", neighbour: neighbour("10.244.2.0", "02:00:00:00:00:03") },
+    look: neighbours,
+    is: ["10.244.2.0 02:00:00:00:00:03"],
+  },
+  {
+    says: "a neighbour that is not there can't go",
+    given: [vxlan(), up("flannel.1")],
+    change: { op: "delete", neighbour: neighbour("10.244.2.0") },
+    refused: "ENOENT",
+  },
+  {
+    says: "a link that goes down drops its permanent neighbours",
+    given: [vxlan(), up("flannel.1"), { op: "add", neighbour: neighbour("10.244.2.0") }],
+    change: { op: "set", link: { name: "flannel.1", up: false } },
+    look: neighbours,
+    is: [],
+  },
+  {
+    says: "a tunnel entry is added",
+    given: [vxlan()],
+    change: { op: "add", fdb: fdb("10.112.0.52") },
+    look: tunnels,
+    is: [`${MAC} 10.112.0.52`],
+  },
+  {
+    says: "a MAC has one tunnel entry",
+    given: [vxlan(), { op: "add", fdb: fdb("10.112.0.52") }],
+    change: { op: "add", fdb: fdb("10.112.0.53") },
+    refused: "EEXIST",
+  },
+  {
+    says: "a tunnel entry is moved",
+    given: [vxlan(), { op: "add", fdb: fdb("10.112.0.52") }],
+    change: { op: "replace", fdb: fdb("10.112.0.53") },
+    look: tunnels,
+    is: [`${MAC} 10.112.0.53`],
+  },
+  {
+    says: "the zero MAC floods to several",
+    given: [vxlan(), { op: "add", fdb: fdb("10.112.0.52", "00:00:00:00:00:00") }],
+    change: { op: "add", fdb: fdb("10.112.0.53", "00:00:00:00:00:00") },
+    look: tunnels,
+    is: ["00:00:00:00:00:00 10.112.0.52", "00:00:00:00:00:00 10.112.0.53"],
+  },
+  {
+    says: "a tunnel entry that is not there can't go",
+    given: [vxlan()],
+    change: { op: "delete", fdb: fdb("10.112.0.52") },
+    refused: "ENOENT",
+  },
+];
+
+const NFT_BASE =
+  "add table inet t\nadd chain inet t a\nadd chain inet t b\nadd set inet t s { type ipv4_addr; }\nadd map inet t m { type ipv4_addr : verdict; }\n";
+const NFT_ROWS: readonly {
+  readonly says: string;
+  readonly given?: string;
+  readonly run: string;
+  readonly refused?: true;
+  readonly is?: readonly string[];
+}[] = [
+  { says: "a jump to an absent chain", run: "add rule inet t a jump nowhere", refused: true },
+  { says: "an absent table", run: "add chain inet nothing c", refused: true },
+  { says: "a chain that is jumped to stays", given: "add rule inet t a jump b", run: "delete chain inet t b", refused: true },
+  { says: "a set that is looked up stays", given: "add rule inet t a ip saddr @s drop", run: "delete set inet t s", refused: true },
+  {
+    says: "a key has one value",
+    given: "add element inet t m { 10.0.0.1 : accept }",
+    run: "add element inet t m { 10.0.0.1 : drop }",
+    refused: true,
+  },
+  { says: "an absent element can't go", run: "delete element inet t s { 10.0.0.1 }", refused: true },
+  { says: "nonsense", run: "add rule inet t a gibberish 7", refused: true },
+  { says: "all or nothing", run: "add chain inet t c\nadd rule inet t c jump nowhere", refused: true, is: ["a", "b"] },
+  {
+    says: "chains in an order that makes sense only together",
+    run: "add chain inet t c\nadd chain inet t d\nadd rule inet t c jump d",
+    is: ["a", "b", "c", "d"],
+  },
+];
+
+/** Declares the suite. `nft: false` leaves nftables out where the kernel at hand has none. */
+export function describeKernelContract(name: string, makeKernel: () => Kernel, options: { readonly nft?: boolean } = {}): void {
+  describe(`kernel contract: ${name}`, () => {
+    for (const row of ROWS) test(row.says, () => withNode(makeKernel(), (namespace) => check(namespace, row)));
+
+    test("a veth pair spans namespaces, and goes with either end", () =>
+      withNode(makeKernel(), (namespace, fabric) => {
+        assert.equal(fabric.listLinks().find((link) => link.name === "n1")?.kind.type, "veth");
+        fabric.apply({ op: "delete", link: { name: "n1" } });
+        assert.deepEqual(linkNames(namespace.observe()), ["lo"]);
+        assert.deepEqual(namespace.listRoutes({ family: 4 }), []);
+      }));
+
+    test("a moved link leaves its addresses behind and is down", () =>
+      withNode(makeKernel(), (namespace, fabric) => {
+        namespace.moveLink("eth0", fabric, "uplink");
+        const moved = fabric.listLinks().find((link) => link.name === "uplink");
+        assert.deepEqual([moved?.kind.type, moved?.up], ["veth", false]);
+        assert.deepEqual(
+          fabric.listAddresses().filter((a) => a.link === "uplink"),
+          [],
+        );
+        refused(() => namespace.moveLink("eth0", fabric), "ENODEV");
+      }));
+
+    test("sysctls: unknown keys, wrong values, forwarding for all", () =>
+      withNode(makeKernel(), (namespace) => {
+        assert.equal(namespace.readSysctl("net.ipv4.no_such_key"), undefined);
+        refused(() => namespace.writeSysctl("net.ipv4.no_such_key", "1"), "ENOENT");
+        refused(() => namespace.writeSysctl("net.ipv4.ip_forward", "yes"), "EINVAL");
+        namespace.writeSysctl("net.ipv4.ip_forward", "1");
+        assert.equal(namespace.readSysctl("net.ipv4.conf.eth0.forwarding"), "1");
+        namespace.apply({ op: "add", link: { name: "flannel.1", kind: VXLAN } });
+        assert.equal(namespace.readSysctl("net.ipv4.conf.flannel/1.forwarding"), "1");
+      }));
+
+    test("handles of one namespace see the same and know each other by inode", () =>
+      withNode(makeKernel(), (namespace, _fabric, kernel) => {
+        const again = kernel.openNamespace(namespace.path);
+        assert.equal(again.inode, namespace.inode);
+        again.apply(bridge());
+        assert.ok(linkNames(namespace.observe()).includes("cni0"));
+        again.close();
+        again.close();
+        refused(() => kernel.openNamespace("/nowhere/at/all"), "ENOENT");
+      }));
+
+    test("a watcher hears of others' changes and not of its own", () =>
+      withNode(makeKernel(), async (namespace, _fabric, kernel) => {
+        const heard: string[] = [];
+        const stop = namespace.watch(["link", "route"], (topic) => heard.push(topic));
+        namespace.apply(bridge());
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        assert.deepEqual(heard, []);
+        const other = kernel.openNamespace(namespace.path);
+        other.apply({ op: "set", link: { name: "cni0", mtu: 1400 } });
+        const deadline = Date.now() + 2000;
+        while (heard.length === 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+        assert.deepEqual([...new Set(heard)], ["link"]);
+        stop();
+        other.close();
+      }));
+
+    if (options.nft === false) return;
+    for (const { says, given, run, refused: isRefused, is } of NFT_ROWS) {
+      test(`nftables: ${says}`, () =>
+        withNode(makeKernel(), ({ nft }) => {
+          nft.run(NFT_BASE + (given ?? ""));
+          if (isRefused) assert.throws(() => nft.run(run));
+          else nft.run(run);
+          if (is)
+            assert.deepEqual(
+              nft
+                .readTable("inet", "t")
+                ?.chains.map((chain) => chain.name)
+                .sort(),
+              is,
+            );
+        }));
+    }
+
+    test("nftables: an absent table reads as undefined, and a deleted one is gone", () =>
+      withNode(makeKernel(), ({ nft }) => {
+        assert.equal(nft.readTable("inet", "t"), undefined);
+        nft.run(NFT_BASE);
+        assert.deepEqual(nft.listTables(), [{ family: "inet", name: "t" }]);
+        nft.run("delete table inet t");
+        assert.deepEqual(nft.listTables(), []);
+      }));
+  });
+}
+
+function check(namespace: NetworkNamespace, row: Row): void {
+  for (const change of row.given ?? []) namespace.apply(change);
+  const expected = row.refused;
+  if (expected !== undefined) {
+    refused(() => namespace.apply(row.change), expected);
+    return;
+  }
+  namespace.apply(row.change);
+  assert.deepEqual(row.look?.(namespace.observe()), row.is);
+}
+
+function refused(action: () => unknown, errnoName: string): void {
+  assert.throws(action, (error: { errnoName?: string }) => {
+    assert.equal(error.errnoName, errnoName, String(error));
+    return true;
+  });
+}
+
+/** A namespace whose eth0 (10.112.0.51/24, up) ends in another namespace as n1. */
+async function withNode(
+  kernel: Kernel,
+  action: (namespace: NetworkNamespace, fabric: NetworkNamespace, kernel: Kernel) => void | Promise<void>,
+): Promise<void> {
+  const namespace = kernel.createNamespace();
+  const fabric = kernel.createNamespace();
+  try {
+    namespace.addVethPair({ name: "eth0", up: true }, { name: "n1", namespace: fabric, up: true });
+    namespace.apply(address("add", "10.112.0.51/24", "eth0"));
+    await action(namespace, fabric, kernel);
+  } finally {
+    namespace.close();
+    fabric.close();
+  }
+}

@@ -1,0 +1,92 @@
+// Differences of routes and of routing rules.
+import { formatPrefix, networkOf, parsePrefix } from "../base/index.ts";
+import { routeKey, routeKeys, ruleKey, sameRoute } from "./keys.ts";
+import type { LinkPlan } from "./link-diff.ts";
+import type { Ownership } from "./reconcile.ts";
+import type { KernelState, LinkAddress, Route, RoutingRule } from "./state.ts";
+import { MAIN_TABLE, ROUTE_PROTOCOL } from "./state.ts";
+import type { ChangeStep } from "./steps.ts";
+
+/**
+ * @param added addresses that earlier steps add: the kernel makes their connected routes by itself
+ */
+export function diffRoutes(
+  desired: KernelState,
+  observed: KernelState,
+  owns: Ownership,
+  context: { readonly links: LinkPlan; readonly added: readonly LinkAddress[] },
+): ChangeStep[] {
+  const { links } = context;
+  const gone = (route: Route) =>
+    route.nexthops.some(
+      (hop) => hop.link !== undefined && (links.emptied.has(hop.link) || (route.family === 4 && links.downed.has(hop.link))),
+    );
+  const there = new Map<string, Route[]>();
+  const note = (route: Route) => {
+    const key = routeKey(route);
+    const list = there.get(key);
+    if (list) list.push(route);
+    else there.set(key, [route]);
+  };
+  for (const route of observed.routes) if (!gone(route)) note(route);
+  for (const address of context.added) {
+    const route = connectedRoute(address);
+    if (route) note(route);
+  }
+
+  const wanted = new Map(desired.routes.map((route) => [routeKey(route), route]));
+  const kept = new Set<Route>();
+  const deletes: ChangeStep[] = [];
+  const direct: ChangeStep[] = [];
+  const gatewayed: ChangeStep[] = [];
+  for (const [key, route] of wanted) {
+    if (route.nexthops.some((hop) => hop.link !== undefined && links.awaited.has(hop.link))) continue;
+    const found = routeKeys(route)
+      .flatMap((other) => there.get(other) ?? [])
+      .find((other) => sameRoute(route, other));
+    if (found) {
+      kept.add(found);
+      continue;
+    }
+    const standing = there.get(key);
+    for (const other of standing ?? []) kept.add(other);
+    // A gateway is reached over a route without one, so that must be there before.
+    const list = route.nexthops.some((hop) => hop.via !== undefined) ? gatewayed : direct;
+    list.push({ kind: "route", object: key, change: { op: standing ? "replace" : "add", route } });
+  }
+  for (const [key, list] of there) {
+    for (const route of list) {
+      if (route.protocol === owns.routeProtocol && !kept.has(route))
+        deletes.push({ kind: "route", object: key, change: { op: "delete", route } });
+    }
+  }
+  return [...deletes, ...direct, ...gatewayed];
+}
+
+/** The route that the kernel makes for an address (IPv4: fib_add_ifaddr; IPv6: addrconf, metric 256). */
+export function connectedRoute(address: LinkAddress): Route | undefined {
+  const prefix = parsePrefix(address.address);
+  if (prefix.length === (prefix.family === 4 ? 32 : 128)) return undefined;
+  return {
+    family: prefix.family,
+    destination: formatPrefix(networkOf(prefix)),
+    type: "unicast",
+    nexthops: [{ link: address.link }],
+    table: MAIN_TABLE,
+    protocol: ROUTE_PROTOCOL.kernel,
+    ...(prefix.family === 4
+      ? { scope: "link" as const, source: address.address.slice(0, address.address.indexOf("/")) }
+      : { metric: 256, scope: "global" as const }),
+  };
+}
+
+export function diffRules(desired: readonly RoutingRule[], observed: readonly RoutingRule[], owns: Ownership): ChangeStep[] {
+  const there = new Map(observed.map((rule) => [ruleKey(rule), rule]));
+  const wanted = new Map(desired.map((rule) => [ruleKey(rule), rule]));
+  const steps: ChangeStep[] = [];
+  for (const [key, rule] of wanted) if (!there.has(key)) steps.push({ kind: "rule", object: key, change: { op: "add", rule } });
+  for (const [key, rule] of there) {
+    if (rule.protocol === owns.routeProtocol && !wanted.has(key)) steps.push({ kind: "rule", object: key, change: { op: "delete", rule } });
+  }
+  return steps;
+}

@@ -1,0 +1,31 @@
+// One change of the kernel on the way from the observed to the desired state, and what it is about.
+import type { LinkChange, NetworkNamespace } from "./kernel.ts";
+import type { NftFamily, NftTable } from "./netfilter.ts";
+
+export type ObjectKind = "sysctl" | "link" | "address" | "route" | "neighbour" | "fdb" | "rule" | "table";
+
+/** `object` names what is changed, the same text in every run: it tells one object's drift and failures from another's. */
+export type ChangeStep =
+  | { readonly kind: "sysctl"; readonly object: string; readonly key: string; readonly value: string }
+  | {
+      readonly kind: "link" | "address" | "route" | "neighbour" | "fdb" | "rule";
+      readonly object: string;
+      readonly change: LinkChange;
+    }
+  | {
+      readonly kind: "table";
+      readonly object: string;
+      readonly family: NftFamily;
+      readonly name: string;
+      /** One transaction in nft's language. */
+      readonly commands: string;
+      /** The table as it is afterwards; undefined if it is deleted. */
+      readonly table: NftTable | undefined;
+    };
+
+/** Carries out one step. @throws KernelError as the kernel says */
+export function carryOut(namespace: NetworkNamespace, step: ChangeStep): void {
+  if (step.kind === "sysctl") namespace.writeSysctl(step.key, step.value);
+  else if (step.kind === "table") namespace.nft.run(step.commands);
+  else namespace.apply(step.change);
+}

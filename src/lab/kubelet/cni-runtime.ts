@@ -1,0 +1,182 @@
+// The container runtime's side of CNI: reads a configuration list and calls its plugins as libcni does
+// (CNI specification 1.1.0, section 3): environment, configuration on stdin, prevResult handed on, result kept.
+
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { FairleadError } from "../../base/index.ts";
+
+export interface CniNetwork {
+  readonly cniVersion: string;
+  readonly name: string;
+  readonly plugins: readonly Readonly<Record<string, unknown> & { type: string }>[];
+}
+
+export interface CniCall {
+  readonly containerId: string;
+  readonly netns: string;
+  readonly interface: string;
+  readonly args: Readonly<Record<string, string>>;
+}
+
+export interface CniAddResult {
+  readonly ips: readonly { readonly address: string; readonly gateway?: string }[];
+  readonly [field: string]: unknown;
+}
+
+export interface CniRuntimeOptions {
+  /** Directory with *.conflist files; the first in order of name is used. */
+  readonly configDirectory: string;
+  readonly binDirectory: string;
+  /** Where results are kept. */
+  readonly cacheDirectory: string;
+}
+
+export interface CniRuntime {
+  add(call: CniCall): Promise<CniAddResult>;
+  delete(call: CniCall): Promise<void>;
+  check(call: CniCall): Promise<void>;
+  /** Resolves when the network can serve ADD. @throws FairleadError `cni` with the plugin's code and words */
+  status(): Promise<void>;
+  collectGarbage(valid: readonly { readonly containerID: string; readonly ifname: string }[]): Promise<void>;
+}
+
+/** Reads the first configuration list of a directory. @throws FairleadError `cni-config` */
+export function readNetwork(directory: string): CniNetwork {
+  let names: string[];
+  try {
+    names = readdirSync(directory)
+      .filter((name) => name.endsWith(".conflist"))
+      .sort();
+  } catch (cause) {
+    throw new FairleadError("cni-config", "the CNI configuration directory can't be read", { where: directory, cause });
+  }
+  const first = names[0];
+  if (!first)
+    throw new FairleadError("cni-config", "no CNI configuration list (*.conflist) is there", {
+      where: directory,
+      remedy: "the agent writes one when it starts: is it running?",
+    });
+  const file = join(directory, first);
+  try {
+    const network = JSON.parse(readFileSync(file, "utf8")) as CniNetwork;
+    if (!network.name || !Array.isArray(network.plugins) || network.plugins.length === 0) throw new Error("it needs name and plugins");
+    return network;
+  } catch (cause) {
+    throw new FairleadError("cni-config", `not a CNI configuration list: ${cause instanceof Error ? cause.message : cause}`, {
+      where: file,
+      cause,
+    });
+  }
+}
+
+/** A runtime over one node's configuration, plugins and cache. */
+export function createCniRuntime(options: CniRuntimeOptions): CniRuntime {
+  const cacheFile = (network: CniNetwork, call: CniCall) =>
+    join(options.cacheDirectory, `${network.name}-${call.containerId}-${call.interface}`);
+
+  async function callPlugins(
+    verb: string,
+    call: Partial<CniCall>,
+    extra: { prevResult?: unknown; reverse?: boolean; config?: object } = {},
+  ): Promise<unknown> {
+    const network = readNetwork(options.configDirectory);
+    let result = extra.prevResult;
+    const plugins = extra.reverse ? [...network.plugins].reverse() : network.plugins;
+    for (const plugin of plugins) {
+      const config = {
+        ...plugin,
+        name: network.name,
+        cniVersion: network.cniVersion,
+        ...extra.config,
+        ...(result === undefined ? {} : { prevResult: result }),
+      };
+      const answer = await callPlugin(join(options.binDirectory, plugin.type), verb, call, JSON.stringify(config), options.binDirectory);
+      if (verb === "ADD") result = answer;
+    }
+    return result;
+  }
+
+  return {
+    async add(call) {
+      const network = readNetwork(options.configDirectory);
+      const result = (await callPlugins("ADD", call)) as CniAddResult;
+      await mkdir(options.cacheDirectory, { recursive: true, mode: 0o700 });
+      await writeFile(cacheFile(network, call), JSON.stringify({ kind: "cniCacheV1", ...call, networkName: network.name, result }), {
+        mode: 0o600,
+      });
+      return result;
+    },
+    async delete(call) {
+      const network = readNetwork(options.configDirectory);
+      const file = cacheFile(network, call);
+      const prevResult = await readFile(file, "utf8").then(
+        (text) => (JSON.parse(text) as { result: unknown }).result,
+        () => undefined,
+      );
+      await callPlugins("DEL", call, { prevResult, reverse: true });
+      await rm(file, { force: true });
+    },
+    async check(call) {
+      const network = readNetwork(options.configDirectory);
+      const { result } = JSON.parse(await readFile(cacheFile(network, call), "utf8")) as { result: unknown };
+      await callPlugins("CHECK", call, { prevResult: result });
+    },
+    async status() {
+      await callPlugins("STATUS", {});
+    },
+    async collectGarbage(valid) {
+      await callPlugins("GC", {}, { config: { "cni.dev/valid-attachments": valid, "cni.dev/attachments": valid } });
+    },
+  };
+}
+
+function callPlugin(path: string, verb: string, call: Partial<CniCall>, stdin: string, cniPath: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const args = Object.entries(call.args ?? {}).map(([key, value]) => `${key}=${value}`);
+    const child = spawn(path, [], {
+      env: {
+        PATH: process.env.PATH ?? "",
+        CNI_COMMAND: verb,
+        CNI_PATH: cniPath,
+        ...(call.containerId === undefined
+          ? {}
+          : { CNI_CONTAINERID: call.containerId, CNI_NETNS: call.netns ?? "", CNI_IFNAME: call.interface ?? "eth0" }),
+        ...(args.length > 0 ? { CNI_ARGS: args.join(";") } : {}),
+      },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    let out = "";
+    let err = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      out += chunk;
+    });
+    child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+      err += chunk;
+    });
+    child.stdin.on("error", () => {});
+    child.on("error", (cause) => reject(new FairleadError("cni", `the CNI plugin can't be run: ${cause.message}`, { where: path, cause })));
+    child.on("close", (status) => {
+      const answer = parseJson(out);
+      if (status === 0) resolve(answer);
+      else
+        reject(new FairleadError("cni", `${verb} failed: ${describe(answer) ?? (err.trim() || `exit status ${status}`)}`, { where: path }));
+    });
+    child.stdin.end(stdin);
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function describe(answer: unknown): string | undefined {
+  if (typeof answer !== "object" || answer === null || !("code" in answer)) return undefined;
+  const { code, msg, details } = answer as { code: number; msg?: string; details?: string };
+  return `${msg ?? "error"}${details ? `: ${details}` : ""} (code ${code})`;
+}

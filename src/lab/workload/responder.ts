@@ -1,0 +1,101 @@
+// One port's responder: answers HTTP/1.1, HTTP/2 with gRPC health, plain TCP and UDP, and tells who it is.
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
+import { createServer as createHttp } from "node:http";
+import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import { createServer, type Server, type Socket } from "node:net";
+import { type Identity, plainAddress } from "./identity.ts";
+
+/** Who answers. */
+export interface Who {
+  readonly pod: string;
+  readonly node: string;
+}
+
+export interface Responder {
+  close(): void;
+}
+
+const HTTP2_PREFACE = "PRI * HTTP/2.0";
+const HTTP_METHOD = /^[A-Z]{3,16} \S* ?/;
+/** grpc.health.v1.HealthCheckResponse { status: SERVING }, in its length-prefixed frame. */
+const GRPC_SERVING = Buffer.from([0, 0, 0, 0, 2, 0x08, 1]);
+
+/** Answers on a listening TCP socket. The first bytes of a connection decide how it is spoken to. */
+export function respondTcp(fd: number, port: number, who: Who): Responder {
+  const identity = (socket: Socket): Identity => ({
+    ...who,
+    port,
+    protocol: "TCP",
+    source: plainAddress(socket.remoteAddress),
+    sourcePort: socket.remotePort ?? 0,
+  });
+  const http = createHttp((request, response) => {
+    request.resume();
+    const body = `${JSON.stringify(identity(request.socket))}\n`;
+    response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body), "x-fairlead-pod": who.pod });
+    response.end(request.method === "HEAD" ? undefined : body);
+  });
+  const http2 = createHttp2((request, response) => answerHttp2(request, response, () => identity(request.socket as Socket)));
+  http2.on("sessionError", () => {});
+
+  const open = new Set<Socket>();
+  const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    open.add(socket);
+    socket.on("close", () => open.delete(socket));
+    socket.on("error", () => socket.destroy());
+    const sayWho = () => socket.end(`${JSON.stringify(identity(socket))}\n`);
+    socket.once("end", sayWho);
+    socket.once("data", (first: Buffer) => {
+      socket.off("end", sayWho);
+      const start = first.toString("latin1", 0, 24);
+      if (start.startsWith(HTTP2_PREFACE)) hand(socket, first, http2);
+      else if (HTTP_METHOD.test(start)) hand(socket, first, http);
+      else sayWho();
+    });
+  });
+  server.listen({ fd });
+  return {
+    close() {
+      server.close();
+      for (const socket of open) socket.destroy();
+    },
+  };
+}
+
+function hand(socket: Socket, first: Buffer, server: { emit(event: "connection", socket: Socket): boolean }): void {
+  socket.pause();
+  socket.unshift(first);
+  server.emit("connection", socket);
+  socket.resume();
+}
+
+function answerHttp2(request: Http2ServerRequest, response: Http2ServerResponse, identity: () => Identity): void {
+  const isGrpc = (request.headers["content-type"] ?? "").startsWith("application/grpc");
+  if (!isGrpc) {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end(`${JSON.stringify(identity())}\n`);
+    return;
+  }
+  const healthy = request.url === "/grpc.health.v1.Health/Check";
+  response.stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+  response.stream.on("wantTrailers", () =>
+    response.stream.sendTrailers(
+      healthy
+        ? { "grpc-status": "0" }
+        : { "grpc-status": "12", "grpc-message": encodeURIComponent(`${identity().pod} is a responder; it serves health only`) },
+    ),
+  );
+  response.stream.end(healthy ? GRPC_SERVING : undefined);
+}
+
+/** Answers each datagram on a bound UDP socket with one that tells who answers. */
+export function respondUdp(fd: number, port: number, who: Who, family: 4 | 6): Responder {
+  const socket: UdpSocket = createSocket(family === 6 ? "udp6" : "udp4");
+  socket.on("error", () => {});
+  socket.on("message", (_message, remote) => {
+    const identity: Identity = { ...who, port, protocol: "UDP", source: plainAddress(remote.address), sourcePort: remote.port };
+    socket.send(`${JSON.stringify(identity)}\n`, remote.port, remote.address, () => {});
+  });
+  socket.bind({ fd });
+  return { close: () => socket.close() };
+}

@@ -1,0 +1,7 @@
+// The policy room's face.
+export type { End } from "./ends.ts";
+export { type Connection, evaluatePolicies, type PolicyStep, type PolicyVerdict } from "./evaluate.ts";
+export { cutFlows } from "./flows.ts";
+export { readNetworkPolicy } from "./network-policy.ts";
+export { type LocalPod, type PolicyPlan, planPolicy } from "./nftables.ts";
+export type * from "./rules.ts";
