@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { closeSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { createServer } from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KernelError } from "../errors.ts";
@@ -287,13 +287,15 @@ test(
       neighbours,
     );
     const text = (e: Json) => [e.ifname, e.mac, e.dst, (e.flags as string[]).includes("self"), e.state === "permanent"].map(String).join();
+    // A bridge learns by itself between the two readings: only what lasts is compared.
     const theirs = read(ns, "bridge", "fdb")
-      .filter((e) => e.ifname === "vx" || !(e.flags as string[]).includes("self"))
+      .filter((e) => e.state === "permanent" && (e.ifname === "vx" || !(e.flags as string[]).includes("self")))
       .map(text)
       .sort();
     assert.deepEqual(
       ns
         .listFdb()
+        .filter((e) => e.permanent)
         .map((e) => [e.link, e.mac, e.destination, e.table === "self", e.permanent].map(String).join())
         .sort(),
       theirs,
@@ -426,14 +428,14 @@ test(
     );
     const fd = ns.bindSocket({ protocol: "tcp", address: "127.0.0.1", port: 8080 });
     const server = createServer((socket) => socket.end("hello")).listen({ fd });
-    const client = ns.run(() => connect(8080, "127.0.0.1"));
-    assert.equal(String((await once(client, "data"))[0]), "hello");
-    client.destroy();
+    server.unref();
+    const client = ns.spawn("bash", ["-c", "exec 3<>/dev/tcp/127.0.0.1/8080; cat <&3"]);
+    assert.ok(client.stdout);
+    assert.equal(String((await once(client.stdout, "data"))[0]), "hello");
     assert.throws(() => ns.bindSocket({ protocol: "tcp", address: "127.0.0.1", port: 8080 }), refused("EADDRINUSE"));
     assert.throws(() => ns.bindSocket({ protocol: "udp", address: "192.0.2.1", port: 53 }), refused("EADDRNOTAVAIL"));
-    const udp = createSocket("udp6");
+    const udp = createSocket("udp6").unref();
     udp.bind({ fd: ns.bindSocket({ protocol: "udp", address: "::", port: 5353 }) });
-    await once(udp, "listening");
     const child = ns.spawn("bash", ["-c", "echo -n question > /dev/udp/127.0.0.1/5353"]);
     assert.equal(String((await once(udp, "message"))[0]), "question");
     if (child.exitCode === null) await once(child, "exit");
@@ -442,6 +444,10 @@ test(
       flows.map((f) => [f.source, f.destination, f.replySource, f.replySourcePort]),
       [["127.0.0.1", "127.0.0.1", "127.0.0.1", 5353]],
     );
+    const thrower = () => {
+      throw new Error("thrown by the filter");
+    };
+    assert.throws(() => ns.conntrack.delete(thrower), /thrown by the filter/);
     assert.equal(ns.conntrack.delete({ protocol: 17, destinationPort: 5353 }), 1);
     assert.equal(
       ns.conntrack.delete((flow) => flow.destinationPort === 8080),
@@ -450,9 +456,7 @@ test(
     assert.deepEqual(ns.conntrack.list(), []);
     server.close();
     udp.close();
-    for (const reusePort of [true]) {
-      const pair = [1, 2].map(() => ns.bindSocket({ protocol: "udp", address: "127.0.0.1", port: 99, reusePort }));
-      for (const each of pair) closeSync(each);
-    }
+    const pair = [1, 2].map(() => ns.bindSocket({ protocol: "udp", address: "127.0.0.1", port: 99, reusePort: true }));
+    for (const each of pair) closeSync(each);
   }),
 );

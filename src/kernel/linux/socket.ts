@@ -104,6 +104,7 @@ export class NetlinkSocket {
     const sequence = this.#send(type, FLAG.request | FLAG.dump, body, context);
     const items: T[] = [];
     let interrupted = false;
+    let failed: { readonly error: unknown } | undefined;
     for (;;) {
       for (const message of this.#receive(context)) {
         if (message.sequence !== sequence) continue;
@@ -111,10 +112,17 @@ export class NetlinkSocket {
         const verdict = verdictOf(message);
         if (verdict) {
           if (verdict.errno !== 0) throw new KernelError({ ...context, errno: verdict.errno, says: verdict.says });
+          if (failed) throw failed.error;
           return interrupted ? undefined : items;
         }
-        const item = take(message);
-        if (item !== undefined) items.push(item);
+        // The answer must be read to its end whatever the taker does: the kernel refuses a second dump meanwhile (EBUSY).
+        if (failed) continue;
+        try {
+          const item = take(message);
+          if (item !== undefined) items.push(item);
+        } catch (error) {
+          failed = { error };
+        }
       }
     }
   }

@@ -1,5 +1,5 @@
 // RTM_*ADDR: addresses of links (linux/if_addr.h).
-import { formatPrefix, parseAddress, parsePrefix } from "../../base/index.ts";
+import { parsePrefix } from "../../base/index.ts";
 import type { LinkAddress } from "../state.ts";
 import { concatBytes, decodeAttributes, encodeAttributes, readU32, writeU32 } from "./attribute.ts";
 import { familyNumber, SCOPE, scopeName } from "./family.ts";
@@ -35,7 +35,7 @@ export function decodeAddress(body: Uint8Array, nameOf: (index: number) => strin
   if (text === undefined) return undefined;
   return {
     link: nameOf(readU32(body, 4)),
-    address: formatPrefix({ ...parseAddress(text), length: body[1] ?? 0 }),
+    address: `${text}/${body[1] ?? 0}`,
     scope: scopeName(body[3] ?? 0),
   };
 }

@@ -26,6 +26,7 @@ export type AttributeValues<T extends AttributeTable> = { readonly [K in keyof T
 
 type AnyValue = number | string | true | Uint8Array | { readonly [name: string]: AnyValue | undefined };
 
+const UTF8 = new TextDecoder();
 const NESTED = 0x8000;
 const TYPE_MASK = 0x3fff;
 
@@ -165,7 +166,7 @@ function decodeValue(type: ValueType | AttributeTable, payload: Uint8Array): Any
     case "string":
     case "text": {
       const end = payload.indexOf(0);
-      return new TextDecoder().decode(end < 0 ? payload : payload.subarray(0, end));
+      return UTF8.decode(end < 0 ? payload : payload.subarray(0, end));
     }
     case "bytes":
     case "nested":

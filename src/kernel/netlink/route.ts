@@ -1,5 +1,5 @@
 // RTM_*ROUTE: routes with one or more next hops (linux/rtnetlink.h).
-import { addressFromBytes, type Family, familyOf, formatAddress, formatPrefix, parseAddress, parsePrefix } from "../../base/index.ts";
+import { addressFromBytes, type Family, familyOf, formatAddress, parsePrefix } from "../../base/index.ts";
 import type { Nexthop, Route } from "../state.ts";
 import {
   type AttributeValues,
@@ -103,7 +103,7 @@ export function decodeRoute(body: Uint8Array, nameOf: (index: number) => string)
   const mtu = attributes.metrics?.mtu;
   return {
     family,
-    destination: formatPrefix({ ...parseAddress(destination), length: body[1] ?? 0 }),
+    destination: `${destination}/${body[1] ?? 0}`,
     type,
     nexthops: refuses(type) ? [] : hopsOf(attributes, flags, nameOf),
     table: attributes.table ?? body[4] ?? 0,

@@ -1,5 +1,5 @@
 // RTM_*RULE: policy routing rules (linux/fib_rules.h).
-import { type Family, formatPrefix, parseAddress, parsePrefix } from "../../base/index.ts";
+import { type Family, parsePrefix } from "../../base/index.ts";
 import type { RoutingRule } from "../state.ts";
 import { concatBytes, decodeAttributes, encodeAttributes, readU32 } from "./attribute.ts";
 import { familyFromNumber, familyNumber } from "./family.ts";
@@ -77,8 +77,8 @@ export function decodeRule(body: Uint8Array): RoutingRule | undefined {
     family,
     priority: a.priority ?? 0,
     table: a.table ?? body[4] ?? 0,
-    ...(a.from === undefined ? {} : { from: formatPrefix({ ...parseAddress(a.from), length: body[2] ?? 0 }) }),
-    ...(a.to === undefined ? {} : { to: formatPrefix({ ...parseAddress(a.to), length: body[1] ?? 0 }) }),
+    ...(a.from === undefined ? {} : { from: `${a.from}/${body[2] ?? 0}` }),
+    ...(a.to === undefined ? {} : { to: `${a.to}/${body[1] ?? 0}` }),
     ...(a.mark === undefined ? {} : { mark: a.mark }),
     ...(a.markMask === undefined || a.markMask === ALL_BITS ? {} : { markMask: a.markMask }),
     ...(a.iif === undefined ? {} : { iif: a.iif }),
