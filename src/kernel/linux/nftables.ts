@@ -96,6 +96,17 @@ export function openNftables(run: <T>(action: () => T) => T): Nftables & { close
 
 function failure(commands: string, error: string): KernelError {
   const words = error.trim().split("\n").slice(0, 6).join("\n");
-  const errno = /Operation not permitted/.test(words) ? "EPERM" : /No such file/.test(words) ? "ENOENT" : /File exists/.test(words) ? "EEXIST" : "EINVAL";
-  return new KernelError({ operation: "nft", subject: commands.length > 120 ? `${commands.slice(0, 120)}…` : commands.trim(), errno, says: words || "the kernel refused the transaction" });
+  const errno = /Operation not permitted/.test(words)
+    ? "EPERM"
+    : /No such file/.test(words)
+      ? "ENOENT"
+      : /File exists/.test(words)
+        ? "EEXIST"
+        : "EINVAL";
+  return new KernelError({
+    operation: "nft",
+    subject: commands.length > 120 ? `${commands.slice(0, 120)}…` : commands.trim(),
+    errno,
+    says: words || "the kernel refused the transaction",
+  });
 }

@@ -28,7 +28,8 @@ export function diffTable(observed: NftTable | undefined, desired: NftTable): st
   // Chains first (a map's element may jump there), then what refers to them; what is gone goes last.
   for (const chain of desired.chains) if (!oldChains.has(chain.name)) lines.push(`add chain ${at} ${emptyChain(chain)}`);
   for (const set of desired.sets) if (!oldSets.has(set.name)) lines.push(`add ${kindOf(set)} ${at} ${set.name} { ${printSetHead(set)} }`);
-  for (const chain of [...refill, ...goneChains]) if (oldChains.get(chain.name)?.rules.length) lines.push(`flush chain ${at} ${chain.name}`);
+  for (const chain of [...refill, ...goneChains])
+    if (oldChains.get(chain.name)?.rules.length) lines.push(`flush chain ${at} ${chain.name}`);
   for (const set of desired.sets) diffElements(lines, at, oldSets.get(set.name), set);
   for (const chain of refill) for (const rule of chain.rules) lines.push(`add rule ${at} ${chain.name} ${printRule(rule)}`);
   for (const set of goneSets) lines.push(`delete ${kindOf(set)} ${at} ${set.name}`);
@@ -92,5 +93,7 @@ function rulesOf(chain: NftChain | undefined): string {
 }
 
 function emptyChain(chain: NftChain): string {
-  return printChain(chain, false).replaceAll("\n", " ").replace(/^chain /, "");
+  return printChain(chain, false)
+    .replaceAll("\n", " ")
+    .replace(/^chain /, "");
 }

@@ -1,6 +1,18 @@
 // Prints tables, chains, rules, sets and elements in nft's own language. Names come from Fairlead, values are checked.
 import { FairleadError } from "../../base/index.ts";
-import type { NftChain, NftElement, NftField, NftMatch, NftRule, NftSet, NftStatement, NftTable, NftTarget, NftType, NftVerdict } from "../netfilter.ts";
+import type {
+  NftChain,
+  NftElement,
+  NftField,
+  NftMatch,
+  NftRule,
+  NftSet,
+  NftStatement,
+  NftTable,
+  NftTarget,
+  NftType,
+  NftVerdict,
+} from "../netfilter.ts";
 import { formatOwner } from "./owner.ts";
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_./-]{0,127}$/;
@@ -97,7 +109,8 @@ export function printField(field: NftField): string {
 
 function printStatement(statement: NftStatement): string {
   if ("verdict" in statement) return printVerdict(statement);
-  if ("reject" in statement) return statement.reject === "tcp reset" ? "reject with tcp reset" : `reject with ${statement.reject.replace(" ", " type ")}`;
+  if ("reject" in statement)
+    return statement.reject === "tcp reset" ? "reject with tcp reset" : `reject with ${statement.reject.replace(" ", " type ")}`;
   if ("counter" in statement) return "counter";
   if ("log" in statement) return printLog(statement.log);
   if ("masquerade" in statement) return statement.masquerade.fullyRandom ? "masquerade fully-random" : "masquerade";
@@ -123,19 +136,28 @@ function printLog(log: { readonly prefix?: string; readonly group?: number }): s
 }
 
 function printMark(what: string, { value: mark, mask }: { readonly value: number; readonly mask?: number }): string {
-  return mask === undefined ? `${what} set 0x${mark.toString(16)}` : `${what} set ${what} & 0x${mask.toString(16)} ^ 0x${mark.toString(16)}`;
+  return mask === undefined
+    ? `${what} set 0x${mark.toString(16)}`
+    : `${what} set ${what} & 0x${mask.toString(16)} ^ 0x${mark.toString(16)}`;
 }
 
 function printUpdate(update: Extract<NftStatement, { update: object }>["update"]): string {
   const timeout = update.timeout === undefined ? "" : ` timeout ${update.timeout}s`;
-  const data = update.value?.map((part) => (typeof part === "object" && "literal" in part ? value(part.literal) : printField(part as NftField))).join(" . ");
+  const data = update.value
+    ?.map((part) => (typeof part === "object" && "literal" in part ? value(part.literal) : printField(part as NftField)))
+    .join(" . ");
   return `${update.mode} @${name(update.set)} { ${update.key.map(printField).join(" . ")}${timeout}${data === undefined ? "" : ` : ${data}`} }`;
 }
 
 function printTarget(target: NftTarget): string {
   const family = target.family === 4 ? "ip" : "ip6";
   if ("map" in target) return `${family} to ${target.key.map(printField).join(" . ")} map @${name(target.map)}`;
-  const address = target.address === undefined ? "" : target.family === 6 && target.port !== undefined ? `[${value(target.address)}]` : value(target.address);
+  const address =
+    target.address === undefined
+      ? ""
+      : target.family === 6 && target.port !== undefined
+        ? `[${value(target.address)}]`
+        : value(target.address);
   return `${family} to ${address}${target.port === undefined ? "" : `:${target.port}`}`;
 }
 
