@@ -67,8 +67,14 @@ function diffTables(
   for (const [object, table] of wanted) {
     const found = there.get(object);
     // The reconciler remembers the very table that it wrote.
-    const commands = found === table ? "" : diffTable(found, table);
-    if (commands !== "") written.push({ kind: "table", object, family: table.family, name: table.name, commands, table });
+    if (found === table) continue;
+    const step = { kind: "table", object, family: table.family, name: table.name, table } as const;
+    try {
+      const commands = diffTable(found, table);
+      if (commands !== "") written.push({ ...step, commands });
+    } catch (unwritable) {
+      written.push({ ...step, commands: "", unwritable });
+    }
   }
   for (const { family, name } of owns.tables) {
     const object = `${family} ${name}`;

@@ -231,6 +231,20 @@ test("one impossible object does not stop the others; its retries grow rare", as
   reconciler.close();
 });
 
+test("a table that can't be printed stops nothing else", () => {
+  const node = makeNode();
+  const reconciler = begin(node);
+  const good = overlay(2);
+  const status = reconciler.set({
+    ...good,
+    tables: [{ family: "inet", name: "fairlead", sets: [], chains: [{ name: "no name {", rules: [] }] }],
+  });
+  assert.match(status.lastError ?? "", /^table inet fairlead: .*no name/);
+  assert.deepEqual(diffState({ ...good, tables: [] }, { ...observed(node), tables: [] }, OWNS), []);
+  assert.equal(reconciler.set(good).inSync, true);
+  reconciler.close();
+});
+
 test("nothing is written before the first state, and a restarted agent adopts what is right", () => {
   const node = makeNode();
   const first = begin(node);

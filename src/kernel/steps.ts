@@ -21,11 +21,14 @@ export type ChangeStep =
       readonly commands: string;
       /** The table as it is afterwards; undefined if it is deleted. */
       readonly table: NftTable | undefined;
+      /** Why the table can't be written at all; thrown when the step is carried out, so that the other steps go on. */
+      readonly unwritable?: unknown;
     };
 
 /** Carries out one step. @throws KernelError as the kernel says */
 export function carryOut(namespace: NetworkNamespace, step: ChangeStep): void {
   if (step.kind === "sysctl") namespace.writeSysctl(step.key, step.value);
+  else if (step.kind === "table" && step.unwritable !== undefined) throw step.unwritable;
   else if (step.kind === "table") namespace.nft.run(step.commands);
   else namespace.apply(step.change);
 }

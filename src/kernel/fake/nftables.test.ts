@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { KernelError } from "../errors.ts";
-import type { NftRule } from "../netfilter.ts";
+import type { NftRule, NftTable } from "../netfilter.ts";
+import { diffTable } from "../nft/diff.ts";
 import { FakeNftables } from "./nftables.ts";
 
 const BASE = `table inet t {
@@ -76,6 +77,49 @@ for (const [text, matches, statements] of RULES) {
     assert.deepEqual(nft.readTable("inet", "t")?.chains.find((chain) => chain.name === "c")?.rules, [{ matches, statements }]);
   });
 }
+
+test("what our printer writes reads back as the same table", () => {
+  const table: NftTable = {
+    family: "inet",
+    name: "fairlead",
+    sets: [
+      {
+        name: "pods",
+        key: ["ipv4_addr"],
+        flags: ["interval"],
+        elements: [{ key: ["10.0.0.0/8"], owner: { kind: "NetworkPolicy", namespace: "a", name: "b", rule: 0 } }],
+      },
+      {
+        name: "pick",
+        key: ["integer", "ipv4_addr"],
+        value: ["ipv4_addr", "inet_service"],
+        elements: [{ key: ["0", "10.0.0.1"], value: ["10.0.0.2", "80"] }],
+      },
+      { name: "jumps", key: ["ipv4_addr"], value: ["verdict"], elements: [{ key: ["10.0.0.1"], value: { verdict: "goto", chain: "c" } }] },
+    ],
+    chains: [
+      { name: "c", rules: RULES.filter(([text]) => !/@[sdma]\b/.test(text)).map(([, matches, statements]) => ({ matches, statements })) },
+      {
+        name: "forward",
+        hook: { type: "filter", hook: "forward", priority: -5, policy: "drop" },
+        rules: [
+          {
+            matches: [],
+            statements: [{ vmap: { key: ["ip saddr"], map: "jumps" } }],
+            owner: { kind: "Service", namespace: "x", name: "y", rule: "http" },
+          },
+        ],
+      },
+    ],
+  };
+  const nft = new FakeNftables();
+  nft.run(diffTable(undefined, table));
+  const read = nft.readTable("inet", "fairlead");
+  assert.equal(diffTable(read, table), "");
+  const smaller = { ...table, sets: table.sets.slice(0, 2), chains: [{ name: "c", rules: [] }] };
+  nft.run(diffTable(read, smaller));
+  assert.equal(diffTable(nft.readTable("inet", "fairlead"), smaller), "");
+});
 
 test("any text is carried out or refused as a whole", () => {
   const words = [

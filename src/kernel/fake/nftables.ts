@@ -1,8 +1,7 @@
 // nftables in memory: runs commands of nft's language as one transaction, and refuses what the kernel refuses.
 import type { Nftables } from "../kernel.ts";
 import type { NftChain, NftElement, NftFamily, NftHook, NftRule, NftSet, NftTable, NftType, NftVerdict } from "../netfilter.ts";
-import { parseOwner as ownerFromComment } from "../nft/owner.ts";
-import { typeOfExpression } from "../nft/print.ts";
+import { parseOwner } from "../nft/owner.ts";
 import { readParts, readRule, readVerdict, seconds } from "./nft-rule.ts";
 import { Tokens, unquoted } from "./nft-tokens.ts";
 import { refuse } from "./refuse.ts";
@@ -23,6 +22,18 @@ interface OpenTable {
   readonly chains: Map<string, OpenChain>;
   readonly sets: Map<string, OpenSet>;
 }
+
+const TYPE_OF: Readonly<Record<string, NftType>> = {
+  "ip daddr": "ipv4_addr",
+  "ip6 daddr": "ipv6_addr",
+  "meta l4proto": "inet_proto",
+  "th dport": "inet_service",
+  "meta mark": "mark",
+  "meta iifname": "ifname",
+  "ether saddr": "ether_addr",
+  "numgen random": "integer",
+  verdict: "verdict",
+};
 
 const PRIORITIES: Readonly<Record<string, number>> = { raw: -300, mangle: -150, dstnat: -100, filter: 0, security: 50, srcnat: 100 };
 
@@ -216,7 +227,7 @@ function addElements(set: OpenSet, elements: readonly NftElement[]): void {
 
 function readOwnedRule(tokens: Tokens): NftRule {
   const { rule, comment } = readRule(tokens);
-  const owner = comment === undefined ? undefined : ownerFromComment(comment);
+  const owner = comment === undefined ? undefined : parseOwner(comment);
   return owner ? { ...rule, owner } : rule;
 }
 
@@ -250,12 +261,10 @@ function readSetBody(name: string, tokens: Tokens): { head: Omit<NftSet, "elemen
   tokens.expect("{");
   for (tokens.skipEnds(); !tokens.take("}"); tokens.skipEnds()) {
     const word = tokens.next();
-    if (word === "type") {
-      const key = readParts(tokens) as NftType[];
-      head = tokens.take(":") ? { ...head, key, value: readParts(tokens) as NftType[] } : { ...head, key };
-    } else if (word === "typeof") {
-      const key = readTypes(tokens);
-      head = tokens.take(":") ? { ...head, key, value: readTypes(tokens) } : { ...head, key };
+    if (word === "type" || word === "typeof") {
+      const readTypes = word === "type" ? () => readParts(tokens) as NftType[] : () => readTypesOf(tokens);
+      const key = readTypes();
+      head = tokens.take(":") ? { ...head, key, value: readTypes() } : { ...head, key };
     } else if (word === "flags") {
       const flags: string[] = [];
       do flags.push(tokens.next());
@@ -272,19 +281,14 @@ function readSetBody(name: string, tokens: Tokens): { head: Omit<NftSet, "elemen
   return { head, elements };
 }
 
-/** Types given by expressions: `typeof ip daddr . th dport`. */
-function readTypes(tokens: Tokens): NftType[] {
+/** Types described by expressions, as our printer does where a type has no name. */
+function readTypesOf(tokens: Tokens): NftType[] {
   const types: NftType[] = [];
-  let words: string[] = [];
-  const end = () => {
-    types.push(typeOfExpression(words.join(" ")));
-    words = [];
-  };
-  while (!tokens.atEnd && tokens.peek() !== ":") {
-    if (tokens.take(".")) end();
-    else words.push(tokens.next());
-  }
-  end();
+  do {
+    let words = tokens.next();
+    while (!tokens.atEnd && tokens.peek() !== "." && tokens.peek() !== ":") words += ` ${tokens.next()}`;
+    types.push(TYPE_OF[words.replace(/ mod \d+$/, "")] ?? refuse("EINVAL", `"${words}" describes no type`));
+  } while (tokens.take("."));
   return types;
 }
 
@@ -301,7 +305,7 @@ function readElements(head: Omit<NftSet, "elements">, tokens: Tokens): NftElemen
     const comment = tokens.take("comment") ? unquoted(tokens.next()) : undefined;
     let value: NftVerdict | string[] | undefined;
     if (tokens.take(":")) value = head.value?.[0] === "verdict" ? readVerdict(tokens) : readParts(tokens);
-    const owner = comment === undefined ? undefined : ownerFromComment(comment);
+    const owner = comment === undefined ? undefined : parseOwner(comment);
     elements.push({ key, ...(value === undefined ? {} : { value }), ...(owner === undefined ? {} : { owner }) });
     skipLines();
     tokens.take(",");

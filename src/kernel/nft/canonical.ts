@@ -81,8 +81,10 @@ function namedTransport(matches: readonly NftMatch[]): readonly NftMatch[] {
   let protocol: string | undefined;
   return matches.map((match): NftMatch => {
     if ("opaque" in match) return match;
-    if (match.left === "meta l4proto" && match.op === "==" && typeof match.right === "string" && /^(tcp|udp|sctp)$/.test(match.right)) protocol = match.right;
-    else if (protocol && (match.left === "th dport" || match.left === "th sport")) return { ...match, left: match.left.replace("th", protocol) as NftField };
+    if (match.left === "meta l4proto" && match.op === "==" && typeof match.right === "string" && /^(tcp|udp|sctp)$/.test(match.right))
+      protocol = match.right;
+    else if (protocol && (match.left === "th dport" || match.left === "th sport"))
+      return { ...match, left: match.left.replace("th", protocol) as NftField };
     return match;
   });
 }

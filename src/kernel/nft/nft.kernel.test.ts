@@ -9,19 +9,62 @@ const TABLE: NftTable = {
   family: "inet",
   name: "fairlead",
   sets: [
-    { name: "cidrs", key: ["ipv4_addr"], flags: ["interval"], elements: [{ key: ["10.0.0.0/8"] }, { key: ["192.168.0.1-192.168.0.7"] }, { key: ["1.2.3.4"], owner }] },
-    { name: "services", key: ["ipv4_addr", "inet_proto", "inet_service"], value: ["verdict"], elements: [{ key: ["10.96.0.1", "tcp", "443"], value: { verdict: "goto", chain: "two" }, owner: { kind: "Service", namespace: "default", name: "kubernetes", rule: "https" } }] },
-    { name: "points", key: ["ipv4_addr", "inet_proto", "inet_service", "integer"], value: ["ipv4_addr", "inet_service"], elements: [{ key: ["10.96.0.1", "tcp", "443", "0"], value: ["10.244.0.2", "6443"] }, { key: ["10.96.0.1", "tcp", "443", "1"], value: ["10.244.0.3", "6443"] }] },
-    { name: "sticky", key: ["ipv4_addr", "ipv4_addr", "inet_proto", "inet_service"], value: ["ipv4_addr", "inet_service"], flags: ["dynamic", "timeout"], timeout: 10800, size: 65536, elements: [] },
+    {
+      name: "cidrs",
+      key: ["ipv4_addr"],
+      flags: ["interval"],
+      elements: [{ key: ["10.0.0.0/8"] }, { key: ["192.168.0.1-192.168.0.7"] }, { key: ["1.2.3.4"], owner }],
+    },
+    {
+      name: "services",
+      key: ["ipv4_addr", "inet_proto", "inet_service"],
+      value: ["verdict"],
+      elements: [
+        {
+          key: ["10.96.0.1", "tcp", "443"],
+          value: { verdict: "goto", chain: "two" },
+          owner: { kind: "Service", namespace: "default", name: "kubernetes", rule: "https" },
+        },
+      ],
+    },
+    {
+      name: "points",
+      key: ["ipv4_addr", "inet_proto", "inet_service", "integer"],
+      value: ["ipv4_addr", "inet_service"],
+      elements: [
+        { key: ["10.96.0.1", "tcp", "443", "0"], value: ["10.244.0.2", "6443"] },
+        { key: ["10.96.0.1", "tcp", "443", "1"], value: ["10.244.0.3", "6443"] },
+      ],
+    },
+    {
+      name: "sticky",
+      key: ["ipv4_addr", "ipv4_addr", "inet_proto", "inet_service"],
+      value: ["ipv4_addr", "inet_service"],
+      flags: ["dynamic", "timeout"],
+      timeout: 10800,
+      size: 65536,
+      elements: [],
+    },
   ],
   chains: [
-    { name: "two", rules: [rule([], { dnat: { family: 4, map: "points", key: ["ip daddr", "meta l4proto", "th dport", { numgen: "random", mod: 2 }] } })] },
+    {
+      name: "two",
+      rules: [
+        rule([], { dnat: { family: 4, map: "points", key: ["ip daddr", "meta l4proto", "th dport", { numgen: "random", mod: 2 }] } }),
+      ],
+    },
     {
       name: "prerouting-nat",
       hook: { type: "nat", hook: "prerouting", priority: -100, policy: "accept" },
       rules: [
         rule([], { vmap: { key: ["ip daddr", "meta l4proto", "th dport"], map: "services" } }),
-        rule([{ left: "fib daddr type", op: "==", right: "local" }, { left: "ip daddr", op: "!=", right: "127.0.0.0/8" }], { verdict: "jump", chain: "two" }),
+        rule(
+          [
+            { left: "fib daddr type", op: "==", right: "local" },
+            { left: "ip daddr", op: "!=", right: "127.0.0.0/8" },
+          ],
+          { verdict: "jump", chain: "two" },
+        ),
       ],
     },
     {
@@ -29,7 +72,13 @@ const TABLE: NftTable = {
       hook: { type: "nat", hook: "postrouting", priority: 100, policy: "accept" },
       rules: [
         rule([{ left: { field: "meta mark", mask: 0x4000 }, op: "==", right: "0x4000" }], { masquerade: { fullyRandom: true } }),
-        rule([{ left: "ip saddr", op: "==", right: { set: "cidrs" } }, { left: "ip daddr", op: "!=", right: { set: "cidrs" } }], { masquerade: {} }),
+        rule(
+          [
+            { left: "ip saddr", op: "==", right: { set: "cidrs" } },
+            { left: "ip daddr", op: "!=", right: { set: "cidrs" } },
+          ],
+          { masquerade: {} },
+        ),
       ],
     },
     {
@@ -40,7 +89,14 @@ const TABLE: NftTable = {
         rule([{ left: "icmpv6 type", op: "==", right: ["nd-neighbor-solicit", "nd-neighbor-advert"] }], { verdict: "accept" }),
         rule([{ left: "meta l4proto", op: "==", right: "tcp" }], { reject: "tcp reset" }),
         rule([], { reject: "icmpx port-unreachable" }),
-        { matches: [{ left: "meta l4proto", op: "==", right: "6" }, { left: "th dport", op: "==", right: ["80", "443", "1000-2000"] }], statements: [{ verdict: "drop" }], owner },
+        {
+          matches: [
+            { left: "meta l4proto", op: "==", right: "6" },
+            { left: "th dport", op: "==", right: ["80", "443", "1000-2000"] },
+          ],
+          statements: [{ verdict: "drop" }],
+          owner,
+        },
         rule([{ left: "meta iifname", op: "==", right: "cni0" }], { setMark: { value: 0x4000, mask: 0xffffbfff } }),
       ],
     },
@@ -75,8 +131,15 @@ test("what was written is read back as it was meant: nothing more to do", () => 
 test("50,000 elements go in and come back", () => {
   const namespace = createLinuxKernel().createNamespace();
   try {
-    const elements = Array.from({ length: 50_000 }, (_, i) => ({ key: [`10.${96 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`, "tcp", "80"], value: ["10.244.0.2", "8080"] }));
-    const table: NftTable = { ...TABLE, chains: [], sets: [{ name: "many", key: ["ipv4_addr", "inet_proto", "inet_service"], value: ["ipv4_addr", "inet_service"], elements }] };
+    const elements = Array.from({ length: 50_000 }, (_, i) => ({
+      key: [`10.${96 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`, "tcp", "80"],
+      value: ["10.244.0.2", "8080"],
+    }));
+    const table: NftTable = {
+      ...TABLE,
+      chains: [],
+      sets: [{ name: "many", key: ["ipv4_addr", "inet_proto", "inet_service"], value: ["ipv4_addr", "inet_service"], elements }],
+    };
     namespace.nft.run(diffTable(undefined, table));
     assert.equal(diffTable(namespace.nft.readTable("inet", "fairlead"), table), "");
   } finally {

@@ -31,14 +31,6 @@ const TYPEOF: Readonly<Record<NftType, string>> = {
   verdict: "verdict",
 };
 
-/** The type that an expression of `typeof` stands for. */
-export function typeOfExpression(expression: string): NftType {
-  const plain = expression.replace(/ mod .*/, "");
-  const found = (Object.keys(TYPEOF) as NftType[]).find((type) => TYPEOF[type].replace(/ mod .*/, "") === plain);
-  if (!found) throw new FairleadError("nft-type", `no type is known for "typeof ${expression}"`);
-  return found;
-}
-
 /** The whole table, as `nft -f` takes it. */
 export function printTable(table: NftTable): string {
   const body = [...table.sets.map(printSet), ...table.chains.map((chain) => printChain(chain))].join("\n");
