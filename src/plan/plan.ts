@@ -37,6 +37,8 @@ export interface NodePlan {
   readonly pods: ReadonlyMap<string, KernelState>;
   /** Annotations that this node's Node object must carry (Flannel's). */
   readonly annotations: Readonly<Record<string, string>>;
+  /** MTU of the pods' interfaces, in bytes. */
+  readonly podMtu: number;
   /** What in the configuration is not understood or not followed, and why. */
   readonly remarks: readonly string[];
 }

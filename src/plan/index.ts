@@ -1,0 +1,3 @@
+// The face of the plan room.
+export { composeTable, planNode, TABLE } from "./node-plan.ts";
+export type { NodeFacts, NodePlan, PlanNode, PodAttachment } from "./plan.ts";

@@ -1,0 +1,63 @@
+// planNode: one node's plan, composed of what the data path, Services and policy say.
+
+import type { ClusterSnapshot } from "../cluster/index.ts";
+import { type OverlayPlan, planOverlay, planPodNetwork } from "../datapath/overlay/index.ts";
+import {
+  type BaseChainName,
+  type KernelState,
+  mergeStates,
+  type NftChain,
+  type NftHook,
+  type NftTable,
+  type TableContribution,
+} from "../kernel/index.ts";
+import { planPolicy } from "../policy/index.ts";
+import { planServices } from "../services/index.ts";
+import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
+
+/** The one nft table that is ours. */
+export const TABLE = { family: "inet", name: "fairlead" } as const;
+
+const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
+  "prerouting-nat": { type: "nat", hook: "prerouting", priority: -100, policy: "accept" },
+  "output-nat": { type: "nat", hook: "output", priority: -100, policy: "accept" },
+  "postrouting-nat": { type: "nat", hook: "postrouting", priority: 100, policy: "accept" },
+  "filter-input": { type: "filter", hook: "input", priority: 0, policy: "accept" },
+  "filter-forward": { type: "filter", hook: "forward", priority: 0, policy: "accept" },
+  "filter-output": { type: "filter", hook: "output", priority: 0, policy: "accept" },
+};
+
+/** What a node must hold. Pure: the same snapshot and facts give the same plan. */
+export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
+  const overlay = planOverlay(snapshot, { ...facts, hostLinks: facts.attachments.map((attachment) => attachment.hostLink) });
+  // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
+  const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
+  const policy = planPolicy(snapshot, facts.node, pods);
+  const table = composeTable([overlay.table, planServices(snapshot, facts.node), policy.table]);
+  return {
+    node: facts.node,
+    revision: snapshot.revision,
+    kernel: mergeStates(overlay.state, { tables: [table] }),
+    pods: new Map(facts.attachments.map((attachment) => [attachment.containerId, planPod(attachment, overlay)])),
+    annotations: overlay.annotations,
+    podMtu: overlay.podMtu,
+    remarks: [...overlay.remarks, ...policy.remarks],
+  };
+}
+
+function planPod(attachment: PodAttachment, overlay: OverlayPlan): KernelState {
+  return planPodNetwork({ interface: attachment.interface, addresses: attachment.addresses, mac: attachment.mac, mtu: overlay.podMtu });
+}
+
+/** Joins what the rooms add into one table: base chains' rules in order, everything else beside. */
+export function composeTable(contributions: readonly TableContribution[]): NftTable {
+  const hooks = contributions.flatMap((part) => part.hooks).sort((a, b) => a.order - b.order);
+  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).map(
+    (name): NftChain => ({
+      name,
+      hook: BASE_CHAINS[name],
+      rules: hooks.filter((hook) => hook.chain === name).flatMap((hook) => hook.rules),
+    }),
+  );
+  return { ...TABLE, chains: [...base, ...contributions.flatMap((part) => part.chains)], sets: contributions.flatMap((part) => part.sets) };
+}
