@@ -1,5 +1,6 @@
 // The cluster room's face.
 
+export { createSnapshotBuilder, type SnapshotBuilder, snapshotOf } from "./build.ts";
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
 export {
   declaredPorts,
@@ -12,3 +13,12 @@ export {
   parseExpectations,
 } from "./matrix.ts";
 export type * from "./snapshot.ts";
+export {
+  loadSnapshot,
+  NETWORK_RESOURCES,
+  saveSnapshot,
+  sourceFromObjects,
+  sourceFromStore,
+  type WatchableStore,
+  type WatchedResource,
+} from "./source.ts";

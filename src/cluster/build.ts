@@ -1,0 +1,97 @@
+// Builds snapshots from changes: each shares with the one before what did not change.
+import type { KubeObject } from "../resources/index.ts";
+import { ObjectPart, PodObjectPart, SliceObjectPart } from "./parts.ts";
+import type { ClusterSnapshot, ObjectChange, Part } from "./snapshot.ts";
+
+export interface SnapshotBuilder {
+  /** Takes changes in; nothing is calculated until `snapshot` is asked. */
+  apply(changes: Iterable<ObjectChange>): void;
+  /** The newest snapshot; the same object while nothing changed. */
+  snapshot(): ClusterSnapshot;
+}
+
+const OWN_PARTS: Readonly<Record<string, keyof ClusterSnapshot>> = {
+  "v1/Namespace": "namespaces",
+  "v1/Node": "nodes",
+  "v1/Pod": "pods",
+  "v1/Service": "services",
+  "discovery.k8s.io/v1/EndpointSlice": "endpointSlices",
+  "networking.k8s.io/v1/NetworkPolicy": "networkPolicies",
+  "v1/ConfigMap": "configMaps",
+};
+
+type AnyPart = ObjectPart<KubeObject>;
+
+/** A builder that starts empty. */
+export function createSnapshotBuilder(): SnapshotBuilder {
+  const parts = new Map<string, AnyPart>();
+  /** Kind → namespace → map that is being changed and not yet shared. */
+  const drafts = new Map<string, Map<string, Map<string, KubeObject>>>();
+  let current: ClusterSnapshot | undefined;
+  let revision = 0;
+
+  function draftOf(kind: string, namespace: string): Map<string, KubeObject> {
+    let draft = drafts.get(kind);
+    if (!draft) {
+      draft = new Map();
+      drafts.set(kind, draft);
+    }
+    let names = draft.get(namespace);
+    if (!names) {
+      names = new Map(parts.get(kind)?.maps.get(namespace));
+      draft.set(namespace, names);
+    }
+    return names;
+  }
+
+  function part(kind: string): Part<KubeObject> {
+    let found = parts.get(kind);
+    if (!found) {
+      found = makePart(kind, new Map());
+      parts.set(kind, found);
+    }
+    return found;
+  }
+
+  return {
+    apply(changes) {
+      for (const { type, object } of changes) {
+        const kind = `${object.apiVersion}/${object.kind}`;
+        const names = draftOf(kind, object.metadata.namespace ?? "");
+        if (type === "DELETED") names.delete(object.metadata.name);
+        else names.set(object.metadata.name, object);
+      }
+    },
+    snapshot() {
+      if (current && drafts.size === 0) return current;
+      for (const [kind, draft] of drafts) {
+        const namespaces = new Map(parts.get(kind)?.maps);
+        for (const [namespace, names] of draft) {
+          if (names.size > 0) namespaces.set(namespace, names);
+          else namespaces.delete(namespace);
+        }
+        parts.set(kind, makePart(kind, namespaces));
+      }
+      drafts.clear();
+      revision++;
+      const own = Object.fromEntries(Object.entries(OWN_PARTS).map(([kind, field]) => [field, part(kind)]));
+      const others = new Map([...parts].filter(([kind]) => !(kind in OWN_PARTS)));
+      current = { revision, ...own, others } as unknown as ClusterSnapshot;
+      return current;
+    },
+  };
+}
+
+function makePart(kind: string, namespaces: ReadonlyMap<string, ReadonlyMap<string, KubeObject>>): AnyPart {
+  const maps = namespaces as unknown as ReadonlyMap<string, ReadonlyMap<string, never>>;
+  if (kind === "v1/Pod") return new PodObjectPart(maps) as unknown as AnyPart;
+  if (kind === "discovery.k8s.io/v1/EndpointSlice") return new SliceObjectPart(maps) as unknown as AnyPart;
+  return new ObjectPart<KubeObject>(maps);
+}
+
+/** A snapshot of a list of objects. */
+export function snapshotOf(objects: Iterable<KubeObject>): ClusterSnapshot {
+  const builder = createSnapshotBuilder();
+  builder.apply([...objects].map((object) => ({ type: "ADDED", object })));
+  return builder.snapshot();
+}

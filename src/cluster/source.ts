@@ -1,0 +1,122 @@
+// Sources of snapshots: the embedded API in the same process, a fixed list of objects, and the copy on disk.
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { FairleadError, messageOf } from "../base/index.ts";
+import type { KubeObject } from "../resources/index.ts";
+import { createSnapshotBuilder, type SnapshotBuilder } from "./build.ts";
+import type { ClusterSnapshot, ClusterSource, ObjectChange } from "./snapshot.ts";
+
+/** What is watched: group, version and plural name, as the API has it. */
+export interface WatchedResource {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+}
+
+/** The kinds that the network is calculated from. */
+export const NETWORK_RESOURCES: readonly WatchedResource[] = [
+  { group: "", version: "v1", plural: "namespaces" },
+  { group: "", version: "v1", plural: "nodes" },
+  { group: "", version: "v1", plural: "pods" },
+  { group: "", version: "v1", plural: "services" },
+  { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
+  { group: "networking.k8s.io", version: "v1", plural: "networkpolicies" },
+  { group: "", version: "v1", plural: "configmaps" },
+];
+
+/** The part of a store that a source needs: events from the first ADDED on, called back after each write. */
+export interface WatchableStore {
+  watch(
+    resource: WatchedResource,
+    options: object,
+    listener: (event: { readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; readonly object: KubeObject }) => void,
+  ): () => void;
+}
+
+/** A source that coalesces changes: listeners are called once per turn of the event loop. */
+export class ChangeSource implements ClusterSource {
+  readonly #builder: SnapshotBuilder = createSnapshotBuilder();
+  readonly #listeners = new Set<(snapshot: ClusterSnapshot) => void>();
+  #scheduled: NodeJS.Immediate | undefined;
+  synced = false;
+
+  get snapshot(): ClusterSnapshot {
+    if (!this.synced)
+      throw new FairleadError("not-synced", "the cluster's objects have not been read yet", { remedy: "wait for the first full sync" });
+    return this.#builder.snapshot();
+  }
+
+  change(changes: readonly ObjectChange[]): void {
+    if (changes.length === 0) return;
+    this.#builder.apply(changes);
+    this.#scheduled ??= setImmediate(() => this.#notify());
+  }
+
+  markSynced(): void {
+    this.synced = true;
+    this.#scheduled ??= setImmediate(() => this.#notify());
+  }
+
+  #notify(): void {
+    this.#scheduled = undefined;
+    if (!this.synced) return;
+    const snapshot = this.#builder.snapshot();
+    for (const listener of [...this.#listeners]) listener(snapshot);
+  }
+
+  subscribe(listener: (snapshot: ClusterSnapshot) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  close(): void {
+    if (this.#scheduled) clearImmediate(this.#scheduled);
+    this.#listeners.clear();
+  }
+}
+
+/** The embedded API's store as a source. */
+export function sourceFromStore(store: WatchableStore, resources: readonly WatchedResource[] = NETWORK_RESOURCES): ClusterSource {
+  const source = new ChangeSource();
+  const stops = resources.map((resource) =>
+    store.watch(resource, {}, (event) => {
+      if (event.type !== "BOOKMARK") source.change([{ type: event.type, object: event.object }]);
+    }),
+  );
+  source.markSynced();
+  const close = source.close.bind(source);
+  source.close = () => {
+    for (const stop of stops) stop();
+    close();
+  };
+  return source;
+}
+
+/** A fixed list of objects as a source. */
+export function sourceFromObjects(objects: Iterable<KubeObject>): ClusterSource {
+  const source = new ChangeSource();
+  source.change([...objects].map((object) => ({ type: "ADDED", object })));
+  source.markSynced();
+  return source;
+}
+
+const DISK_VERSION = 1;
+
+/** Writes a snapshot's objects, so that an agent can restart without the API. Atomic; readable by its owner only. */
+export function saveSnapshot(path: string, snapshot: ClusterSnapshot): void {
+  const { namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps } = snapshot;
+  const parts = [namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps, ...snapshot.others.values()];
+  const objects = parts.flatMap((part) => [...part.values()]);
+  writeFileSync(`${path}.new`, JSON.stringify({ version: DISK_VERSION, objects }), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+/** Reads a saved snapshot's objects; a reason where there are none. */
+export function loadSnapshot(path: string): { readonly objects: readonly KubeObject[] } | { readonly reason: string } {
+  try {
+    const { version, objects } = JSON.parse(readFileSync(path, "utf8")) as { version?: number; objects?: KubeObject[] };
+    if (version !== DISK_VERSION || !Array.isArray(objects)) return { reason: `${path} is of another version` };
+    return { objects };
+  } catch (error) {
+    return { reason: `${path}: ${messageOf(error)}` };
+  }
+}
