@@ -1,0 +1,11 @@
+// What can go wrong when addresses are given out.
+import { FairleadError } from "../base/index.ts";
+
+/** No address is free in a range. */
+export class RangeFullError extends FairleadError {
+  constructor(range: string, used: number) {
+    super("range-full", `no address is free in ${range}: ${used} are in use`, {
+      remedy: "give the node a bigger podCIDR, or see what holds them: fairlead ipam show",
+    });
+  }
+}
