@@ -1,7 +1,9 @@
 // The face of the embedded API: its store, its server, and what hangs into them.
 export type { AdmissionContext, AdmissionHook, MutableObject } from "./admission.ts";
+export { type Controllers, type ControllersOptions, startControllers } from "./controllers/index.ts";
 export { ApiError, conflict, forbidden, invalid, type Status, type StatusCause } from "./errors.ts";
 export { builtinResources, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
 export { type ApiServer, type ApiServerOptions, type SubresourceHandler, startApiServer } from "./server.ts";
+export { checkNetworks, type ServiceAddressOptions, serviceAddresses } from "./service-addresses.ts";
 export { type KindRules, SqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
 export type { DeleteOptions, ListOptions, ObjectStore, ResourceRef, UpdateOptions, WatchEvent } from "./store.ts";

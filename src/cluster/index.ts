@@ -14,8 +14,10 @@ export {
 } from "./matrix.ts";
 export type * from "./snapshot.ts";
 export {
+  createReplicaSource,
   loadSnapshot,
   NETWORK_RESOURCES,
+  type ReplicaSource,
   saveSnapshot,
   sourceFromObjects,
   sourceFromStore,

@@ -99,6 +99,33 @@ export function sourceFromObjects(objects: Iterable<KubeObject>): ClusterSource 
   return source;
 }
 
+/** A source that is told the whole list of objects again and again. */
+export interface ReplicaSource extends ClusterSource {
+  replace(objects: readonly KubeObject[]): void;
+}
+
+/** A source that follows lists sent from elsewhere: only what differs from the list before is a change. */
+export function createReplicaSource(): ReplicaSource {
+  const source = new ChangeSource();
+  let known = new Map<string, KubeObject>();
+  const identity = ({ apiVersion, kind, metadata }: KubeObject) => `${apiVersion}/${kind}/${metadata.namespace ?? ""}/${metadata.name}`;
+  const replace = (objects: readonly KubeObject[]) => {
+    const next = new Map(objects.map((object) => [identity(object), object]));
+    const changes: ObjectChange[] = [];
+    for (const [key, object] of next) {
+      const before = known.get(key);
+      if (before && before.metadata.uid === object.metadata.uid && before.metadata.resourceVersion === object.metadata.resourceVersion)
+        next.set(key, before);
+      else changes.push({ type: before ? "MODIFIED" : "ADDED", object });
+    }
+    for (const [key, object] of known) if (!next.has(key)) changes.push({ type: "DELETED", object });
+    known = next;
+    source.change(changes);
+    if (!source.synced) source.markSynced();
+  };
+  return Object.assign(source, { replace });
+}
+
 const DISK_VERSION = 1;
 
 /** Writes a snapshot's objects, so that an agent can restart without the API. Atomic; readable by its owner only. */

@@ -1,0 +1,292 @@
+// A node's agent: snapshot → plan → kernel, and the CNI socket. It wires; it decides nothing.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { messageOf } from "../base/index.ts";
+import { type ClusterSnapshot, type ClusterSource, loadSnapshot, saveSnapshot, snapshotOf } from "../cluster/index.ts";
+import { type AttachmentStore, openAttachments, serveCni } from "../cni/index.ts";
+import { BRIDGE, podCidrs } from "../datapath/overlay/index.ts";
+import { createIpam, type Ipam } from "../ipam/index.ts";
+import {
+  createReconciler,
+  type Kernel,
+  type NetworkNamespace,
+  type Reconciler,
+  type ReconcileStatus,
+  ROUTE_PROTOCOL,
+} from "../kernel/index.ts";
+import { type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
+import { cutFlows } from "../policy/index.ts";
+import { isStale, serviceTable } from "../services/index.ts";
+import { observeUnderlay } from "./facts.ts";
+import { PodNetwork } from "./pod-network.ts";
+
+export interface AgentOptions {
+  readonly node: string;
+  readonly kernel: Kernel;
+  readonly namespace: NetworkNamespace;
+  readonly source: ClusterSource;
+  /** Records, allocations and the last snapshot. */
+  readonly stateDirectory: string;
+  readonly cniSocket: string;
+  /** Writes the annotations that tell other nodes where this one's tunnel ends. */
+  readonly annotate: (annotations: Readonly<Record<string, string>>) => Promise<void> | void;
+  readonly log: (message: string) => void;
+}
+
+export interface AgentStatus {
+  readonly node: string;
+  readonly ready: boolean;
+  readonly reason?: string;
+  /** Revision of the snapshot that the kernel follows. */
+  readonly revision: number;
+  readonly pods: number;
+  readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
+  readonly kernel: ReconcileStatus;
+  readonly podDrifts: number;
+  readonly remarks: readonly string[];
+}
+
+export interface Agent {
+  readonly status: AgentStatus;
+  /** The newest plan: what the node's kernel must hold. */
+  readonly plan: NodePlan | undefined;
+  /** Stops. The kernel stays as it is. */
+  close(): Promise<void>;
+}
+
+/** How long ADD waits for the API to tell of the pod, in milliseconds. */
+const POD_WAIT_MS = 5000;
+/** The snapshot goes to disk at most this often, in milliseconds. */
+const SAVE_EVERY_MS = 2000;
+
+/** Starts the agent of a node. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const agent = new NodeAgent(options);
+  await agent.start();
+  return agent;
+}
+
+class NodeAgent implements Agent {
+  readonly #options: AgentOptions;
+  readonly #attachments: AttachmentStore;
+  readonly #reconciler: Reconciler;
+  readonly #pods: PodNetwork;
+  readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
+  #snapshot: ClusterSnapshot | undefined;
+  #plan: NodePlan | undefined;
+  #applied: ClusterSnapshot | undefined;
+  #ipam: { cidrs: string; ipam: Ipam } | undefined;
+  #facts: NodeFacts["underlay"] | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #saver: NodeJS.Timeout | undefined;
+  #lastMs = 0;
+  #annotated = "";
+  #closers: (() => unknown)[] = [];
+  #closed = false;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 });
+    this.#attachments = openAttachments(join(options.stateDirectory, "attachments"));
+    for (const file of this.#attachments.damaged) options.log(`damaged record set aside: ${file}`);
+    this.#reconciler = createReconciler({
+      namespace: options.namespace,
+      owns: { links: (name) => name === BRIDGE || /^flannel\./.test(name), routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE] },
+      onStatus: (status) => {
+        if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
+      },
+    });
+    this.#pods = new PodNetwork({
+      kernel: options.kernel,
+      namespace: options.namespace,
+      attachments: this.#attachments,
+      log: options.log,
+      ipam: () => this.#ipam?.ipam,
+      awaitPod: (namespace, name, uid) => this.#awaitPod(namespace, name, uid),
+      applyNow: () => this.#apply(),
+      applySoon: () => this.#schedule(),
+      podState: (containerId) => this.#plan?.pods.get(containerId),
+      unready: () => this.#unready(),
+    });
+  }
+
+  async start(): Promise<void> {
+    const { source, stateDirectory, cniSocket, log } = this.#options;
+    const saved = loadSnapshot(join(stateDirectory, "snapshot.json"));
+    if (!source.synced && "objects" in saved) this.#snapshot = snapshotOf(saved.objects);
+    if (source.synced) this.#snapshot = source.snapshot;
+    this.#closers.push(source.subscribe((snapshot) => this.#changed(snapshot)));
+    if (this.#snapshot) this.#apply();
+    this.#pods.adopt();
+    this.#pods.reconcile();
+    const server = await serveCni({ socketPath: cniSocket, handler: this.#pods, log });
+    this.#closers.push(() => server.close());
+  }
+
+  #changed(snapshot: ClusterSnapshot): void {
+    this.#snapshot = snapshot;
+    for (const listener of this.#waiting) listener(snapshot);
+    this.#schedule();
+    this.#saver ??= setTimeout(() => {
+      this.#saver = undefined;
+      this.#save();
+    }, SAVE_EVERY_MS).unref();
+  }
+
+  #save(): void {
+    try {
+      if (this.#snapshot) saveSnapshot(join(this.#options.stateDirectory, "snapshot.json"), this.#snapshot);
+    } catch (error) {
+      this.#options.log(`snapshot not saved: ${messageOf(error)}`);
+    }
+  }
+
+  /** Plans after the changes of this moment are in; a costly plan waits longer, so that planning never takes all the time. */
+  #schedule(): void {
+    if (this.#closed) return;
+    this.#timer ??= setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#apply();
+      },
+      Math.min(200, 2 + this.#lastMs * 3),
+    );
+  }
+
+  #apply(): void {
+    const snapshot = this.#snapshot;
+    if (!snapshot || this.#closed) return;
+    const started = performance.now();
+    try {
+      const node = snapshot.nodes.get(this.#options.node);
+      if (!node) return;
+      this.#facts ??= observeUnderlay(this.#options.namespace, node);
+      const cidrs = podCidrs(node);
+      if (cidrs.length > 0 && this.#ipam?.cidrs !== cidrs.join()) {
+        const inUse = this.#attachments.list().flatMap((record) => record.addresses);
+        this.#ipam = { cidrs: cidrs.join(), ipam: createIpam(cidrs, inUse) };
+      }
+      const plan = planNode(snapshot, {
+        node: this.#options.node,
+        underlay: this.#facts,
+        attachments: this.#attachments.list(),
+        vtepMac: this.#vtepMac(),
+      });
+      this.#plan = plan;
+      this.#reconciler.set(plan.kernel);
+      this.#pods.reconcile();
+      this.#cut(snapshot);
+      this.#annotate(plan.annotations);
+    } catch (error) {
+      this.#options.log(`plan: ${messageOf(error)}`);
+    }
+    this.#lastMs = performance.now() - started;
+  }
+
+  /** Flows that the new state no longer allows, or that go where nobody is any more. */
+  #cut(snapshot: ClusterSnapshot): void {
+    const before = this.#applied;
+    this.#applied = snapshot;
+    if (!before) return;
+    const policy =
+      before.networkPolicies !== snapshot.networkPolicies || before.pods !== snapshot.pods || before.namespaces !== snapshot.namespaces;
+    const services = before.endpointSlices !== snapshot.endpointSlices || before.services !== snapshot.services;
+    if ((!policy || snapshot.networkPolicies.size === 0) && !services) return;
+    const { conntrack } = this.#options.namespace;
+    const flows = conntrack.list();
+    if (flows.length === 0) return;
+    const table = serviceTable(snapshot);
+    const stale = new Set(services ? flows.filter((flow) => isStale(table, flow)) : []);
+    if (policy) for (const flow of cutFlows(before, snapshot, flows)) stale.add(flow);
+    if (stale.size === 0) return;
+    const keys = new Set([...stale].map(flowKey));
+    conntrack.delete((flow) => keys.has(flowKey(flow)));
+  }
+
+  /** The tunnel device's MAC, kept on disk so that the peers' entries stay right over restarts. */
+  #vtepMac(): string {
+    const file = join(this.#options.stateDirectory, "vtep-mac");
+    if (this.#mac === undefined && existsSync(file)) this.#mac = readFileSync(file, "utf8").trim();
+    if (this.#mac === undefined || !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(this.#mac)) {
+      this.#mac = randomMac();
+      writeFileSync(file, this.#mac, { mode: 0o600 });
+    }
+    return this.#mac;
+  }
+  #mac: string | undefined;
+
+  #annotate(annotations: Readonly<Record<string, string>>): void {
+    const text = JSON.stringify(annotations);
+    if (text === this.#annotated || text === "{}") return;
+    this.#annotated = text;
+    void Promise.resolve(this.#options.annotate(annotations)).catch((error) => {
+      this.#annotated = "";
+      this.#options.log(`annotations: ${messageOf(error)}`);
+    });
+  }
+
+  #awaitPod(namespace: string, name: string, uid: string | undefined): Promise<void> {
+    const known = (snapshot: ClusterSnapshot | undefined) => {
+      const pod = snapshot?.pods.get(`${namespace}/${name}`);
+      return pod !== undefined && (uid === undefined || pod.metadata.uid === undefined || pod.metadata.uid === uid);
+    };
+    if (known(this.#snapshot)) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(listener);
+        resolve();
+      };
+      const listener = (snapshot: ClusterSnapshot) => known(snapshot) && done();
+      // A pod that never comes is wired all the same, and denied everything that a policy could deny.
+      const timer = setTimeout(done, POD_WAIT_MS);
+      this.#waiting.add(listener);
+    });
+  }
+
+  #unready(): string | undefined {
+    if (!this.#snapshot) return "the cluster's objects have not been read yet";
+    if (!this.#snapshot.nodes.get(this.#options.node)) return `there is no Node object ${this.#options.node}`;
+    if (!this.#ipam) return "the node has no podCIDR";
+    if (this.#reconciler.status.runs === 0) return "the kernel has not been set up yet";
+    return undefined;
+  }
+
+  get plan(): NodePlan | undefined {
+    return this.#plan;
+  }
+
+  get status(): AgentStatus {
+    const reason = this.#unready() ?? (this.#reconciler.status.inSync ? undefined : this.#reconciler.status.lastError);
+    return {
+      node: this.#options.node,
+      ready: reason === undefined,
+      ...(reason === undefined ? {} : { reason }),
+      revision: this.#plan?.revision ?? 0,
+      pods: this.#pods.count,
+      ranges: this.#ipam?.ipam.usage() ?? [],
+      kernel: this.#reconciler.status,
+      podDrifts: this.#pods.drifts,
+      remarks: this.#plan?.remarks ?? [],
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#saver);
+    for (const close of this.#closers) await close();
+    this.#reconciler.close();
+    this.#pods.close();
+  }
+}
+
+function flowKey(flow: { protocol: number; source: string; destination: string; sourcePort?: number; destinationPort?: number }): string {
+  return `${flow.protocol} ${flow.source} ${flow.sourcePort} ${flow.destination} ${flow.destinationPort}`;
+}
+
+function randomMac(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(6));
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 2;
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}

@@ -1,0 +1,56 @@
+// Starts the controllers without which manifests do nothing.
+import type { SqliteStore } from "../sqlite-store.ts";
+import { garbageController, namespaceController, type PodNetworks, podCidrController, unboundPodController } from "./cluster.ts";
+import { type Controller, type ControllerContext, PodIndex, REF } from "./context.ts";
+import { endpointSliceController } from "./endpoints.ts";
+import { deploymentController, replicaSetController } from "./replicas.ts";
+import { schedulerController } from "./scheduler.ts";
+import { daemonSetController, statefulSetController } from "./sets.ts";
+
+export interface ControllersOptions extends PodNetworks {
+  readonly store: SqliteStore;
+  readonly log: (message: string) => void;
+}
+
+export interface Controllers {
+  /** Whether nothing waits to be done. */
+  readonly idle: boolean;
+  close(): void;
+}
+
+/** Starts them all. */
+export function startControllers(options: ControllersOptions): Controllers {
+  const { store, log } = options;
+  const stops: (() => void)[] = [];
+  const pods = new PodIndex();
+  const context: ControllerContext = {
+    store,
+    pods,
+    log,
+    now: () => new Date().toISOString().replace(/\.\d+Z$/, "Z"),
+    watch: (resource, listener) => void stops.push(store.watch(resource, {}, listener)),
+  };
+  // First, so that every controller finds the index up to date when it hears of a pod.
+  context.watch(REF.pods, (event) => pods.apply(event));
+  const controllers: Controller[] = [
+    namespaceController(context, store.resources),
+    podCidrController(context, options),
+    garbageController(context, store.resources),
+    unboundPodController(context),
+    deploymentController(context),
+    replicaSetController(context),
+    statefulSetController(context),
+    daemonSetController(context),
+    schedulerController(context),
+    endpointSliceController(context),
+  ];
+  return {
+    get idle() {
+      return controllers.every((controller) => controller.idle);
+    },
+    close() {
+      for (const stop of stops) stop();
+      for (const controller of controllers) controller.close();
+    },
+  };
+}

@@ -1,0 +1,102 @@
+// An agent in a process of its own: the daemon hands it the cluster's objects over a message channel, and starts it anew if it dies.
+import { type ChildProcess, fork } from "node:child_process";
+import type { AgentStatus } from "../agent/index.ts";
+import type { ClusterSnapshot, ClusterSource } from "../cluster/index.ts";
+import type { NetworkNamespace } from "../kernel/index.ts";
+import type { KubeObject } from "../resources/index.ts";
+
+export interface AgentProcessOptions {
+  readonly node: string;
+  readonly namespace: NetworkNamespace;
+  readonly source: ClusterSource;
+  readonly stateDirectory: string;
+  readonly cniSocket: string;
+  readonly annotate: (annotations: Readonly<Record<string, string>>) => void;
+  readonly log: (message: string) => void;
+}
+
+/** What the child is told. */
+export type ToAgent =
+  | { readonly op: "start"; readonly node: string; readonly netns: string; readonly stateDirectory: string; readonly cniSocket: string }
+  | { readonly op: "objects"; readonly objects: readonly KubeObject[] }
+  | { readonly op: "stop" };
+
+/** What the child tells. */
+export type FromAgent =
+  | { readonly op: "annotate"; readonly annotations: Readonly<Record<string, string>> }
+  | { readonly op: "status"; readonly status: AgentStatus }
+  | { readonly op: "log"; readonly message: string }
+  | { readonly op: "ready" };
+
+export interface AgentProcess {
+  readonly status: AgentStatus;
+  readonly plan: undefined;
+  readonly pid: number | undefined;
+  close(): Promise<void>;
+}
+
+const RESTART_MS = 200;
+
+/** Starts the agent's process; resolves once its CNI socket serves. */
+export async function startAgentProcess(options: AgentProcessOptions): Promise<AgentProcess> {
+  let closed = false;
+  let status: AgentStatus | undefined;
+  let child: ChildProcess;
+  let ready: () => void = () => {};
+  const started = new Promise<void>((resolve) => {
+    ready = resolve;
+  });
+  const send = (message: ToAgent) => {
+    if (child.connected) child.send(message);
+  };
+  const sendObjects = (snapshot: ClusterSnapshot) => send({ op: "objects", objects: objectsOf(snapshot) });
+  const launch = () => {
+    child = fork(new URL("./agent-main.ts", import.meta.url), { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: false });
+    child.on("message", (message: FromAgent) => {
+      if (message.op === "annotate") options.annotate(message.annotations);
+      else if (message.op === "status") status = message.status;
+      else if (message.op === "log") options.log(`${options.node}: ${message.message}`);
+      else ready();
+    });
+    child.on("exit", () => {
+      if (!closed) setTimeout(launch, RESTART_MS);
+    });
+    const { node, stateDirectory, cniSocket, namespace } = options;
+    send({ op: "start", node, netns: namespace.path, stateDirectory, cniSocket });
+    if (options.source.synced) sendObjects(options.source.snapshot);
+  };
+  launch();
+  const stop = options.source.subscribe(sendObjects);
+  await started;
+  return {
+    get status() {
+      return status ?? notYet(options.node);
+    },
+    plan: undefined,
+    get pid() {
+      return child.pid;
+    },
+    async close() {
+      closed = true;
+      stop();
+      if (child.exitCode !== null) return;
+      await new Promise<void>((resolve) => {
+        child.once("exit", () => resolve());
+        send({ op: "stop" });
+        if (!child.connected) resolve();
+      });
+    },
+  };
+}
+
+function objectsOf(snapshot: ClusterSnapshot): KubeObject[] {
+  const { namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps } = snapshot;
+  return [namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps].flatMap((part) => [
+    ...(part.values() as Iterable<KubeObject>),
+  ]);
+}
+
+function notYet(node: string): AgentStatus {
+  const kernel = { inSync: false, runs: 0, failures: 0, drifts: 0, mended: {}, lastMs: 0 };
+  return { node, ready: false, reason: "the agent is starting", revision: 0, pods: 0, ranges: [], kernel, podDrifts: 0, remarks: [] };
+}

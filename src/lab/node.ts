@@ -1,0 +1,121 @@
+// One node of a lab: its namespace, its agent, its CNI configuration, and kubelet's part.
+import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Agent, startAgent } from "../agent/index.ts";
+import type { ObjectStore } from "../api/index.ts";
+import type { ClusterSource } from "../cluster/index.ts";
+import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
+import type { Node, Pod } from "../resources/index.ts";
+import { type AgentProcess, startAgentProcess } from "./agent-process.ts";
+import type { NodePlace } from "./fabric.ts";
+import { createCniRuntime } from "./kubelet/cni-runtime.ts";
+import { createKubelet, type Kubelet, type KubeletContext } from "./kubelet/kubelet.ts";
+import { REFS } from "./refs.ts";
+import type { Responders } from "./workload/responders.ts";
+
+export interface LabNodeOptions {
+  readonly place: NodePlace;
+  readonly namespace: NetworkNamespace;
+  readonly kernel: Kernel;
+  readonly store: ObjectStore;
+  readonly source: ClusterSource;
+  readonly directory: string;
+  readonly podDirectory: (uid: string) => string;
+  readonly responders: Responders;
+  readonly domain: string;
+  /** A process of its own for the agent, as on a real node; else it runs in the daemon. */
+  readonly ownProcess: boolean;
+  readonly resolvConf: (pod: Pod) => string;
+  readonly serveSpecial: KubeletContext["serveSpecial"];
+  readonly log: (message: string) => void;
+}
+
+export interface LabNode {
+  readonly name: string;
+  readonly place: NodePlace;
+  readonly namespace: NetworkNamespace;
+  readonly agent: Agent | AgentProcess;
+  readonly kubelet: Kubelet;
+  close(): Promise<void>;
+}
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Starts a node. */
+export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
+  const { place, namespace, kernel, store, directory, log } = options;
+  const cniSocket = join(directory, "cni.sock");
+  installCni(directory, cniSocket);
+  const agentOptions = { node: place.name, kernel, namespace, source: options.source, stateDirectory: join(directory, "agent"), cniSocket };
+  const annotate = (annotations: Readonly<Record<string, string>>) => annotateNode(store, place.name, annotations);
+  const agent = options.ownProcess
+    ? await startAgentProcess({ ...agentOptions, annotate, log })
+    : await startAgent({ ...agentOptions, annotate, log: (message) => log(`${place.name}: ${message}`) });
+  const cni = createCniRuntime({
+    configDirectory: join(directory, "net.d"),
+    binDirectory: join(directory, "bin"),
+    cacheDirectory: join(directory, "cni-cache"),
+  });
+  const kubelet = createKubelet({
+    node: place.name,
+    kernel,
+    namespace,
+    hostAddresses: place.addresses.map((address) => address.replace(/\/.*/, "")),
+    cni,
+    responders: options.responders,
+    domain: options.domain,
+    podDirectory: options.podDirectory,
+    resolvConf: options.resolvConf,
+    serveSpecial: options.serveSpecial,
+    report(pod, status) {
+      const { namespace: podNamespace, name, uid } = pod.metadata;
+      const now = store.get<Pod>(REFS.pods, podNamespace, name);
+      if (!now || now.metadata.uid !== uid) return;
+      store.update(REFS.pods, { ...now, status: status(now) }, { subresource: "status" });
+    },
+    removed(pod) {
+      const { namespace: podNamespace, name, uid } = pod.metadata;
+      if (store.get(REFS.pods, podNamespace, name)?.metadata.uid === uid)
+        store.delete(REFS.pods, podNamespace, name, { gracePeriodSeconds: 0 });
+    },
+    log: (message) => log(`${place.name}: ${message}`),
+    now: () => new Date().toISOString().replace(/\.\d+Z$/, "Z"),
+  });
+  return {
+    name: place.name,
+    place,
+    namespace,
+    agent,
+    kubelet,
+    async close() {
+      await kubelet.close();
+      await agent.close();
+    },
+  };
+}
+
+/** The configuration list and the executable, as an installed CNI plugin has them. */
+function installCni(directory: string, socket: string): void {
+  const netd = join(directory, "net.d");
+  const bin = join(directory, "bin");
+  for (const each of [netd, bin]) mkdirSync(each, { recursive: true, mode: 0o700 });
+  const list = { cniVersion: "1.1.0", name: "fairlead", plugins: [{ type: "fairlead", capabilities: { portMappings: true } }] };
+  writeFileSync(join(netd, "10-fairlead.conflist"), `${JSON.stringify(list, null, 2)}\n`);
+  const native = join(ROOT, ".build/fairlead-cni");
+  const executable = join(bin, "fairlead");
+  if (existsSync(native)) copyFileSync(native, executable);
+  else
+    writeFileSync(
+      executable,
+      `#!/bin/sh\nexec "${process.execPath}" --disable-warning=ExperimentalWarning "${join(ROOT, "src/cni/fallback-main.ts")}" "$0"\n`,
+    );
+  chmodSync(executable, 0o755);
+  writeFileSync(`${executable}.socket`, `${socket}\n`);
+}
+
+function annotateNode(store: ObjectStore, name: string, annotations: Readonly<Record<string, string>>): void {
+  const node = store.get<Node>(REFS.nodes, undefined, name);
+  if (node)
+    store.update(REFS.nodes, { ...node, metadata: { ...node.metadata, annotations: { ...node.metadata.annotations, ...annotations } } });
+}

@@ -1,0 +1,136 @@
+// What every lab's cluster holds from the start: namespaces, cluster DNS, the API's own Service.
+import type { KubeObject } from "../resources/index.ts";
+import { FABRIC } from "./fabric.ts";
+
+export const CLUSTER = {
+  domain: "cluster.local",
+  podCidrs: ["10.244.0.0/16", "fd00:10:244::/48"],
+  serviceCidrs: ["10.96.0.0/12", "fd00:10:96::/112"],
+  dnsAddress: "10.96.0.10",
+  apiAddress: "10.96.0.1",
+  apiPort: 6443,
+} as const;
+
+type Loose = KubeObject & Record<string, unknown>;
+
+const COREFILE = `.:53 {
+    errors
+    health
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods verified
+        fallthrough in-addr.arpa ip6.arpa
+    }
+    prometheus :9153
+    forward . ${FABRIC.upstreamDns}
+    cache 30
+    loop
+    reload
+    loadbalance
+}
+`;
+
+/** Objects made before a person's own. `replicas` of the DNS server: two, as kubeadm has it, where there are two nodes for them. */
+export function systemObjects(replicas: number): Loose[] {
+  const dnsLabels = { "k8s-app": "kube-dns" };
+  return [
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "coredns", namespace: "kube-system" }, data: { Corefile: COREFILE } },
+    {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "coredns", namespace: "kube-system", labels: dnsLabels },
+      spec: {
+        replicas,
+        selector: { matchLabels: dnsLabels },
+        template: {
+          metadata: { labels: dnsLabels },
+          spec: {
+            dnsPolicy: "Default",
+            containers: [
+              {
+                name: "coredns",
+                image: "registry.k8s.io/coredns/coredns:v1.14.0",
+                args: ["-conf", "/etc/coredns/Corefile"],
+                ports: [
+                  { name: "dns", containerPort: 53, protocol: "UDP" },
+                  { name: "dns-tcp", containerPort: 53, protocol: "TCP" },
+                ],
+              },
+            ],
+          },
+        },
+      },
+    },
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "kube-dns", namespace: "kube-system", labels: { ...dnsLabels, "kubernetes.io/name": "CoreDNS" } },
+      spec: {
+        selector: dnsLabels,
+        clusterIP: CLUSTER.dnsAddress,
+        ports: [
+          { name: "dns", port: 53, protocol: "UDP" },
+          { name: "dns-tcp", port: 53, protocol: "TCP" },
+        ],
+      },
+    },
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "kubernetes", namespace: "default", labels: { component: "apiserver", provider: "kubernetes" } },
+      spec: { clusterIP: CLUSTER.apiAddress, ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: CLUSTER.apiPort }] },
+    },
+    {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: { name: "kubernetes", namespace: "default", labels: { "kubernetes.io/service-name": "kubernetes" } },
+      addressType: "IPv4",
+      endpoints: [{ addresses: [FABRIC.apiServer], conditions: { ready: true } }],
+      ports: [{ name: "https", port: CLUSTER.apiPort, protocol: "TCP" }],
+    },
+  ];
+}
+
+/** The Node object of a lab's node. */
+export function nodeObject(name: string, addresses: readonly string[], zone: string, now: string): Loose {
+  return {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: {
+      name,
+      labels: {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": process.arch === "arm64" ? "arm64" : "amd64",
+        "topology.kubernetes.io/zone": zone,
+      },
+    },
+    spec: {},
+    status: {
+      addresses: [
+        ...addresses.map((address) => ({ type: "InternalIP", address: address.replace(/\/.*/, "") })),
+        { type: "Hostname", address: name },
+      ],
+      capacity: { cpu: "8", memory: "16Gi", pods: "110" },
+      allocatable: { cpu: "8", memory: "16Gi", pods: "110" },
+      conditions: [
+        {
+          type: "Ready",
+          status: "True",
+          reason: "KubeletReady",
+          message: "kubelet is posting ready status",
+          lastTransitionTime: now,
+          lastHeartbeatTime: now,
+        },
+      ],
+      nodeInfo: {
+        kubeletVersion: "v1.35.0-fairlead",
+        containerRuntimeVersion: "fairlead://0.1.0",
+        osImage: "Fairlead lab",
+        kernelVersion: "",
+        operatingSystem: "linux",
+        architecture: process.arch === "arm64" ? "arm64" : "amd64",
+      },
+    },
+  };
+}
