@@ -27,7 +27,7 @@ const TYPE_OF: Readonly<Record<string, NftType>> = {
   "ip daddr": "ipv4_addr",
   "ip6 daddr": "ipv6_addr",
   "meta l4proto": "inet_proto",
-  "th dport": "inet_service",
+  "tcp dport": "inet_service",
   "meta mark": "mark",
   "meta iifname": "ifname",
   "ether saddr": "ether_addr",

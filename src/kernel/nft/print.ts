@@ -23,7 +23,8 @@ const TYPEOF: Readonly<Record<NftType, string>> = {
   ipv4_addr: "ip daddr",
   ipv6_addr: "ip6 daddr",
   inet_proto: "meta l4proto",
-  inet_service: "th dport",
+  // Not "th dport": nft 1.0.6 refuses it where it reads the set back before it adds a rule ("conflicting protocols").
+  inet_service: "tcp dport",
   mark: "meta mark",
   ifname: "meta iifname",
   ether_addr: "ether saddr",
