@@ -4,7 +4,8 @@ import { constants } from "node:os";
 import { type ExecPlace, podCommand } from "../lab/index.ts";
 
 /** Exit status of the command; 128 + signal if it was killed. */
-export function runInside(place: ExecPlace, argv: readonly string[]): Promise<number> {
+export function runInside(place: ExecPlace, words: readonly string[]): Promise<number> {
+  const argv = words[0] === "--" ? words.slice(1) : words;
   const user = place.rootless ? [`--user=/proc/${place.pid}/ns/user`, "--preserve-credentials", `--mount=/proc/${place.pid}/ns/mnt`] : [];
   const inner = place.files
     ? ["unshare", ...podCommand({ argv, resolvConf: place.files.resolvConf, hosts: place.files.hosts, hostname: place.files.hostname })]

@@ -37,8 +37,8 @@ const CLUSTER_WIDE = new Set([
   "GlobalNetworkPolicy",
 ]);
 
-/** Reads the documents of one text. */
-export function parseManifests(text: string, file: string): Manifests {
+/** Reads the documents of one text. `lenient`: what has neither apiVersion nor kind is no manifest, and is passed over (a values or expectations file that lies beside them). */
+export function parseManifests(text: string, file: string, options: { readonly lenient?: boolean } = {}): Manifests {
   const lines = new LineCounter();
   const objects: ManifestObject[] = [];
   const problems: ManifestProblem[] = [];
@@ -59,6 +59,7 @@ export function parseManifests(text: string, file: string): Manifests {
       continue;
     }
     if (value === null || value === undefined) continue;
+    if (options.lenient && isForeign(value)) continue;
     for (const object of itemsOf(value)) {
       const problem = shapeProblem(object);
       if (problem === undefined) objects.push({ object: inNamespace(object as KubeObject), file, line });
@@ -66,6 +67,10 @@ export function parseManifests(text: string, file: string): Manifests {
     }
   }
   return { objects, problems };
+}
+
+function isForeign(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !("apiVersion" in value) && !("kind" in value);
 }
 
 function itemsOf(value: unknown): unknown[] {
@@ -89,7 +94,9 @@ function inNamespace(object: KubeObject): KubeObject {
 
 /** Reads files and folders (recursively, in order of name). @throws FairleadError `no-manifest` for a path that is not there */
 export function readManifests(paths: readonly string[]): Manifests {
-  const parts = paths.flatMap(filesOf).map((file) => parseManifests(readFileSync(file, "utf8"), file));
+  const parts = paths.flatMap((path) =>
+    filesOf(path).map((file) => parseManifests(readFileSync(file, "utf8"), file, { lenient: file !== path })),
+  );
   return { objects: parts.flatMap((part) => part.objects), problems: parts.flatMap((part) => part.problems) };
 }
 

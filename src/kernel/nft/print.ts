@@ -23,7 +23,6 @@ const TYPEOF: Readonly<Record<NftType, string>> = {
   ipv4_addr: "ip daddr",
   ipv6_addr: "ip6 daddr",
   inet_proto: "meta l4proto",
-  // Not "th dport": nft 1.0.6 refuses it where it reads the set back before it adds a rule ("conflicting protocols").
   inet_service: "tcp dport",
   mark: "meta mark",
   ifname: "meta iifname",
@@ -48,7 +47,10 @@ export function printSet(set: NftSet): string {
 export function printSetHead(set: NftSet): string {
   const types = [set.key, set.value ?? []];
   const byExpression = types.some((list) => list.includes("integer"));
-  const print = (list: readonly NftType[]) => list.map((type) => (byExpression ? TYPEOF[type] : type)).join(" . ");
+  // Never "th dport": nft 1.0.6 refuses that where it reads the set back before it adds a rule ("conflicting protocols"),
+  // and takes any other protocol's port for a match on that protocol.
+  const expression = (type: NftType) => (type === "inet_service" ? `${set.transport ?? "tcp"} dport` : TYPEOF[type]);
+  const print = (list: readonly NftType[]) => list.map((type) => (byExpression ? expression(type) : type)).join(" . ");
   const parts = [`${byExpression ? "typeof" : "type"} ${print(set.key)}${set.value ? ` : ${print(set.value)}` : ""};`];
   if (set.flags?.length) parts.push(`flags ${[...set.flags].sort().join(",")};`);
   if (set.timeout !== undefined) parts.push(`timeout ${set.timeout}s;`);
