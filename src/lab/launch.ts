@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { FairleadError } from "../base/index.ts";
-import { createLinuxKernel } from "../kernel/index.ts";
+import { makeBoundSocket } from "../kernel/index.ts";
 import type { DaemonMessage } from "./daemon.ts";
 import type { LabOptions } from "./lab.ts";
 import { labPaths, labsDirectory, makeLabDirectory } from "./paths.ts";
@@ -36,10 +36,10 @@ export async function launchLab(options: LabOptions, progress: (text: string) =>
   }
   await removeRemains(options.name);
   const paths = labPaths(options.name);
-  makeLabDirectory(paths);
   const root = process.getuid?.() === 0;
   // Made here, so that it listens where the person is, whatever namespace the lab lives in.
-  const api = createLinuxKernel().hostNamespace().bindSocket({ protocol: "tcp", address: "127.0.0.1", port: 0 });
+  const api = makeBoundSocket({ protocol: "tcp", address: "127.0.0.1", port: 0 });
+  makeLabDirectory(paths);
   const log = openSync(paths.log, "a", 0o600);
   const node = [
     process.execPath,
