@@ -3,3 +3,6 @@ export { applyDefaults } from "./defaults.ts";
 export { calculateEndpointSlices, type EndpointContext } from "./endpoints.ts";
 export { compileSelector } from "./selectors.ts";
 export type * from "./types.ts";
+export { type ValidateOptions, validate, validateBody } from "./validate.ts";
+export { validateMetadata } from "./validation/metadata.ts";
+export type { FieldError, FieldErrorReason } from "./validation/place.ts";
