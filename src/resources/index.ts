@@ -1,6 +1,7 @@
 // The resources room's face.
 export { applyDefaults } from "./defaults.ts";
 export { calculateEndpointSlices, type EndpointContext } from "./endpoints.ts";
+export { apiVersionOf, closeKinds, findKind, KINDS, type KindInfo } from "./kinds.ts";
 export { compileSelector } from "./selectors.ts";
 export type * from "./types.ts";
 export { type ValidateOptions, validate, validateBody } from "./validate.ts";
