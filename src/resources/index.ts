@@ -2,6 +2,9 @@
 export { applyDefaults } from "./defaults.ts";
 export { calculateEndpointSlices, type EndpointContext } from "./endpoints.ts";
 export { apiVersionOf, closeKinds, findKind, KINDS, type KindInfo } from "./kinds.ts";
+export type { ManifestProblem } from "./manifests/documents.ts";
+export { type ManifestObject, type Manifests, parseManifests } from "./manifests/parse.ts";
+export { readManifests } from "./manifests/read.ts";
 export { compileSelector } from "./selectors.ts";
 export type * from "./types.ts";
 export { type ValidateOptions, validate, validateBody } from "./validate.ts";
