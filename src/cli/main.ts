@@ -11,6 +11,7 @@ async function buildProgram(words: readonly string[]): Promise<Command> {
     .description("The network of a Kubernetes cluster.")
     .version(VERSION, "-V, --version")
     .showSuggestionAfterError()
+    .enablePositionalOptions()
     .exitOverride()
     .addHelpText(
       "after",

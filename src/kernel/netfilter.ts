@@ -58,6 +58,8 @@ export interface NftSet {
   /** Seconds; default timeout of dynamic elements. */
   readonly timeout?: number;
   readonly size?: number;
+  /** Which protocol's ports an "inet_service" is, where the set must be declared by expressions (it has an "integer" part). */
+  readonly transport?: "tcp" | "udp" | "sctp";
   readonly elements: readonly NftElement[];
 }
 

@@ -1,10 +1,10 @@
 // The nftables writer: Services as maps, whose cost does not grow with their number.
 //
-//   prerouting-nat, output-nat ─▶ services ─▶ daddr . proto . dport         vmap services4  ─▶ pick4-3, masq-pick4-3, …
-//                                          └▶ (local daddr) proto . dport   vmap nodeports4 ─▶ node4-3, masq-node4-3, …
+//   prerouting-nat, output-nat ─▶ services ─▶ daddr . proto . dport         vmap services4  ─▶ pick4-tcp-3, masq-pick4-udp-1, …
+//                                          └▶ (local daddr) proto . dport   vmap nodeports4 ─▶ node4-tcp-3, masq-node4-tcp-3, …
 //   pick4-3:  dnat to daddr . proto . dport . numgen random mod 3 map endpoints4
 //
-// There is one chain per number of end points, not one per Service or end point: the kernel's cost of a transaction is
+// There is one chain per protocol and number of end points, not one per Service or end point: the kernel's cost of a transaction is
 // quadratic in chains. A changed Service is a few changed elements.
 //
 // Session affinity picks by a hash of the client's address instead of a random number: no state, the same on every
@@ -32,6 +32,7 @@ export const MASQUERADE_MARK = 0x4000;
 export const POD_NETWORKS: Readonly<Record<Family, string>> = { 4: "pod-networks4", 6: "pod-networks6" };
 
 const ADDRESS: Readonly<Record<Family, NftType>> = { 4: "ipv4_addr", 6: "ipv6_addr" };
+const PROTOCOLS = ["tcp", "udp", "sctp"] as const;
 const FILTERS: readonly BaseChainName[] = ["filter-forward", "filter-input", "filter-output"];
 
 interface Pick {
@@ -40,6 +41,7 @@ interface Pick {
   readonly masquerade: boolean;
   readonly sticky: boolean;
   readonly count: number;
+  readonly protocol: ServiceEntry["protocol"];
 }
 
 /** What a node's table must hold so that Services work on it. */
@@ -90,11 +92,11 @@ function planFamily(snapshot: ClusterSnapshot, node: string, family: Family): Fa
     { left: "fib daddr type", op: "==", right: "local" },
     { left: daddr, op: "!=", right: family === 4 ? "127.0.0.0/8" : "::1" },
   ];
-  const set = (text: string, key: readonly NftType[], value?: readonly NftType[]): NftSet => ({
-    name: name(text),
+  const set = (text: string, key: readonly NftType[], value?: readonly NftType[], suffix = ""): NftSet => ({
+    name: name(text) + suffix,
     key,
     ...(value ? { value } : {}),
-    elements: sink.of(text),
+    elements: sink.of(text + suffix),
   });
   const inSet = (key: readonly NftField[], text: string): NftMatch => ({
     left: key.length === 1 && key[0] ? key[0] : key,
@@ -109,12 +111,14 @@ function planFamily(snapshot: ClusterSnapshot, node: string, family: Family): Fa
     ],
     chains: [...sink.picks.values()]
       .sort((a, b) => (pickName(a, family) < pickName(b, family) ? -1 : 1))
-      .map((pick) => pickChain(pick, family, saddr, byAddress, byNode)),
+      .map((pick) => pickChain(pick, family, saddr, daddr)),
     sets: [
       set("services", addressKey, ["verdict"]),
       set("nodeports", nodeKey, ["verdict"]),
-      set("endpoints", [...addressKey, "integer"], [address, "inet_service"]),
-      set("node-endpoints", [...nodeKey, "integer"], [address, "inet_service"]),
+      ...PROTOCOLS.flatMap((transport) => [
+        { ...set("endpoints", [address, "inet_service", "integer"], [address, "inet_service"], `-${transport}`), transport },
+        { ...set("node-endpoints", ["inet_service", "integer"], [address, "inet_service"], `-${transport}`), transport },
+      ]),
       set("no-endpoints", addressKey),
       set("no-local-endpoints", addressKey),
       set("nodeports-rejected", nodeKey),
@@ -143,13 +147,14 @@ function refused(name: string): Owner {
 }
 
 function pickName(pick: Pick, family: Family): string {
-  return `${pick.masquerade ? "masq-" : ""}${pick.sticky ? "sticky-" : ""}${pick.by === "address" ? "pick" : "node"}${family}-${pick.count}`;
+  return `${pick.masquerade ? "masq-" : ""}${pick.sticky ? "sticky-" : ""}${pick.by === "address" ? "pick" : "node"}${family}-${pick.protocol}-${pick.count}`;
 }
 
-function pickChain(pick: Pick, family: Family, saddr: NftField, byAddress: readonly NftField[], byNode: readonly NftField[]): NftChain {
+function pickChain(pick: Pick, family: Family, saddr: NftField, daddr: NftField): NftChain {
   const number: NftField = pick.sticky ? { jhash: [saddr], mod: pick.count, seed: 0x5eed } : { numgen: "random", mod: pick.count };
-  const key = [...(pick.by === "address" ? byAddress : byNode), number];
-  const map = `${pick.by === "address" ? "endpoints" : "node-endpoints"}${family}`;
+  const port: NftField = `${pick.protocol} dport`;
+  const key = pick.by === "address" ? [daddr, port, number] : [port, number];
+  const map = `${pick.by === "address" ? "endpoints" : "node-endpoints"}${family}-${pick.protocol}`;
   const mark: NftRule = {
     // Traffic from outside must come back through this node; pods are answered directly unless the way in was external.
     matches: pick.masquerade ? [] : [{ left: saddr, op: "!=", right: { set: POD_NETWORKS[family] } }],
@@ -200,18 +205,24 @@ function* calculateElements(entry: ServiceEntry, node: string): Generator<EntryE
       yield { set: choice.refuse === "reject" ? "no-endpoints" : "no-local-endpoints", element: { key, owner } };
       continue;
     }
-    const pick: Pick = { by: "address", masquerade: !isCluster && !entry.externalLocal, sticky, count: choice.use.length };
+    const pick: Pick = {
+      by: "address",
+      masquerade: !isCluster && !entry.externalLocal,
+      sticky,
+      count: choice.use.length,
+      protocol: entry.protocol,
+    };
     yield { set: "services", element: { key, value: { verdict: "goto", chain: pickName(pick, family) }, owner }, pick };
-    yield* numbered("endpoints", key, choice.use, owner);
+    yield* numbered(`endpoints-${entry.protocol}`, [address, port], choice.use, owner);
   }
   if (entry.nodePort !== undefined) {
     const key = [entry.protocol, String(entry.nodePort)];
     if ("refuse" in external)
       yield { set: external.refuse === "reject" ? "nodeports-rejected" : "nodeports-dropped", element: { key, owner } };
     else {
-      const pick: Pick = { by: "node", masquerade: !entry.externalLocal, sticky, count: external.use.length };
+      const pick: Pick = { by: "node", masquerade: !entry.externalLocal, sticky, count: external.use.length, protocol: entry.protocol };
       yield { set: "nodeports", element: { key, value: { verdict: "goto", chain: pickName(pick, family) }, owner }, pick };
-      yield* numbered("node-endpoints", key, external.use, owner);
+      yield* numbered(`node-endpoints-${entry.protocol}`, [String(entry.nodePort)], external.use, owner);
     }
   }
   for (const endpoint of entry.endpoints) {

@@ -152,7 +152,7 @@ function endpointsOf(port: ServicePort, family: Family, slices: readonly Endpoin
 }
 
 /** End points that take new connections: the ready ones, and only if there are none those that end but still serve (KEP-1669). */
-export function usableEndpoints(endpoints: readonly ServiceEndpoint[], publishNotReady: boolean): readonly ServiceEndpoint[] {
+function usableEndpoints(endpoints: readonly ServiceEndpoint[], publishNotReady: boolean): readonly ServiceEndpoint[] {
   if (publishNotReady) return endpoints;
   const ready = endpoints.filter((endpoint) => endpoint.ready);
   return ready.length > 0 ? ready : endpoints.filter((endpoint) => endpoint.serving && endpoint.terminating);

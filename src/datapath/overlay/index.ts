@@ -1,4 +1,4 @@
 // The face of the overlay data path.
 export { macOf } from "./annotations.ts";
-export { BRIDGE, gatewayOf, type OverlayFacts, type OverlayPlan, planOverlay, podCidrs } from "./overlay.ts";
-export { hostLinkName, type PodNetwork, planPodNetwork } from "./pod.ts";
+export { BRIDGE, gatewayOf, type OverlayPlan, planOverlay, podCidrs } from "./overlay.ts";
+export { hostLinkName, planPodNetwork } from "./pod.ts";

@@ -12,7 +12,7 @@ export interface NetworkConfig {
   readonly remarks: readonly string[];
 }
 
-export const DEFAULT_CONFIG: NetworkConfig = { backend: "vxlan", vni: 1, port: 8472, directRouting: false, remarks: [] };
+const DEFAULT_CONFIG: NetworkConfig = { backend: "vxlan", vni: 1, port: 8472, directRouting: false, remarks: [] };
 
 const KNOWN = new Set(["Network", "IPv6Network", "EnableIPv4", "EnableIPv6", "SubnetLen", "Backend", "EnableNFTables"]);
 

@@ -27,7 +27,9 @@ const TYPE_OF: Readonly<Record<string, NftType>> = {
   "ip daddr": "ipv4_addr",
   "ip6 daddr": "ipv6_addr",
   "meta l4proto": "inet_proto",
-  "th dport": "inet_service",
+  "tcp dport": "inet_service",
+  "udp dport": "inet_service",
+  "sctp dport": "inet_service",
   "meta mark": "mark",
   "meta iifname": "ifname",
   "ether saddr": "ether_addr",
@@ -263,8 +265,10 @@ function readSetBody(name: string, tokens: Tokens): { head: Omit<NftSet, "elemen
     const word = tokens.next();
     if (word === "type" || word === "typeof") {
       const readTypes = word === "type" ? () => readParts(tokens) as NftType[] : () => readTypesOf(tokens);
+      const transport = word === "typeof" ? transportOf(tokens) : undefined;
       const key = readTypes();
       head = tokens.take(":") ? { ...head, key, value: readTypes() } : { ...head, key };
+      if (transport) head = { ...head, transport };
     } else if (word === "flags") {
       const flags: string[] = [];
       do flags.push(tokens.next());
@@ -279,6 +283,15 @@ function readSetBody(name: string, tokens: Tokens): { head: Omit<NftSet, "elemen
   }
   if (head.key.length === 0) refuse("EINVAL", "a set needs a type", `set ${name}`);
   return { head, elements };
+}
+
+/** The protocol whose ports the expressions speak of. */
+function transportOf(tokens: Tokens): NftSet["transport"] {
+  for (let ahead = 0; tokens.peek(ahead) !== undefined && tokens.peek(ahead) !== "\n" && tokens.peek(ahead) !== ";"; ahead++) {
+    const word = tokens.peek(ahead);
+    if ((word === "tcp" || word === "udp" || word === "sctp") && tokens.peek(ahead + 1) === "dport") return word;
+  }
+  return undefined;
 }
 
 /** Types described by expressions, as our printer does where a type has no name. */

@@ -23,7 +23,7 @@ const TYPEOF: Readonly<Record<NftType, string>> = {
   ipv4_addr: "ip daddr",
   ipv6_addr: "ip6 daddr",
   inet_proto: "meta l4proto",
-  inet_service: "th dport",
+  inet_service: "tcp dport",
   mark: "meta mark",
   ifname: "meta iifname",
   ether_addr: "ether saddr",
@@ -38,7 +38,7 @@ export function printTable(table: NftTable): string {
 }
 
 /** A set or map with its elements, to stand within a table. */
-export function printSet(set: NftSet): string {
+function printSet(set: NftSet): string {
   const elements = set.elements.length > 0 ? ` elements = { ${set.elements.map(printElement).join(", ")} };` : "";
   return `${set.value ? "map" : "set"} ${name(set.name)} { ${printSetHead(set)}${elements} }`;
 }
@@ -47,7 +47,10 @@ export function printSet(set: NftSet): string {
 export function printSetHead(set: NftSet): string {
   const types = [set.key, set.value ?? []];
   const byExpression = types.some((list) => list.includes("integer"));
-  const print = (list: readonly NftType[]) => list.map((type) => (byExpression ? TYPEOF[type] : type)).join(" . ");
+  // Never "th dport": nft 1.0.6 refuses that where it reads the set back before it adds a rule ("conflicting protocols"),
+  // and takes any other protocol's port for a match on that protocol.
+  const expression = (type: NftType) => (type === "inet_service" ? `${set.transport ?? "tcp"} dport` : TYPEOF[type]);
+  const print = (list: readonly NftType[]) => list.map((type) => (byExpression ? expression(type) : type)).join(" . ");
   const parts = [`${byExpression ? "typeof" : "type"} ${print(set.key)}${set.value ? ` : ${print(set.value)}` : ""};`];
   if (set.flags?.length) parts.push(`flags ${[...set.flags].sort().join(",")};`);
   if (set.timeout !== undefined) parts.push(`timeout ${set.timeout}s;`);
@@ -97,7 +100,7 @@ function printRight(right: Exclude<NftMatch, { opaque: string }>["right"]): stri
 }
 
 /** A field as nft spells it. */
-export function printField(field: NftField): string {
+function printField(field: NftField): string {
   if (typeof field === "string") return field.startsWith("meta iif") || field.startsWith("meta oif") ? field.slice(5) : field;
   if ("numgen" in field) return `numgen ${field.numgen} mod ${field.mod}${field.offset ? ` offset ${field.offset}` : ""}`;
   if ("jhash" in field) {
@@ -162,7 +165,7 @@ function printTarget(target: NftTarget): string {
 }
 
 /** A verdict. */
-export function printVerdict(verdict: NftVerdict): string {
+function printVerdict(verdict: NftVerdict): string {
   return "chain" in verdict ? `${verdict.verdict} ${name(verdict.chain)}` : verdict.verdict;
 }
 

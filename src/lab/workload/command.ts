@@ -53,7 +53,7 @@ export function podCommand(options: Pick<CommandOptions, "argv" | "resolvConf" |
 /** Starts the program. Its output goes to the log file. */
 export function startCommand(options: CommandOptions): ChildProcess {
   const log = createWriteStream(options.log, { flags: "a", mode: 0o600 });
-  const child = options.namespace.spawn("unshare", podCommand(options), {
+  const child = options.namespace.spawn("setpriv", ["--pdeathsig", "KILL", "--", "unshare", ...podCommand(options)], {
     env: { PATH, HOME: "/root", HOSTNAME: options.hostname, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
     cwd: "/",

@@ -2,7 +2,7 @@
 import { type Document, isAlias, isCollection, isMap as isMapNode, isNode, isPair, LineCounter, parseAllDocuments, type Tags } from "yaml";
 import { messageOf } from "../../base/index.ts";
 
-export interface Position {
+interface Position {
   /** From 1. */
   readonly line: number;
   /** From 1, in UTF-16 units. */

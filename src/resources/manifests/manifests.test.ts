@@ -122,6 +122,8 @@ test("manifests: files and folders, in order of name", (t) => {
   writeFileSync(join(folder, "m", "latin.yaml"), Buffer.from([0x61, 0x3a, 0xe9]));
   symlinkSync(folder, join(folder, "m", "loop"));
   symlinkSync(join(folder, "nowhere"), join(folder, "m", "x.yaml"));
+  writeFileSync(join(folder, "expect.yaml"), "default: blocked\n");
+  assert.equal(readManifests([join(folder, "expect.yaml")]).problems.length, 1, "named by itself, it must be a manifest");
   const { objects, problems } = readManifests([folder, join(folder, "missing.yaml")]);
   assert.deepEqual(
     objects.map(({ object }) => object.metadata.name),
@@ -153,6 +155,12 @@ test("manifests: the guide's examples load", () => {
       "Pod/pod-test",
     ],
   );
+});
+
+test("manifests: the shop loads", () => {
+  const { objects, problems } = readManifests([join(import.meta.dirname, "../../../examples/shop")]);
+  assert.deepEqual(problems, []);
+  assert.ok(objects.length > 10);
 });
 
 test("manifests: no text makes them throw", () => {

@@ -23,6 +23,8 @@ export interface Manifests {
 export interface ManifestText {
   readonly text: string;
   readonly file: string;
+  /** What has neither apiVersion nor kind is no manifest, and is passed over. */
+  readonly lenient?: boolean;
 }
 
 interface Candidate {
@@ -44,10 +46,11 @@ export function parseManifests(text: string, file: string): Manifests {
 export function parseTexts(texts: readonly ManifestText[]): Manifests {
   const problems: ManifestProblem[] = [];
   const candidates: Candidate[] = [];
-  for (const { text, file } of texts) {
+  for (const { text, file, lenient = false } of texts) {
     const read = readDocuments(text, file);
     problems.push(...read.problems);
-    for (const document of read.documents) candidates.push(...flatten({ ...document, file }, [], problems));
+    for (const document of read.documents)
+      if (!lenient || !isForeign(document.value)) candidates.push(...flatten({ ...document, file }, [], problems));
   }
   const custom = customKinds(candidates);
   const objects: ManifestObject[] = [];
@@ -57,6 +60,10 @@ export function parseTexts(texts: readonly ManifestText[]): Manifests {
     if (found.length === 0) objects.push(finish(candidate, custom));
   }
   return { objects, problems };
+}
+
+function isForeign(value: unknown): boolean {
+  return !isMap(value) || (value.apiVersion === undefined && value.kind === undefined);
 }
 
 /** The objects of a List (or DeploymentList, …), which may hold Lists; any other document as it is. */

@@ -17,7 +17,8 @@ interface Found {
 
 /**
  * Objects of files, and of folders with all below them: *.yaml, *.yml and *.json, in order of name. A path that cannot be read
- * is a problem; the others are read. Blocks while it reads.
+ * is a problem; the others are read. In folders, documents with neither apiVersion nor kind are no manifests (values of a
+ * chart, expectations of a matrix), and are passed over. Blocks while it reads.
  */
 export function readManifests(paths: readonly string[]): Manifests {
   const found: Found = { texts: [], problems: [], seen: new Set() };
@@ -29,7 +30,7 @@ export function readManifests(paths: readonly string[]): Manifests {
 function visit(path: string, found: Found): void {
   try {
     if (statSync(path).isDirectory()) visitFolder(path, found);
-    else readOne(path, found);
+    else readOne(path, found, false);
   } catch (error) {
     found.problems.push(pathProblem(path, error));
   }
@@ -44,17 +45,17 @@ function visitFolder(folder: string, found: Found): void {
     try {
       if (statSync(path).isDirectory()) visitFolder(path, found);
       else if (KUSTOMIZATION.test(name)) found.problems.push(kustomizationProblem(path, folder));
-      else if (MANIFEST.test(name)) readOne(path, found);
+      else if (MANIFEST.test(name)) readOne(path, found, true);
     } catch (error) {
       found.problems.push(pathProblem(path, error));
     }
   }
 }
 
-function readOne(path: string, found: Found): void {
+function readOne(path: string, found: Found, lenient: boolean): void {
   const bytes = readFileSync(path);
   try {
-    found.texts.push({ file: path, text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes) });
+    found.texts.push({ file: path, lenient, text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes) });
   } catch {
     found.problems.push({ file: path, line: 1, column: 1, message: "the file is not UTF-8 text", remedy: "save it as UTF-8" });
   }

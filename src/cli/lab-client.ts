@@ -1,0 +1,39 @@
+// A command's way to the daemon of the lab that it was given.
+import type { Command } from "commander";
+import { FairleadError } from "../base/index.ts";
+import { callRpc, labPaths } from "../lab/index.ts";
+import { startProgress } from "./terminal.ts";
+
+export interface LabFlags {
+  readonly name: string;
+  readonly output?: string;
+}
+
+/** Adds --name and -o. */
+export function labFlags(command: Command): Command {
+  return command.option("--name <lab>", "which lab", "lab").option("-o, --output <format>", "json for machines");
+}
+
+/** Calls the lab's daemon, showing its progress. @throws FairleadError `no-lab` */
+export async function callLab<T>(flags: LabFlags, method: string, params: unknown = {}, waiting?: string): Promise<T> {
+  const progress = waiting === undefined || flags.output === "json" ? undefined : startProgress(waiting);
+  const gone = new AbortController();
+  const stop = () => gone.abort();
+  process.once("SIGINT", stop);
+  try {
+    return await callRpc<T>(labPaths(flags.name).socket, method, params, {
+      signal: gone.signal,
+      ...(progress ? { onProgress: (text: string) => progress.update(text) } : {}),
+    });
+  } catch (error) {
+    if (error instanceof FairleadError && error.code === "no-daemon") {
+      throw new FairleadError("no-lab", `no lab named ${flags.name} is up`, {
+        remedy: `fairlead lab up${flags.name === "lab" ? "" : ` --name ${flags.name}`}, or see: fairlead lab list`,
+      });
+    }
+    throw error;
+  } finally {
+    progress?.done();
+    process.off("SIGINT", stop);
+  }
+}

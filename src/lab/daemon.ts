@@ -1,0 +1,65 @@
+// Entry of a lab's daemon: raises the lab, serves the command line, takes the lab down when it is asked to or ended.
+//
+// Everything a lab consists of hangs on this process: namespaces are held by its descriptors, other processes end
+// with it. What is left after it was killed is a directory, which the next `lab up` or `lab down` removes.
+import { createWriteStream, rmSync, writeFileSync } from "node:fs";
+import { messageOf } from "../base/index.ts";
+import { Lab, type LabOptions } from "./lab.ts";
+import { labMethods } from "./methods.ts";
+import { labPaths } from "./paths.ts";
+import { serveRpc } from "./rpc.ts";
+
+/** What the daemon tells the process that started it. */
+export type DaemonMessage = { readonly progress: string } | { readonly ready: true } | { readonly error: string };
+
+/** Descriptor of the API's listening socket, inherited. */
+const API_FD = 4;
+
+const options = JSON.parse(process.argv[2] ?? "{}") as LabOptions;
+const paths = labPaths(options.name);
+const log = createWriteStream(paths.log, { flags: "a", mode: 0o600 });
+const tell = (message: DaemonMessage) => {
+  if (process.connected) process.send?.(message);
+};
+const lab = new Lab({
+  options,
+  paths,
+  apiFd: API_FD,
+  log: (message) => log.write(`${new Date().toISOString()} ${message}\n`),
+  progress: (progress) => tell({ progress }),
+});
+
+let ending: Promise<void> | undefined;
+function shutDown(): Promise<void> {
+  ending ??= lab
+    .close()
+    .catch((error) => log.write(`down: ${messageOf(error)}\n`))
+    .then(() => {
+      rmSync(paths.directory, { recursive: true, force: true });
+      // After the answer has gone out.
+      setTimeout(() => process.exit(0), 20);
+    });
+  return ending;
+}
+
+process.on("SIGTERM", () => void shutDown());
+process.on("SIGINT", () => void shutDown());
+process.on("uncaughtException", (error) => log.write(`${new Date().toISOString()} ${error.stack}\n`));
+process.on("unhandledRejection", (error) =>
+  log.write(`${new Date().toISOString()} ${error instanceof Error ? error.stack : String(error)}\n`),
+);
+
+try {
+  await lab.start();
+  writeFileSync(paths.kubeconfig, lab.api.kubeconfig(options.name), { mode: 0o600 });
+  await serveRpc(paths.socket, labMethods(lab, shutDown));
+  tell({ ready: true });
+} catch (error) {
+  log.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+  tell({ error: messageOf(error) });
+  await lab.close().catch(() => {});
+  rmSync(paths.directory, { recursive: true, force: true });
+  process.exitCode = 1;
+  setTimeout(() => process.exit(1), 20);
+}
+process.disconnect?.();

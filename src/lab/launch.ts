@@ -1,0 +1,81 @@
+// Starts a lab's daemon, and finds the daemon of a lab that is up.
+import { spawn } from "node:child_process";
+import { closeSync, existsSync, openSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { FairleadError } from "../base/index.ts";
+import { createLinuxKernel } from "../kernel/index.ts";
+import type { DaemonMessage } from "./daemon.ts";
+import type { LabOptions } from "./lab.ts";
+import { labPaths, labsDirectory, makeLabDirectory } from "./paths.ts";
+import { callRpc } from "./rpc.ts";
+
+/** Whether a lab's daemon answers. */
+export async function isUp(name: string): Promise<boolean> {
+  const { socket } = labPaths(name);
+  if (!existsSync(socket)) return false;
+  return callRpc(socket, "status", {}).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Removes what a killed daemon left: the kernel has taken back the rest. True if there was something. */
+export async function removeRemains(name: string): Promise<boolean> {
+  const { directory } = labPaths(name);
+  if (!existsSync(directory) || (await isUp(name))) return false;
+  rmSync(directory, { recursive: true, force: true });
+  return true;
+}
+
+/** Raises a lab in a daemon of its own. Resolves when its API serves. @throws FairleadError `lab-exists`, `lab-failed`, `no-privilege` */
+export async function launchLab(options: LabOptions, progress: (text: string) => void): Promise<void> {
+  if (await isUp(options.name)) {
+    throw new FairleadError("lab-exists", `a lab named ${options.name} is up already`, {
+      remedy: `take it down with "fairlead lab down --name ${options.name}", or give the new one another name`,
+    });
+  }
+  await removeRemains(options.name);
+  const paths = labPaths(options.name);
+  makeLabDirectory(paths);
+  const root = process.getuid?.() === 0;
+  // Made here, so that it listens where the person is, whatever namespace the lab lives in.
+  const api = createLinuxKernel().hostNamespace().bindSocket({ protocol: "tcp", address: "127.0.0.1", port: 0 });
+  const log = openSync(paths.log, "a", 0o600);
+  const node = [
+    process.execPath,
+    "--disable-warning=ExperimentalWarning",
+    fileURLToPath(new URL("./daemon.ts", import.meta.url)),
+    JSON.stringify(options),
+  ];
+  const [command = "", ...args] = root ? node : ["unshare", "--user", "--map-root-user", "--net", "--mount", "--", ...node];
+  const child = spawn(command, args, {
+    detached: true,
+    stdio: ["ignore", log, log, "ipc", api],
+    env: { ...process.env, FAIRLEAD_STATE: labsDirectory(), ...(root ? {} : { FAIRLEAD_ROOTLESS: "1" }) },
+  });
+  closeSync(api);
+  closeSync(log);
+  await new Promise<void>((resolve, reject) => {
+    const fail = (message: string, remedy?: string) => {
+      rmSync(paths.directory, { recursive: true, force: true });
+      reject(new FairleadError(root ? "lab-failed" : "no-privilege", message, { remedy }));
+    };
+    child.on("message", (message: DaemonMessage) => {
+      if ("progress" in message) progress(message.progress);
+      else if ("error" in message) fail(`the lab could not be raised: ${message.error}`);
+      else resolve();
+    });
+    child.on("error", (error) => fail(`the lab's daemon did not start: ${error.message}`));
+    child.on("exit", (status) =>
+      root
+        ? fail(`the lab's daemon ended with status ${status}`, `see ${paths.log}`)
+        : fail(
+            "an ordinary user can't make user namespaces on this host",
+            "run as root, or let users: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
+          ),
+    );
+  });
+  child.removeAllListeners();
+  child.disconnect();
+  child.unref();
+}

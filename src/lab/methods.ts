@@ -1,0 +1,205 @@
+// What the daemon answers to the command line.
+import { messageOf } from "../base/index.ts";
+import { type Expected, expectPairs, findEnd, listPairs, nameOfEnd, type PairOptions, parseExpectations } from "../cluster/index.ts";
+import type { KubeObject } from "../resources/index.ts";
+import { serviceTable } from "../services/index.ts";
+import type { Lab } from "./lab.ts";
+import { namespaceOf, type ProbeOptions, type ProbeResult, probe, probeAll } from "./probing.ts";
+import { readiness, waitReady, whyNotReady } from "./ready.ts";
+import type { Call, Methods } from "./rpc.ts";
+
+export interface LabStatus {
+  readonly name: string;
+  readonly ready: boolean;
+  readonly missing: readonly string[];
+  readonly api: string;
+  readonly pid: number;
+  readonly nodes: readonly {
+    readonly name: string;
+    readonly addresses: readonly string[];
+    readonly podCIDRs: readonly string[];
+    readonly pods: number;
+    readonly inSync: boolean;
+    readonly reason: string | null;
+    readonly mended: number;
+    readonly agentPid: number | null;
+  }[];
+  readonly pods: readonly {
+    readonly namespace: string;
+    readonly name: string;
+    readonly ready: boolean;
+    readonly status: string;
+    readonly address: string | null;
+    readonly node: string | null;
+  }[];
+  readonly services: readonly {
+    readonly namespace: string;
+    readonly name: string;
+    readonly type: string;
+    readonly clusterIP: string | null;
+    readonly ports: readonly string[];
+    readonly endpoints: number;
+  }[];
+}
+
+export interface MatrixAnswer {
+  readonly pairs: readonly ProbeResult[];
+  /** Present where a truth table was given: what did not come out as expected. */
+  readonly failures?: readonly { readonly pair: ProbeResult; readonly expected: Expected }[];
+}
+
+export interface ExecPlace {
+  readonly pid: number;
+  readonly netns: string;
+  readonly rootless: boolean;
+  readonly name: string;
+  /** For pods: the files that stand for /etc/resolv.conf and /etc/hosts. */
+  readonly files?: { readonly resolvConf: string; readonly hosts: string; readonly hostname: string };
+}
+
+/** The daemon's methods over a lab. */
+export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
+  return {
+    status: () => statusOf(lab),
+    apply: (params: { objects: KubeObject[] }, call: Call) => {
+      lab.apply(params.objects, (text) => call.progress(text));
+    },
+    wait: (params: { timeoutMs: number }, call: Call) =>
+      waitReady(lab, { timeoutMs: params.timeoutMs, progress: call.progress, signal: call.signal }),
+    probe: (params: ProbeOptions) => probe(lab, params),
+    matrix: (params: MatrixParams, call: Call) => matrix(lab, params, call),
+    snapshot: () => snapshotObjects(lab),
+    observe: (params: { node?: string }) => observe(lab, params.node),
+    place: (params: { what: string }) => place(lab, params.what),
+    kubeconfig: () => lab.api.kubeconfig(lab.options.name),
+    down: () => shutDown(),
+  };
+}
+
+function statusOf(lab: Lab): LabStatus {
+  const look = readiness(lab);
+  const table = serviceTable(lab.snapshot);
+  return {
+    name: lab.options.name,
+    ready: look.ready,
+    missing: look.missing,
+    api: lab.api.url,
+    pid: process.pid,
+    nodes: [...lab.nodes.values()].map((node) => {
+      const status = node.agent.status;
+      return {
+        name: node.name,
+        addresses: node.place.addresses,
+        podCIDRs: lab.snapshot.nodes.get(node.name)?.spec?.podCIDRs ?? [],
+        pods: [...lab.snapshot.pods.onNode(node.name)].length,
+        inSync: status.ready,
+        reason: status.reason ?? null,
+        mended: status.kernel.drifts + status.podDrifts,
+        agentPid: "pid" in node.agent ? (node.agent.pid ?? null) : null,
+      };
+    }),
+    pods: [...lab.snapshot.pods.values()].map((pod) => {
+      const why = whyNotReady(pod);
+      return {
+        namespace: pod.metadata.namespace ?? "",
+        name: pod.metadata.name,
+        ready: why === undefined,
+        status: pod.metadata.deletionTimestamp ? "Terminating" : (why ?? "Running"),
+        address: pod.status?.podIP ?? null,
+        node: pod.spec.nodeName ?? null,
+      };
+    }),
+    services: [...lab.snapshot.services.values()].map((service) => {
+      const entries = table.entries.filter(
+        (entry) => entry.namespace === service.metadata.namespace && entry.name === service.metadata.name,
+      );
+      return {
+        namespace: service.metadata.namespace ?? "",
+        name: service.metadata.name,
+        type: service.spec.type ?? "ClusterIP",
+        clusterIP: service.spec.clusterIP ?? null,
+        ports: (service.spec.ports ?? []).map(
+          (port) => `${port.port}${port.nodePort ? `:${port.nodePort}` : ""}/${port.protocol ?? "TCP"}`,
+        ),
+        endpoints: new Set(
+          entries.flatMap((entry) => entry.endpoints.filter((endpoint) => endpoint.ready).map((endpoint) => endpoint.address)),
+        ).size,
+      };
+    }),
+  };
+}
+
+export interface MatrixParams extends PairOptions {
+  /** A truth table as it was read from its file. */
+  readonly expect?: unknown;
+  readonly expectFile?: string;
+  readonly timeoutMs: number;
+}
+
+async function matrix(lab: Lab, params: MatrixParams, call: Call): Promise<MatrixAnswer> {
+  const pairs = listPairs(lab.snapshot, params);
+  const expectations =
+    params.expect === undefined
+      ? undefined
+      : expectPairs(lab.snapshot, pairs, parseExpectations(params.expect, params.expectFile ?? "expectations"));
+  const wanted = expectations ? expectations.map((each) => each.pair) : pairs;
+  const results = await probeAll(lab, wanted, {
+    timeoutMs: params.timeoutMs,
+    signal: call.signal,
+    onResult: (_result, done) => call.progress(`trying pairs: ${done} of ${wanted.length}`),
+  });
+  if (!expectations) return { pairs: results };
+  const failures = results.flatMap((pair, index) => {
+    const expected = expectations[index]?.expected ?? "connected";
+    return (pair.verdict === "connected") === (expected === "connected") ? [] : [{ pair, expected }];
+  });
+  return { pairs: results, failures };
+}
+
+function snapshotObjects(lab: Lab): KubeObject[] {
+  const { namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps } = lab.snapshot;
+  return [namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps].flatMap((part) => [
+    ...(part.values() as Iterable<KubeObject>),
+  ]);
+}
+
+/** The observed state of one node and its pods, or of all. */
+function observe(lab: Lab, only: string | undefined): object {
+  const sysctls = [
+    "net.ipv4.ip_forward",
+    "net.ipv6.conf.all.forwarding",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+  ];
+  const nodes = [...lab.nodes.values()].filter((node) => only === undefined || node.name === only);
+  return Object.fromEntries(
+    nodes.map((node) => {
+      const pods: Record<string, unknown> = {};
+      for (const worker of node.kubelet.workers) {
+        const { namespace, name } = worker.pod.metadata;
+        try {
+          if (worker.namespace && !worker.pod.spec.hostNetwork) pods[`${namespace}/${name}`] = worker.namespace.observe();
+        } catch (error) {
+          pods[`${namespace}/${name}`] = { error: messageOf(error) };
+        }
+      }
+      return [node.name, { kernel: node.namespace.observe({ sysctls, tables: "all" }), pods }];
+    }),
+  );
+}
+
+function place(lab: Lab, what: string): ExecPlace {
+  const end = findEnd(lab.snapshot, what);
+  const namespace = namespaceOf(lab, end, what);
+  const common = { pid: process.pid, netns: namespace.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: nameOfEnd(end) };
+  if (end.kind !== "pod") return common;
+  const directory = lab.podOf(end.pod)?.directory ?? "";
+  return {
+    ...common,
+    files: {
+      resolvConf: `${directory}/resolv.conf`,
+      hosts: `${directory}/hosts`,
+      hostname: end.pod.spec.hostname ?? end.pod.metadata.name,
+    },
+  };
+}

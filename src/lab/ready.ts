@@ -1,0 +1,85 @@
+// When a lab is ready: every pod runs and is ready, every workload has what it asks for, every node is in sync.
+import type { KubeObject, Pod } from "../resources/index.ts";
+import type { Lab } from "./lab.ts";
+import { REFS } from "./refs.ts";
+import { askDns } from "./resolve.ts";
+import { CLUSTER } from "./system.ts";
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** What is not there yet, in words. */
+  readonly missing: readonly string[];
+  readonly pods: { readonly ready: number; readonly all: number };
+}
+
+/** Looks once. */
+export function readiness(lab: Lab): Readiness {
+  const missing: string[] = [];
+  const counts = { ready: 0, all: 0 };
+  for (const pod of lab.snapshot.pods.values()) {
+    if (pod.metadata.deletionTimestamp !== undefined || pod.status?.phase === "Succeeded") continue;
+    counts.all++;
+    const why = whyNotReady(pod);
+    if (why === undefined) counts.ready++;
+    else missing.push(`pod ${pod.metadata.namespace}/${pod.metadata.name}: ${why}`);
+  }
+  for (const [ref, wanted, have] of [
+    [REFS.deployments, "replicas", "readyReplicas"],
+    [REFS.statefulSets, "replicas", "readyReplicas"],
+    [REFS.daemonSets, undefined, "numberReady"],
+  ] as const) {
+    for (const object of lab.store.list<KubeObject & { spec: Record<string, number>; status?: Record<string, number> }>(ref).items) {
+      const asked = wanted === undefined ? (object.status?.desiredNumberScheduled ?? 1) : (object.spec[wanted] ?? 1);
+      if ((object.status?.[have] ?? 0) < asked)
+        missing.push(
+          `${object.kind} ${object.metadata.namespace}/${object.metadata.name}: ${object.status?.[have] ?? 0} of ${asked} ready`,
+        );
+    }
+  }
+  const revision = lab.snapshot.revision;
+  for (const node of lab.nodes.values()) {
+    const status = node.agent.status;
+    if (!status.ready) missing.push(`${node.name}: ${status.reason ?? "not ready"}`);
+    else if (node.agent.plan && status.revision < revision) missing.push(`${node.name}: not at the newest revision yet`);
+  }
+  return { ready: missing.length === 0 && lab.controllersIdle, missing, pods: counts };
+}
+
+/** Why a pod is not ready; undefined if it is. */
+export function whyNotReady(pod: Pod): string | undefined {
+  if (pod.status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True")) return undefined;
+  const unscheduled = pod.status?.conditions?.find((condition) => condition.type === "PodScheduled" && condition.status === "False");
+  if (unscheduled) return unscheduled.message ?? "no node takes it";
+  const waiting = pod.status?.containerStatuses
+    ?.map((container) => (container.state as { waiting?: { reason?: string; message?: string } } | undefined)?.waiting)
+    .find((state) => state);
+  if (waiting) return `${waiting.reason ?? "waiting"}${waiting.message ? `: ${waiting.message}` : ""}`;
+  return pod.status?.message ?? pod.status?.reason ?? pod.status?.phase ?? "Pending";
+}
+
+export interface WaitOptions {
+  readonly timeoutMs: number;
+  readonly progress: (text: string) => void;
+  readonly signal: AbortSignal;
+}
+
+const LOOK_EVERY_MS = 15;
+
+/** Waits until the lab is ready and its DNS answers; gives the last look. */
+export async function waitReady(lab: Lab, options: WaitOptions): Promise<Readiness> {
+  const end = performance.now() + options.timeoutMs;
+  let look = readiness(lab);
+  while (!look.ready && performance.now() < end && !options.signal.aborted) {
+    options.progress(`waiting for pods: ${look.pods.ready} of ${look.pods.all} ready`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS * (look.pods.all > 100 ? 10 : 1)));
+    look = readiness(lab);
+  }
+  if (!look.ready) return look;
+  options.progress("asking the cluster's DNS");
+  const [node] = lab.nodes.values();
+  while (node && performance.now() < end && !options.signal.aborted) {
+    const answer = await askDns(node.namespace, CLUSTER.dnsAddress, `kubernetes.default.svc.${CLUSTER.domain}`, undefined, 500);
+    if (answer?.answers.length) return look;
+  }
+  return { ...look, ready: false, missing: ["the cluster's DNS does not answer"] };
+}
