@@ -5,6 +5,7 @@ export { apiVersionOf, closeKinds, findKind, KINDS, type KindInfo } from "./kind
 export type { ManifestProblem } from "./manifests/documents.ts";
 export { type ManifestObject, type Manifests, parseManifests } from "./manifests/parse.ts";
 export { readManifests } from "./manifests/read.ts";
+export { hostPorts, whyNotOn } from "./placement.ts";
 export { compileSelector } from "./selectors.ts";
 export type * from "./types.ts";
 export { type ValidateOptions, validate, validateBody } from "./validate.ts";
