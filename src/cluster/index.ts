@@ -1,5 +1,6 @@
 // The cluster room's face.
 
+export { assumeCluster } from "./assume.ts";
 export { createSnapshotBuilder, type SnapshotBuilder, snapshotOf } from "./build.ts";
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
 export {
