@@ -7,11 +7,11 @@ export {
   declaredPorts,
   type Expectations,
   type Expected,
-  expectPairs,
-  listPairs,
   type Pair,
   type PairOptions,
   parseExpectations,
+  planMatrix,
+  unexpected,
 } from "./matrix.ts";
 export type * from "./snapshot.ts";
 export {

@@ -100,7 +100,8 @@ export function trace(snapshot: ClusterSnapshot, options: TraceOptions): TraceRe
   }
 
   const destination = placeOf(snapshot, endOfAddress(snapshot, address), familyOf(address));
-  const policyFrom: PolicyEnd = masqueraded ? { node: first.node } : policyEnd(source);
+  // Masquerade comes after the forward hook: only the next node sees the first one's address instead of the client's.
+  const policyFrom: PolicyEnd = masqueraded && destination.node !== first.node ? { node: first.node } : policyEnd(source);
   const policy = evaluatePolicies(snapshot, {
     from: policyFrom,
     to: policyEnd(destination),

@@ -2,13 +2,14 @@
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import type { LabStatus, MatrixAnswer } from "../../lab/index.ts";
+import { trace } from "../../trace/index.ts";
 import { Answer } from "../exit.ts";
 import { callLab, labFlags } from "../lab-client.ts";
 import { showMatrix, showProbe, showStatus, showTrace } from "../show.ts";
 import { paint } from "../terminal.ts";
+import { viewSnapshot } from "../views.ts";
 import { raise, type UpFlags, untilInterrupted } from "./lab-up.ts";
 import { readTable } from "./matrix.ts";
-import { traceLab } from "./trace.ts";
 
 const SHOP = fileURLToPath(new URL("../../../examples/shop", import.meta.url));
 
@@ -63,7 +64,7 @@ async function show(flags: UpFlags): Promise<boolean> {
     ],
   ] as const) {
     heading(title);
-    write(showTrace(await traceLab(flags, { from, to, protocol: "tcp" })));
+    write(showTrace(trace(await viewSnapshot(flags), { from, to, protocol: "tcp" })));
   }
   return failures.length === 0;
 }
