@@ -137,6 +137,18 @@ test("a kind that the server does not have counts as empty", async (t) => {
   assert.equal(source.synced, true);
 });
 
+test("a 404 takes nothing away that is known", async (t) => {
+  const gone: Answer = (response) => response.end(text({ type: "ERROR", object: { code: 410 } }));
+  const { source, problems, asked } = await serve(
+    t,
+    [listOf("5", [node("a", "1")]), status(404), status(404), listOf("9", [node("a", "1"), node("b", "8")])],
+    [gone],
+  );
+  await until(source, ["a", "b"]);
+  assert.equal(problems.length, 2, problems.join("\n"));
+  assert.ok(asked.length >= 5);
+});
+
 test("lines are the same, wherever their bytes are split", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.jsonValue(), { maxLength: 5 }), fc.array(fc.nat(40), { maxLength: 30 }), async (values, cuts) => {
