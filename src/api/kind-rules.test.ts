@@ -78,4 +78,16 @@ test("kubectl tells the field and the fault", { skip: absent }, async (t) => {
   const good = service({ type: "NodePort", ports: [{ port: 80, nodePort: 30080 }] });
   assert.match(await apply(good), /service\/x created/);
   assert.match(await apply(good), /service\/x unchanged/);
+  // Back and forth: what only the other type needed goes.
+  for (const spec of [
+    { type: "ClusterIP", ports: [{ port: 80 }] },
+    { type: "ExternalName", externalName: "a.example" },
+    { ports: [{ port: 80 }] },
+  ])
+    assert.match(await apply(service(spec)), /service\/x configured/, JSON.stringify(spec));
+  const { spec } = store.get(SERVICES, "default", "x") as unknown as { spec: Record<string, unknown> };
+  assert.deepEqual(
+    Object.keys(spec).sort().join(),
+    "clusterIP,clusterIPs,internalTrafficPolicy,ipFamilies,ipFamilyPolicy,ports,sessionAffinity,type",
+  );
 });

@@ -4,8 +4,8 @@ import type { KindRules } from "./sqlite-store.ts";
 
 /** The rules of all kinds that are known. Metadata is checked by the store itself, for any kind. */
 export const kindRules: KindRules = {
-  applyDefaults(object) {
-    const filled = applyDefaults(object);
+  applyDefaults(object, old) {
+    const filled = applyDefaults(object, old);
     if (filled !== object) Object.assign(object, filled);
   },
   validate: (object, old) => validateBody(object, old).map(({ reason, message, field }) => ({ reason, message, field })),

@@ -221,3 +221,28 @@ test("assume: nodes that pods name are invented first", () => {
   assert.deepEqual(names(pod("a", "node-2")), ["node-1", "node-2", "node-3"]);
   assert.deepEqual(names(["a", "b", "c", "d"].map((name) => pod(name, `w-${name}`)).join("")), ["w-a", "w-b", "w-c", "w-d"]);
 });
+
+test("assume: Endpoints written for a Service without a selector become its slices", () => {
+  const objects = assumed(`
+apiVersion: v1
+kind: Service
+metadata: {name: out}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: out}
+subsets: [{addresses: [{ip: 198.51.100.7}, {ip: "2001:db8::7"}], ports: [{port: 8080}]}]
+`);
+  assert.deepEqual(
+    ofKind<EndpointSlice>(objects, "EndpointSlice").map(({ addressType, endpoints, ports }) => [
+      addressType,
+      endpoints?.[0]?.addresses,
+      ports,
+    ]),
+    [
+      ["IPv4", ["198.51.100.7"], [{ port: 8080, name: "", protocol: "TCP" }]],
+      ["IPv6", ["2001:db8::7"], [{ port: 8080, name: "", protocol: "TCP" }]],
+    ],
+  );
+});

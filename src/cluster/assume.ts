@@ -75,10 +75,46 @@ function assumeSlices(
   }
   const index = new PodObjectPart(namespaces);
   const byName = new Map(nodes.map((node) => [node.metadata.name, node]));
+  const manual = new Map(
+    given.filter(({ kind }) => kind === "Endpoints").map((each) => [`${each.metadata.namespace}/${each.metadata.name}`, each]),
+  );
   return services.flatMap((service) => {
     const { namespace = "", name } = service.metadata;
-    if (served.has(`${namespace}/${name}`) || !service.spec.selector) return [];
+    if (served.has(`${namespace}/${name}`)) return [];
+    if (!service.spec?.selector) return mirrorSlices(manual.get(`${namespace}/${name}`));
     const selected = index.select(namespace, { matchLabels: service.spec.selector });
     return calculateEndpointSlices(service, { pods: selected, node: (node) => byName.get(node) });
   });
+}
+
+interface Endpoints extends KubeObject {
+  readonly subsets?: readonly {
+    readonly addresses?: readonly { readonly ip: string; readonly hostname?: string; readonly nodeName?: string }[];
+    readonly ports?: NonNullable<EndpointSlice["ports"]>;
+  }[];
+}
+
+/** The slices of a Service without a selector, from the Endpoints that somebody wrote for it. */
+function mirrorSlices(endpoints: Endpoints | undefined): EndpointSlice[] {
+  if (!endpoints) return [];
+  const { name, namespace } = endpoints.metadata;
+  return (endpoints.subsets ?? []).flatMap((subset, index) =>
+    (["IPv4", "IPv6"] as const).flatMap((addressType) => {
+      const own = (subset.addresses ?? []).filter(({ ip }) => ip.includes(":") === (addressType === "IPv6"));
+      if (own.length === 0) return [];
+      const slice = {
+        apiVersion: "discovery.k8s.io/v1",
+        kind: "EndpointSlice",
+        metadata: {
+          name: `${name}-mirror-${addressType.toLowerCase()}-${index}`,
+          ...(namespace === undefined ? {} : { namespace }),
+          labels: { "kubernetes.io/service-name": name },
+        },
+        addressType,
+        endpoints: own.map(({ ip, ...rest }) => ({ addresses: [ip], conditions: { ready: true }, ...rest })),
+        ports: (subset.ports ?? []).map((port) => ({ ...port, name: port.name ?? "" })),
+      };
+      return [applyDefaults(slice) as EndpointSlice];
+    }),
+  );
 }

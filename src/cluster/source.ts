@@ -33,7 +33,7 @@ export interface WatchableStore {
 }
 
 /** A source that coalesces changes: listeners are called once per turn of the event loop. */
-class ChangeSource implements ClusterSource {
+export class ChangeSource implements ClusterSource {
   readonly #builder: SnapshotBuilder = createSnapshotBuilder();
   readonly #listeners = new Set<(snapshot: ClusterSnapshot) => void>();
   #scheduled: NodeJS.Immediate | undefined;

@@ -1,16 +1,21 @@
 // What an object means where it says nothing: defaults per kind, as the API server fills them in. Pure.
 import { alter, alterEach, fill, isMap, type JsonMap } from "./json.ts";
 import { podOnlyDefaults, podSpecDefaults } from "./pod-defaults.ts";
+import { withoutLeftovers } from "./service-leftovers.ts";
 
 /** Three hours, in seconds: how long a client stays with its end point. */
 const AFFINITY_SECONDS = 10_800;
 
 /**
  * The object with the defaults of its kind filled in: a new object, or the same where nothing was missing. What was given
- * is never changed. Shapes that make no sense are left as they are, for `validate` to speak of; nothing is thrown.
+ * is never changed. `old` is the object that an update replaces: what only its type needed goes with that type. Shapes that make no sense are left as they are, for `validate` to speak of; nothing is thrown.
  */
-export function applyDefaults<T>(object: T): T {
+export function applyDefaults<T>(object: T, old?: unknown): T {
   if (!isMap(object)) return object;
+  if (old !== undefined && object.kind === "Service" && object.apiVersion === "v1" && isMap(old) && isMap(old.spec)) {
+    const before = old.spec;
+    return serviceRule(alter(object, "spec", (given) => withoutLeftovers(given, before))) as T;
+  }
   const rule = RULES[`${String(object.apiVersion)}/${String(object.kind)}`];
   return (rule ? rule(object) : object) as T;
 }
@@ -18,10 +23,12 @@ export function applyDefaults<T>(object: T): T {
 const spec = (change: (spec: JsonMap) => JsonMap) => (object: JsonMap) => alter(object, "spec", change);
 const template = (of: JsonMap) => alter(of, "template", (inner) => alter(inner, "spec", podSpecDefaults));
 
+const serviceRule = spec(serviceDefaults);
+
 const RULES: Readonly<Record<string, (object: JsonMap) => JsonMap>> = {
   "v1/Namespace": namespaceDefaults,
   "v1/Pod": spec((of) => podOnlyDefaults(podSpecDefaults(of))),
-  "v1/Service": spec(serviceDefaults),
+  "v1/Service": serviceRule,
   "v1/Secret": (object) => fill(object, { type: "Opaque" }),
   "v1/ReplicationController": spec((of) => template(fill(of, { replicas: 1 }))),
   "v1/Endpoints": (object) =>

@@ -170,6 +170,8 @@ const cases: readonly (readonly [unknown, readonly string[]])[] = [
   [policy({ egress: [{ ports: [{ endPort: 80 }] }] }), ["spec.egress[0].ports[0].port: Required value"]],
   [policy({ egress: [{ ports: [{ port: "http", endPort: 80 }] }] }), ["spec.egress[0].ports[0].endPort: Invalid value"]],
   [policy({ policyTypes: ["ingress"] }), ['spec.policyTypes[0]: Unsupported value: "ingress": supported values: "Ingress", "Egress"']],
+  [policy({ ingres: [] }), ['spec.ingres: Invalid value: "ingres": unknown field']],
+  [policy({ ingress: [{ to: [] }] }), ['spec.ingress[0].to: Invalid value: "to": unknown field; known are ports, from']],
   // Workloads.
   [workload("Deployment", {}), []],
   [workload("Deployment", { selector: undefined }), ["spec.selector: Required value"]],

@@ -8,6 +8,7 @@ import type { Place } from "./place.ts";
 export function checkNetworkPolicy(policy: Place): void {
   const spec = policy.at("spec");
   if (!spec.isMap()) return;
+  checkFields(spec, ["podSelector", "policyTypes", "ingress", "egress"]);
   checkSelector(spec.at("podSelector"));
   const types = spec.at("policyTypes").items();
   if (types.length > 2) spec.at("policyTypes").invalid("may not hold more than Ingress and Egress");
@@ -18,14 +19,21 @@ export function checkNetworkPolicy(policy: Place): void {
   ] as const) {
     for (const rule of spec.at(direction).items()) {
       if (!rule.isMap()) continue;
+      checkFields(rule, ["ports", peers]);
       for (const port of rule.at("ports").items()) checkPolicyPort(port);
       for (const peer of rule.at(peers).items()) checkPeer(peer);
     }
   }
 }
 
+/** A misspelt field would be passed over in silence, and open or close more than was meant. */
+function checkFields(place: Place, known: readonly string[]): void {
+  for (const name of place.keys()) if (!known.includes(name)) place.at(name).invalid(`unknown field; known are ${known.join(", ")}`, name);
+}
+
 function checkPolicyPort(policyPort: Place): void {
   if (!policyPort.isMap()) return;
+  checkFields(policyPort, ["protocol", "port", "endPort"]);
   policyPort.at("protocol").oneOf(["TCP", "UDP", "SCTP"]);
   const port = policyPort.at("port");
   if (port.present) checkPortOrName(port);
@@ -40,6 +48,7 @@ function checkPolicyPort(policyPort: Place): void {
 
 function checkPeer(peer: Place): void {
   if (!peer.isMap()) return;
+  checkFields(peer, ["podSelector", "namespaceSelector", "ipBlock"]);
   const block = peer.at("ipBlock");
   const selectors = [peer.at("podSelector"), peer.at("namespaceSelector")].filter((selector) => selector.present);
   if (!block.present && selectors.length === 0) peer.required("must specify a peer: podSelector, namespaceSelector or ipBlock");
