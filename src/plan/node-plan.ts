@@ -33,7 +33,8 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
   const policy = planPolicy(snapshot, facts.node, pods);
-  const table = composeTable([overlay.table, planServices(snapshot, facts.node), policy.table]);
+  const services = planServices(snapshot, facts.node);
+  const table = composeTable([overlay.table, services.table, policy.table]);
   return {
     node: facts.node,
     revision: snapshot.revision,
@@ -41,7 +42,7 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
     pods: new Map(facts.attachments.map((attachment) => [attachment.containerId, planPod(attachment, overlay)])),
     annotations: overlay.annotations,
     podMtu: overlay.podMtu,
-    remarks: [...overlay.remarks, ...policy.remarks],
+    remarks: [...overlay.remarks, ...services.remarks, ...policy.remarks],
   };
 }
 
