@@ -53,7 +53,7 @@ function calculate(entry: ServiceEntry, node: string): ElementGroup[] {
 function unclaimed(entry: ServiceEntry, node: string): ElementGroup {
   const { family, clusterIP } = entry;
   const owner: Owner = { kind: "Service", namespace: entry.namespace, name: entry.name, rule: "clusterIP" };
-  const hairpin = entry.endpoints.filter((endpoint) => endpoint.node === node);
+  const hairpin = entry.endpoints.filter((endpoint) => endpoint.node === undefined || endpoint.node === node);
   return {
     at: undefined,
     elements: [

@@ -13,7 +13,7 @@
 // put into ct mark and looked up in endpoints-by-id4, which holds end points in use only. So an end point that is gone
 // is never taken, whatever sticky4 remembers; its clients choose anew, and no other client moves. A client is told by
 // its address at each of the Service's addresses on each node, so it may have another end point at a node port than at
-// the ClusterIP. When sticky4 is full, new clients are balanced at random.
+// the ClusterIP. When sticky4 is full, new clients are balanced at random. sticky6 knows its clients by a hash.
 import type { Family } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type {
@@ -30,7 +30,7 @@ import type {
 } from "../kernel/index.ts";
 import { elementsOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
-import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, stickyMap } from "./pick.ts";
+import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, stickyMap, stickySet } from "./pick.ts";
 import { type ServiceTable, serviceTable } from "./table.ts";
 
 export interface ServicesPlan {
@@ -180,14 +180,7 @@ const FILLED_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   ];
 });
 
-const STICKY_SETS: readonly NftSet[] = FAMILIES.map((family) => ({
-  name: stickyMap(family),
-  key: [ADDRESS[family], ADDRESS[family], "inet_proto", "inet_service"],
-  value: ["mark"],
-  flags: ["dynamic", "timeout"],
-  size: STICKY_CLIENTS,
-  elements: [],
-}));
+const STICKY_SETS: readonly NftSet[] = FAMILIES.map((family) => stickySet(family, STICKY_CLIENTS));
 
 const HOOKS: TableContribution["hooks"] = [
   { chain: "prerouting-nat", order: 10, rules: [jump([], "services")] },

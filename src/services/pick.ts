@@ -1,7 +1,7 @@
 // Chains that pick an end point: one per kind of traffic, protocol and number of end points, shared by all Services.
 import { createHash } from "node:crypto";
 import type { Family } from "../base/index.ts";
-import type { NftChain, NftField, NftRule, NftStatement } from "../kernel/index.ts";
+import type { NftChain, NftField, NftRule, NftSet, NftStatement } from "../kernel/index.ts";
 import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
 
 /** Bit of the packet mark that asks for masquerade, as kube-proxy's. */
@@ -51,7 +51,6 @@ export function pickMaps({ by, family, protocol }: Pick): { readonly numbered: s
   };
 }
 
-/** The map of who keeps which end point; packets fill it. */
 export function stickyMap(family: Family): string {
   return `sticky${family}`;
 }
@@ -108,13 +107,39 @@ function randomRule(pick: Pick): NftRule {
   return does({ dnat: { family: pick.family, map: pickMaps(pick).numbered, key: numberedKey(pick) } });
 }
 
+/**
+ * Who asks for what. libnftables 1.0.6 aborts (netlink_gen_expr) when a packet is to write a map whose key is longer than
+ * 16 bytes, so IPv6 is known by 64 bits of hash. Two clients that share them share what is remembered; a wrong end
+ * point can't come of it, because ids are looked up with the Service's own address and port.
+ */
+function clientKey(family: Family): NftField[] {
+  if (family === 4) return ["ip saddr", "ip daddr", "meta l4proto", "th dport"];
+  const hash = (seed: number): NftField => ({
+    jhash: ["ip6 saddr", "ip6 daddr", "meta l4proto", "th dport"],
+    mod: 0xffff_ffff,
+    seed,
+  });
+  return [hash(0x5eed), hash(0xf00d)];
+}
+
+/** The map of who keeps which end point. Packets fill it. */
+export function stickySet(family: Family, size: number): NftSet {
+  return {
+    name: stickyMap(family),
+    key: family === 4 ? ["ipv4_addr", "ipv4_addr", "inet_proto", "inet_service"] : ["integer", "integer"],
+    value: ["mark"],
+    flags: ["dynamic", "timeout"],
+    size,
+    elements: [],
+  };
+}
+
 /** See nftables.ts for how affinity works. A rule whose map has no answer ends there, and the next is tried. */
 function stickyRules(pick: Pick, timeout: number): NftRule[] {
   const { family, by } = pick;
   const { ids, byId } = pickMaps(pick);
-  const saddr: NftField = family === 4 ? "ip saddr" : "ip6 saddr";
   const daddr: NftField = family === 4 ? "ip daddr" : "ip6 daddr";
-  const client: NftField[] = [saddr, daddr, "meta l4proto", "th dport"];
+  const client = clientKey(family);
   const set = stickyMap(family);
   const recall: NftStatement = { setCtMarkFrom: { map: set, key: client } };
   const remember: NftStatement = { update: { set, key: client, timeout, value: ["ct mark"], mode: "update" } };
