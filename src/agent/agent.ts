@@ -195,8 +195,8 @@ class NodeAgent implements Agent {
     const { conntrack } = this.#options.namespace;
     const flows = conntrack.list();
     if (flows.length === 0) return;
-    const table = serviceTable(snapshot);
-    const stale = new Set(services ? flows.filter((flow) => isStale(table, flow)) : []);
+    const [was, is] = [serviceTable(before), serviceTable(snapshot)];
+    const stale = new Set(services ? flows.filter((flow) => isStale(was, is, flow)) : []);
     if (policy) for (const flow of cutFlows(before, snapshot, flows)) stale.add(flow);
     if (stale.size === 0) return;
     const keys = new Set([...stale].map(flowKey));

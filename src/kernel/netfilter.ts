@@ -152,8 +152,10 @@ export type NftStatement =
   /** mark := (mark & mask) ^ value; without mask: mark := value. */
   | { readonly setMark: { readonly value: number; readonly mask?: number } }
   | { readonly setCtMark: { readonly value: number; readonly mask?: number } }
+  /** The connection's mark becomes what a map answers for the key; a key that is not there ends the rule. */
+  | { readonly setCtMarkFrom: { readonly map: string; readonly key: readonly NftField[] } }
   | { readonly setDscp: number }
-  /** Adds the packet's key to a dynamic set or map; a map gets `value` (fields or literals). */
+  /** Adds the packet's key to a dynamic set or map (a map gets `value`: fields or literals), or takes it out. "update" also renews the timeout, never a value. */
   | {
       readonly update: {
         readonly set: string;
@@ -161,7 +163,7 @@ export type NftStatement =
         readonly value?: readonly (NftField | { readonly literal: string })[];
         /** Seconds. */
         readonly timeout?: number;
-        readonly mode: "add" | "update";
+        readonly mode: "add" | "update" | "delete";
       };
     }
   | { readonly notrack: true }

@@ -8,6 +8,7 @@ import {
   mergeStates,
   type NftChain,
   type NftHook,
+  type NftRule,
   type NftTable,
   type TableContribution,
 } from "../kernel/index.ts";
@@ -33,7 +34,8 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
   const policy = planPolicy(snapshot, facts.node, pods);
-  const table = composeTable([overlay.table, planServices(snapshot, facts.node), policy.table]);
+  const services = planServices(snapshot, facts.node);
+  const table = composeTable([overlay.table, services.table, policy.table]);
   return {
     node: facts.node,
     revision: snapshot.revision,
@@ -41,7 +43,7 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
     pods: new Map(facts.attachments.map((attachment) => [attachment.containerId, planPod(attachment, overlay)])),
     annotations: overlay.annotations,
     podMtu: overlay.podMtu,
-    remarks: [...overlay.remarks, ...policy.remarks],
+    remarks: [...overlay.remarks, ...services.remarks, ...policy.remarks],
   };
 }
 
@@ -52,12 +54,24 @@ function planPod(attachment: PodAttachment, overlay: OverlayPlan): KernelState {
 /** Joins what the rooms add into one table: base chains' rules in order, everything else beside. */
 export function composeTable(contributions: readonly TableContribution[]): NftTable {
   const hooks = contributions.flatMap((part) => part.hooks).sort((a, b) => a.order - b.order);
-  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).map(
-    (name): NftChain => ({
+  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).map((name) =>
+    baseChain(
       name,
-      hook: BASE_CHAINS[name],
-      rules: hooks.filter((hook) => hook.chain === name).flatMap((hook) => hook.rules),
-    }),
+      hooks.filter((hook) => hook.chain === name).map((hook) => hook.rules),
+    ),
   );
   return { ...TABLE, chains: [...base, ...contributions.flatMap((part) => part.chains)], sets: contributions.flatMap((part) => part.sets) };
+}
+
+/** The last chain that began with this part: joined from the same parts it is the same object, which the kernel's diff need not look at. */
+const lastChains = new WeakMap<readonly NftRule[], { readonly parts: readonly (readonly NftRule[])[]; readonly chain: NftChain }>();
+
+function baseChain(name: BaseChainName, parts: readonly (readonly NftRule[])[]): NftChain {
+  const [first] = parts;
+  const last = first && lastChains.get(first);
+  if (last?.chain.name === name && last.parts.length === parts.length && last.parts.every((part, index) => part === parts[index]))
+    return last.chain;
+  const chain: NftChain = { name, hook: BASE_CHAINS[name], rules: parts.flat() };
+  if (first) lastChains.set(first, { parts, chain });
+  return chain;
 }

@@ -1,22 +1,42 @@
-// Stale flows: UDP clients go on sending to an end point that is gone, as long as conntrack remembers it.
+// Stale flows: a UDP client goes on sending where conntrack remembers, though a new flow would be sent elsewhere.
+import { familyOf } from "../base/index.ts";
 import type { ConntrackFlow } from "../kernel/index.ts";
-import type { ServiceTable } from "./table.ts";
+import type { ServiceEntry } from "./entry.ts";
+import { chooseAnywhere, keepsConnections, type ServiceTable } from "./table.ts";
 
-const UDP = 17;
+/** Protocols without a connection that would notice by itself: a new attempt from the same port finds the old flow. */
+const PROTOCOLS: Readonly<Record<number, string>> = { 17: "udp", 132: "sctp" };
 
 /**
- * Whether a flow must be forgotten: it goes to a Service by UDP, and was sent to an end point that is not one of the
- * Service's, or (before there were any) to none at all.
+ * Whether a flow must be forgotten, now that `before` has become `after`:
+ *
+ * - it was sent to an end point that is gone or serves no more, or whose Service or port is gone;
+ * - it began when there was nobody to send it to (so it was not translated), and now there is.
  */
-export function isStale(table: ServiceTable, flow: ConntrackFlow): boolean {
-  if (flow.protocol !== UDP || flow.destinationPort === undefined) return false;
-  const family = flow.destination.includes(":") ? 6 : 4;
-  const entry = table.lookup(flow.destination, "udp", flow.destinationPort) ?? table.nodePort(family, "udp", flow.destinationPort);
-  if (!entry) return false;
-  const translated = flow.replySource !== flow.destination;
-  // A node port's number may also be an ordinary port of a pod: only translated flows are the Service's.
-  if (!translated) return entry.clusterIP === flow.destination && entry.endpoints.length > 0;
-  return !entry.endpoints.some(
-    (endpoint) => endpoint.address === flow.replySource && endpoint.port === (flow.replySourcePort ?? endpoint.port),
-  );
+export function isStale(before: ServiceTable, after: ServiceTable, flow: ConntrackFlow): boolean {
+  const protocol = PROTOCOLS[flow.protocol];
+  const { destination, destinationPort: port } = flow;
+  if (protocol === undefined || port === undefined) return false;
+  const was = before.lookup(destination, protocol, port);
+  const is = after.lookup(destination, protocol, port);
+  if (was || is) return isTranslated(flow) ? lostEndpoint(was, is, flow) : is !== undefined && hasEndpoint(is);
+  const family = familyOf(destination);
+  const wasNode = before.nodePort(family, protocol, port);
+  const isNode = after.nodePort(family, protocol, port);
+  if (isTranslated(flow)) return lostEndpoint(wasNode, isNode, flow);
+  // A node port's number may also be the port of something else: only what is newly served is taken for the Service's.
+  return isNode !== undefined && hasEndpoint(isNode) && !(wasNode && hasEndpoint(wasNode));
+}
+
+function lostEndpoint(was: ServiceEntry | undefined, is: ServiceEntry | undefined, flow: ConntrackFlow): boolean {
+  if (is) return !keepsConnections(is, flow.replySource, flow.replySourcePort);
+  return was?.endpoints.some((endpoint) => endpoint.address === flow.replySource) === true;
+}
+
+function isTranslated(flow: ConntrackFlow): boolean {
+  return flow.replySource !== flow.destination || (flow.replySourcePort ?? flow.destinationPort) !== flow.destinationPort;
+}
+
+function hasEndpoint(entry: ServiceEntry): boolean {
+  return "use" in chooseAnywhere(entry);
 }

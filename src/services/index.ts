@@ -1,12 +1,5 @@
 // The face of the services room.
 export { isStale } from "./conntrack.ts";
-export { MASQUERADE_MARK, POD_NETWORKS, planServices } from "./nftables.ts";
-export {
-  type Choice,
-  chooseEndpoints,
-  entryAddresses,
-  type ServiceEndpoint,
-  type ServiceEntry,
-  type ServiceTable,
-  serviceTable,
-} from "./table.ts";
+export type { ServiceEntry } from "./entry.ts";
+export { planServices } from "./nftables.ts";
+export { chooseEndpoints, serviceTable } from "./table.ts";

@@ -1,14 +1,19 @@
 // The nftables writer: Services as maps, whose cost does not grow with their number.
 //
-//   prerouting-nat, output-nat ─▶ services ─▶ daddr . proto . dport         vmap services4  ─▶ pick4-tcp-3, masq-pick4-udp-1, …
-//                                          └▶ (local daddr) proto . dport   vmap nodeports4 ─▶ node4-tcp-3, masq-node4-tcp-3, …
-//   pick4-3:  dnat to daddr . proto . dport . numgen random mod 3 map endpoints4
+//   prerouting-nat, output-nat ─▶ services ─┬▶ (pods, the node itself) services-inside ─▶ vmaps services-inside4, nodeports-inside4
+//                                           ├▶ daddr . proto . dport       vmap services4  ─▶ pick4-tcp-3, masq-pick4-udp-1, …
+//                                           └▶ (local daddr) proto . dport vmap nodeports4 ─▶ masq-node4-tcp-3, local-node4-tcp-1, …
+//   pick4-tcp-3:  dnat to daddr . dport . numgen random mod 3 map endpoints4-tcp
 //
-// There is one chain per protocol and number of end points, not one per Service or end point: the kernel's cost of a transaction is
-// quadratic in chains. A changed Service is a few changed elements.
+// There is one chain per protocol and number of end points, not one per Service or end point: the kernel's cost of a
+// transaction is quadratic in chains. A changed Service is a few changed elements.
 //
-// Session affinity picks by a hash of the client's address instead of a random number: no state, the same on every
-// node and after a restart. Limit: a changed number of end points moves clients whose end point is still there.
+// Session affinity: the map sticky4 holds, for a client and a Service's address and port, the id of an end point, with
+// the Service's timeout; packets write it, and every new connection renews it. The id (a hash of address and port) is
+// put into ct mark and looked up in endpoints-by-id4, which holds end points in use only. So an end point that is gone
+// is never taken, whatever sticky4 remembers; its clients choose anew, and no other client moves. A client is told by
+// its address at each of the Service's addresses on each node, so it may have another end point at a node port than at
+// the ClusterIP. When sticky4 is full, new clients are balanced at random. sticky6 knows its clients by a hash.
 import type { Family } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type {
@@ -23,240 +28,196 @@ import type {
   Owner,
   TableContribution,
 } from "../kernel/index.ts";
-import { chooseEndpoints, entryAddresses, type ServiceEndpoint, type ServiceEntry, serviceTable } from "./table.ts";
+import { elementsOf } from "./elements.ts";
+import type { ServiceEntry } from "./entry.ts";
+import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, stickyMap, stickySet } from "./pick.ts";
+import { type ServiceTable, serviceTable } from "./table.ts";
 
-/** Bit of the packet mark that asks for masquerade, as kube-proxy's. */
-export const MASQUERADE_MARK = 0x4000;
+export interface ServicesPlan {
+  readonly table: TableContribution;
+  /** What in the Services is not followed, and why. */
+  readonly remarks: readonly string[];
+}
 
-/** Set of all pod networks, contributed by the data path. */
-export const POD_NETWORKS: Readonly<Record<Family, string>> = { 4: "pod-networks4", 6: "pod-networks6" };
-
+const FAMILIES = [4, 6] as const;
 const ADDRESS: Readonly<Record<Family, NftType>> = { 4: "ipv4_addr", 6: "ipv6_addr" };
-const PROTOCOLS = ["tcp", "udp", "sctp"] as const;
 const FILTERS: readonly BaseChainName[] = ["filter-forward", "filter-input", "filter-output"];
+/** Clients that affinity remembers, per family and node; the kernel sets aside 16 bytes for each from the start. */
+const STICKY_CLIENTS = 131_072;
 
-interface Pick {
-  /** Reached by an address (the key has daddr) or by a node port. */
-  readonly by: "address" | "node";
-  readonly masquerade: boolean;
-  readonly sticky: boolean;
-  readonly count: number;
-  readonly protocol: ServiceEntry["protocol"];
-}
+const plans = new WeakMap<ServiceTable, Map<string, ServicesPlan>>();
 
-/** What a node's table must hold so that Services work on it. */
-export function planServices(snapshot: ClusterSnapshot, node: string): TableContribution {
-  const families = ([4, 6] as const).map((family) => planFamily(snapshot, node, family));
-  const dispatch: NftChain = { name: "services", rules: families.flatMap((part) => part.dispatch) };
-  const jump: NftRule = { matches: [], statements: [{ verdict: "jump", chain: "services" }] };
-  return {
-    chains: [dispatch, ...families.flatMap((part) => part.chains)],
-    sets: families.flatMap((part) => part.sets),
-    hooks: [
-      { chain: "prerouting-nat", order: 10, rules: [jump] },
-      { chain: "output-nat", order: 10, rules: [jump] },
-      { chain: "postrouting-nat", order: 10, rules: [masqueradeMarked(), ...families.map((part) => part.hairpin)] },
-      ...FILTERS.map((chain) => ({ chain, order: 10, rules: families.flatMap((part) => part.refuse) })),
-    ],
-  };
-}
-
-function masqueradeMarked(): NftRule {
-  const marked: NftMatch = { left: { field: "meta mark", mask: MASQUERADE_MARK }, op: "==", right: hex(MASQUERADE_MARK) };
-  return { matches: [marked], statements: [{ masquerade: { fullyRandom: true } }] };
-}
-
-interface FamilyPart {
-  readonly dispatch: readonly NftRule[];
-  readonly chains: readonly NftChain[];
-  readonly sets: readonly NftSet[];
-  readonly refuse: readonly NftRule[];
-  readonly hairpin: NftRule;
-}
-
-function planFamily(snapshot: ClusterSnapshot, node: string, family: Family): FamilyPart {
-  const sink = new Elements();
-  for (const entry of serviceTable(snapshot).entries) {
-    if (entry.family !== family) continue;
-    for (const part of elementsOf(entry, node)) sink.add(part);
+/** What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same. */
+export function planServices(snapshot: ClusterSnapshot, node: string): ServicesPlan {
+  const table = serviceTable(snapshot);
+  const byNode = plans.get(table) ?? new Map<string, ServicesPlan>();
+  plans.set(table, byNode);
+  let plan = byNode.get(node);
+  if (!plan) {
+    plan = calculate(table, node);
+    byNode.set(node, plan);
   }
-  const name = (text: string) => `${text}${family}`;
-  const address = ADDRESS[family];
-  const daddr: NftField = family === 4 ? "ip daddr" : "ip6 daddr";
-  const saddr: NftField = family === 4 ? "ip saddr" : "ip6 saddr";
-  const byAddress: readonly NftField[] = [daddr, "meta l4proto", "th dport"];
-  const byNode: readonly NftField[] = ["meta l4proto", "th dport"];
-  const addressKey: readonly NftType[] = [address, "inet_proto", "inet_service"];
-  const nodeKey: readonly NftType[] = ["inet_proto", "inet_service"];
-  const local: NftMatch[] = [
-    { left: "fib daddr type", op: "==", right: "local" },
-    { left: daddr, op: "!=", right: family === 4 ? "127.0.0.0/8" : "::1" },
+  return plan;
+}
+
+function calculate(table: ServiceTable, node: string): ServicesPlan {
+  const elements = new Map<string, Map<string, NftElement>>();
+  const picks = new Map<string, Pick>();
+  for (const entry of table.entries) {
+    for (const group of elementsOf(entry, node)) {
+      if (group.at !== undefined && ownerOf(table, entry, group.at) !== entry) continue;
+      for (const { set, element } of group.elements) {
+        const found = elements.get(set) ?? new Map<string, NftElement>();
+        elements.set(set, found);
+        const key = element.key.join(" ");
+        if (!found.has(key)) found.set(key, element);
+      }
+      for (const pick of group.picks) picks.set(pickName(pick), pick);
+    }
+  }
+  const sticky = new Set([...picks.values()].filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
+  const sets = [
+    ...STATIC_SETS.map((set) => filled(set, elements.get(set.name))),
+    ...FILLED_SETS.filter((set) => elements.has(set.name)).map((set) => filled(set, elements.get(set.name))),
+    ...STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family))),
   ];
-  const set = (text: string, key: readonly NftType[], value?: readonly NftType[], suffix = ""): NftSet => ({
-    name: name(text) + suffix,
+  const chains = [...picks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, pick]) => pickChain(pick));
+  return { table: { chains: [...DISPATCH, ...chains], sets, hooks: HOOKS }, remarks: table.remarks };
+}
+
+function ownerOf(table: ServiceTable, entry: ServiceEntry, at: string): ServiceEntry | undefined {
+  if (at !== "node") return table.lookup(at, entry.protocol, entry.port);
+  return entry.nodePort === undefined ? undefined : table.nodePort(entry.family, entry.protocol, entry.nodePort);
+}
+
+/** The last set that began with this element: what did not change is the same object again, and costs no comparing. */
+const lastSets = new WeakMap<NftElement, NftSet>();
+
+function filled(set: NftSet, found: ReadonlyMap<string, NftElement> | undefined): NftSet {
+  const elements = [...(found?.values() ?? [])];
+  const [first] = elements;
+  if (!first) return set;
+  const last = lastSets.get(first);
+  if (last?.name === set.name && last.elements.length === elements.length && last.elements.every((one, index) => one === elements[index]))
+    return last;
+  const made = { ...set, elements };
+  lastSets.set(first, made);
+  return made;
+}
+
+const addressKey = (family: Family): NftField[] => [family === 4 ? "ip daddr" : "ip6 daddr", "meta l4proto", "th dport"];
+const NODE_KEY: readonly NftField[] = ["meta l4proto", "th dport"];
+
+/** To an address of the node itself; the loopback ones stay its own. */
+function toNode(family: Family): NftMatch[] {
+  return [
+    { left: "fib daddr type", op: "==", right: "local" },
+    { left: family === 4 ? "ip daddr" : "ip6 daddr", op: "!=", right: family === 4 ? "127.0.0.0/8" : "::1" },
+  ];
+}
+
+const INSIDE = "services-inside";
+
+const DISPATCH: readonly NftChain[] = [
+  {
+    name: "services",
+    rules: [
+      ...FAMILIES.map(
+        (family): NftRule =>
+          jump([{ left: family === 4 ? "ip saddr" : "ip6 saddr", op: "==", right: { set: POD_NETWORKS[family] } }], INSIDE),
+      ),
+      jump([{ left: "fib saddr type", op: "==", right: "local" }], INSIDE),
+      ...FAMILIES.flatMap((family) => dispatch(family, "")),
+    ],
+  },
+  { name: INSIDE, rules: FAMILIES.flatMap((family) => dispatch(family, "-inside")) },
+];
+
+function dispatch(family: Family, suffix: string): NftRule[] {
+  return [
+    { matches: [], statements: [{ vmap: { key: addressKey(family), map: `services${suffix}${family}` } }] },
+    { matches: toNode(family), statements: [{ vmap: { key: NODE_KEY, map: `nodeports${suffix}${family}` } }] },
+  ];
+}
+
+function jump(matches: readonly NftMatch[], chain: string): NftRule {
+  return { matches, statements: [{ verdict: "jump", chain }] };
+}
+
+const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
+  const address = ADDRESS[family];
+  const byAddress: readonly NftType[] = [address, "inet_proto", "inet_service"];
+  const byNode: readonly NftType[] = ["inet_proto", "inet_service"];
+  const set = (name: string, key: readonly NftType[], value?: readonly NftType[]): NftSet => ({
+    name: `${name}${family}`,
     key,
     ...(value ? { value } : {}),
-    elements: sink.of(text + suffix),
+    elements: [],
   });
-  const inSet = (key: readonly NftField[], text: string): NftMatch => ({
-    left: key.length === 1 && key[0] ? key[0] : key,
-    op: "==",
-    right: { set: name(text) },
-  });
+  return [
+    ...["services", "services-inside"].map((name) => set(name, byAddress, ["verdict"])),
+    ...["nodeports", "nodeports-inside"].map((name) => set(name, byNode, ["verdict"])),
+    ...["no-endpoints", "no-local-endpoints"].map((name) => set(name, byAddress)),
+    ...["nodeports-rejected", "nodeports-dropped"].map((name) => set(name, byNode)),
+    set("cluster-ips", [address]),
+    set("hairpin", [address, address]),
+  ];
+});
 
+/** Maps that only pick chains read: they are there while they hold something. */
+const FILLED_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
+  const address = ADDRESS[family];
+  const target: readonly NftType[] = [address, "inet_service"];
+  return [
+    ...(["tcp", "udp", "sctp"] as const).flatMap((transport): NftSet[] => [
+      { name: `endpoints${family}-${transport}`, key: [address, "inet_service", "integer"], value: target, transport, elements: [] },
+      { name: `node-endpoints${family}-${transport}`, key: ["inet_service", "integer"], value: target, transport, elements: [] },
+      { name: `ids${family}-${transport}`, key: [address, "inet_service", "integer"], value: ["mark"], transport, elements: [] },
+      { name: `node-ids${family}-${transport}`, key: ["inet_service", "integer"], value: ["mark"], transport, elements: [] },
+    ]),
+    { name: `endpoints-by-id${family}`, key: [address, "inet_proto", "inet_service", "mark"], value: target, elements: [] },
+    { name: `node-endpoints-by-id${family}`, key: ["inet_proto", "inet_service", "mark"], value: target, elements: [] },
+  ];
+});
+
+const STICKY_SETS: readonly NftSet[] = FAMILIES.map((family) => stickySet(family, STICKY_CLIENTS));
+
+const HOOKS: TableContribution["hooks"] = [
+  { chain: "prerouting-nat", order: 10, rules: [jump([], "services")] },
+  { chain: "output-nat", order: 10, rules: [jump([], "services")] },
+  { chain: "postrouting-nat", order: 10, rules: [masqueradeMarked(), ...FAMILIES.map(hairpin)] },
+  ...FILTERS.map((chain) => ({ chain, order: 10, rules: refusals() })),
+];
+
+/** The mark goes with the packet into a tunnel: it is cleared, or the outer packet would be masqueraded too. */
+function masqueradeMarked(): NftRule {
+  const marked: NftMatch = { left: { field: "meta mark", mask: MASQUERADE_MARK }, op: "==", right: `0x${MASQUERADE_MARK.toString(16)}` };
   return {
-    dispatch: [
-      { matches: [], statements: [{ vmap: { key: byAddress, map: name("services") } }] },
-      { matches: local, statements: [{ vmap: { key: byNode, map: name("nodeports") } }] },
-    ],
-    chains: [...sink.picks.values()]
-      .sort((a, b) => (pickName(a, family) < pickName(b, family) ? -1 : 1))
-      .map((pick) => pickChain(pick, family, saddr, daddr)),
-    sets: [
-      set("services", addressKey, ["verdict"]),
-      set("nodeports", nodeKey, ["verdict"]),
-      ...PROTOCOLS.flatMap((transport) => [
-        { ...set("endpoints", [address, "inet_service", "integer"], [address, "inet_service"], `-${transport}`), transport },
-        { ...set("node-endpoints", ["inet_service", "integer"], [address, "inet_service"], `-${transport}`), transport },
-      ]),
-      set("no-endpoints", addressKey),
-      set("no-local-endpoints", addressKey),
-      set("nodeports-rejected", nodeKey),
-      set("nodeports-dropped", nodeKey),
-      set("cluster-ips", [address]),
-      set("hairpin", [address, address]),
-    ],
-    refuse: [
-      { matches: [inSet(byAddress, "no-local-endpoints")], statements: [{ verdict: "drop" }], owner: refused("no-local-endpoints") },
-      { matches: [inSet(byAddress, "no-endpoints")], statements: [{ reject: "icmpx port-unreachable" }], owner: refused("no-endpoints") },
+    matches: [marked],
+    statements: [{ setMark: { value: 0, mask: ~MASQUERADE_MARK >>> 0 } }, { masquerade: { fullyRandom: true } }],
+  };
+}
+
+/** A pod that reaches itself through a Service must not see its own address as the client's. */
+function hairpin(family: Family): NftRule {
+  const ends: NftField[] = family === 4 ? ["ip saddr", "ip daddr"] : ["ip6 saddr", "ip6 daddr"];
+  return { matches: [{ left: ends, op: "==", right: { set: `hairpin${family}` } }], statements: [{ masquerade: {} }] };
+}
+
+function refusals(): NftRule[] {
+  const reject = { reject: "icmpx port-unreachable" } as const;
+  const drop = { verdict: "drop" } as const;
+  const says = (name: string): { readonly owner: Owner } => ({ owner: { kind: "Fairlead", name } });
+  return FAMILIES.flatMap((family): NftRule[] => {
+    const inSet = (left: NftField | NftField[], name: string): NftMatch => ({ left, op: "==", right: { set: `${name}${family}` } });
+    const local = toNode(family);
+    return [
+      { matches: [inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
       // An address of a Service, but not one of its ports.
-      { matches: [inSet([daddr], "cluster-ips")], statements: [{ reject: "icmpx port-unreachable" }], owner: refused("no-such-port") },
-      { matches: [...local, inSet(byNode, "nodeports-dropped")], statements: [{ verdict: "drop" }], owner: refused("no-local-endpoints") },
-      {
-        matches: [...local, inSet(byNode, "nodeports-rejected")],
-        statements: [{ reject: "icmpx port-unreachable" }],
-        owner: refused("no-endpoints"),
-      },
-    ],
-    hairpin: { matches: [inSet([saddr, daddr], "hairpin")], statements: [{ masquerade: {} }] },
-  };
-}
-
-function refused(name: string): Owner {
-  return { kind: "Fairlead", name };
-}
-
-function pickName(pick: Pick, family: Family): string {
-  return `${pick.masquerade ? "masq-" : ""}${pick.sticky ? "sticky-" : ""}${pick.by === "address" ? "pick" : "node"}${family}-${pick.protocol}-${pick.count}`;
-}
-
-function pickChain(pick: Pick, family: Family, saddr: NftField, daddr: NftField): NftChain {
-  const number: NftField = pick.sticky ? { jhash: [saddr], mod: pick.count, seed: 0x5eed } : { numgen: "random", mod: pick.count };
-  const port: NftField = `${pick.protocol} dport`;
-  const key = pick.by === "address" ? [daddr, port, number] : [port, number];
-  const map = `${pick.by === "address" ? "endpoints" : "node-endpoints"}${family}-${pick.protocol}`;
-  const mark: NftRule = {
-    // Traffic from outside must come back through this node; pods are answered directly unless the way in was external.
-    matches: pick.masquerade ? [] : [{ left: saddr, op: "!=", right: { set: POD_NETWORKS[family] } }],
-    statements: [{ setMark: { value: MASQUERADE_MARK, mask: ~MASQUERADE_MARK >>> 0 } }],
-  };
-  const external = pick.by === "node" || pick.masquerade;
-  return {
-    name: pickName(pick, family),
-    rules: [...(external && !pick.masquerade ? [] : [mark]), { matches: [], statements: [{ dnat: { family, map, key } }] }],
-  };
-}
-
-interface EntryElements {
-  readonly set: string;
-  readonly element: NftElement;
-  readonly pick?: Pick;
-}
-
-const keptElements = new WeakMap<ServiceEntry, Map<string, readonly EntryElements[]>>();
-
-/** The elements of one entry on one node; kept with the entry. */
-function elementsOf(entry: ServiceEntry, node: string): readonly EntryElements[] {
-  const byNode = keptElements.get(entry) ?? new Map<string, readonly EntryElements[]>();
-  keptElements.set(entry, byNode);
-  let elements = byNode.get(node);
-  if (!elements) {
-    elements = [...calculateElements(entry, node)];
-    byNode.set(node, elements);
-  }
-  return elements;
-}
-
-function* calculateElements(entry: ServiceEntry, node: string): Generator<EntryElements> {
-  const { family } = entry;
-  const owner: Owner = { kind: "Service", namespace: entry.namespace, name: entry.name, rule: entry.portName };
-  const port = String(entry.port);
-  const sticky = entry.affinitySeconds !== undefined;
-  const internal = chooseEndpoints(entry, node, true);
-  const external = chooseEndpoints(entry, node, false);
-  if (entry.clusterIP !== undefined)
-    yield { set: "cluster-ips", element: { key: [entry.clusterIP], owner: { ...owner, rule: "clusterIP" } } };
-
-  for (const address of entryAddresses(entry)) {
-    const isCluster = address === entry.clusterIP;
-    const choice = isCluster ? internal : external;
-    const key = [address, entry.protocol, port];
-    if ("refuse" in choice) {
-      yield { set: choice.refuse === "reject" ? "no-endpoints" : "no-local-endpoints", element: { key, owner } };
-      continue;
-    }
-    const pick: Pick = {
-      by: "address",
-      masquerade: !isCluster && !entry.externalLocal,
-      sticky,
-      count: choice.use.length,
-      protocol: entry.protocol,
-    };
-    yield { set: "services", element: { key, value: { verdict: "goto", chain: pickName(pick, family) }, owner }, pick };
-    yield* numbered(`endpoints-${entry.protocol}`, [address, port], choice.use, owner);
-  }
-  if (entry.nodePort !== undefined) {
-    const key = [entry.protocol, String(entry.nodePort)];
-    if ("refuse" in external)
-      yield { set: external.refuse === "reject" ? "nodeports-rejected" : "nodeports-dropped", element: { key, owner } };
-    else {
-      const pick: Pick = { by: "node", masquerade: !entry.externalLocal, sticky, count: external.use.length, protocol: entry.protocol };
-      yield { set: "nodeports", element: { key, value: { verdict: "goto", chain: pickName(pick, family) }, owner }, pick };
-      yield* numbered(`node-endpoints-${entry.protocol}`, [String(entry.nodePort)], external.use, owner);
-    }
-  }
-  for (const endpoint of entry.endpoints) {
-    if (endpoint.node === node) yield { set: "hairpin", element: { key: [endpoint.address, endpoint.address] } };
-  }
-}
-
-function* numbered(set: string, key: readonly string[], endpoints: readonly ServiceEndpoint[], owner: Owner): Generator<EntryElements> {
-  for (const [index, endpoint] of endpoints.entries()) {
-    yield { set, element: { key: [...key, String(index)], value: [endpoint.address, String(endpoint.port)], owner } };
-  }
-}
-
-/** Elements by set, the first of a key wins; and the kinds of chains they need. */
-class Elements {
-  readonly #sets = new Map<string, Map<string, NftElement>>();
-  readonly picks = new Map<string, Pick>();
-
-  add({ set, element, pick }: EntryElements): void {
-    let elements = this.#sets.get(set);
-    if (!elements) {
-      elements = new Map();
-      this.#sets.set(set, elements);
-    }
-    const key = element.key.join(" ");
-    if (!elements.has(key)) elements.set(key, element);
-    if (pick) this.picks.set(pickName(pick, 4), pick);
-  }
-
-  of(set: string): readonly NftElement[] {
-    return [...(this.#sets.get(set)?.values() ?? [])];
-  }
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`;
+      { matches: [inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
+      { matches: [...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
+    ];
+  });
 }

@@ -1,5 +1,6 @@
 // Flannel's annotations on Node objects: how nodes tell each other where their tunnel ends are.
 import { createHash } from "node:crypto";
+import { type Family, formatAddress, tryParseAddress } from "../../base/index.ts";
 import type { Node } from "../../resources/index.ts";
 
 const PREFIX = "flannel.alpha.coreos.com";
@@ -29,10 +30,18 @@ export function writeAnnotations(
   };
 }
 
-/** What a peer says of its tunnel end; undefined while it has said nothing. */
-export function readVtep(node: Node): Vtep | undefined {
+/** What a peer says of its tunnel end, of this outer family first; undefined while it has said nothing that can be read. */
+export function readVtep(node: Node, outer: Family): Vtep | undefined {
   const annotations = node.metadata.annotations ?? {};
-  const text = annotations[`${PREFIX}/backend-data`] ?? annotations[`${PREFIX}/backend-v6-data`];
+  const keys = outer === 4 ? ["backend-data", "backend-v6-data"] : ["backend-v6-data", "backend-data"];
+  for (const key of keys) {
+    const vtep = parseVtep(annotations[`${PREFIX}/${key}`]);
+    if (vtep) return vtep;
+  }
+  return undefined;
+}
+
+function parseVtep(text: string | undefined): Vtep | undefined {
   try {
     const { VNI, VtepMAC } = JSON.parse(text ?? "null") as { VNI?: unknown; VtepMAC?: unknown };
     if (typeof VtepMAC !== "string" || !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(VtepMAC)) return undefined;
@@ -42,16 +51,22 @@ export function readVtep(node: Node): Vtep | undefined {
   }
 }
 
-/** The address at which a peer is reached in the underlay: as it says itself, else as the Node object says. */
-export function peerAddress(node: Node, family: 4 | 6): string | undefined {
+/** The address at which a peer is reached in the underlay: as it says itself, else as the Node object says. What is no address of the family is passed over with a remark. */
+export function peerAddress(node: Node, family: Family, remark: (says: string) => void): string | undefined {
   const annotations = node.metadata.annotations ?? {};
   const keys = family === 4 ? ["public-ip-overwrite", "public-ip"] : ["public-ipv6-overwrite", "public-ipv6"];
   for (const key of keys) {
-    const address = annotations[`${PREFIX}/${key}`];
-    if (address) return address;
+    const text = annotations[`${PREFIX}/${key}`];
+    if (!text) continue;
+    const address = tryParseAddress(text);
+    if (address?.family === family) return formatAddress(address);
+    remark(`node ${node.metadata.name}: annotation ${PREFIX}/${key} "${text}" is no IPv${family} address and is passed over`);
   }
-  const internal = (node.status?.addresses ?? []).filter((address) => address.type === "InternalIP").map((address) => address.address);
-  return internal.find((address) => address.includes(":") === (family === 6));
+  for (const { type, address: text } of node.status?.addresses ?? []) {
+    const address = type === "InternalIP" ? tryParseAddress(text) : undefined;
+    if (address?.family === family) return formatAddress(address);
+  }
+  return undefined;
 }
 
 /** A locally administered MAC address that follows from a name, so that it is the same after every restart. */

@@ -154,10 +154,15 @@ function isMarkSet(tokens: Tokens): boolean {
   return (tokens.peek() === "meta" || tokens.peek() === "ct") && tokens.peek(1) === "mark" && tokens.peek(2) === "set";
 }
 
-/** `meta mark set 5`, `meta mark set meta mark & 0xff ^ 0x100` (also with `and`, `xor`, `or`, parentheses). */
+/** `meta mark set 5`, `meta mark set meta mark & 0xff ^ 0x100` (also with `and`, `xor`, `or`, parentheses), `ct mark set ip saddr map @m`. */
 function readMarkSet(tokens: Tokens): NftStatement {
   const which = tokens.next();
   tokens.take("mark", "set");
+  if (which === "ct" && tokens.peek(1) !== "mark" && isField(tokens)) {
+    const key = readFields(tokens);
+    tokens.expect("map");
+    return { setCtMarkFrom: { map: tokens.next().slice(1), key } };
+  }
   const words: string[] = [];
   const isPart = (word: string | undefined) =>
     word !== undefined && /^(\(|\)|meta|ct|mark|&|\||\^|and|or|xor|0x[0-9a-f]+|\d+)$/i.test(word);
@@ -204,6 +209,7 @@ function readStatement(tokens: Tokens): NftStatement | undefined {
       return readNat(tokens);
     case "add":
     case "update":
+    case "delete":
       return readUpdate(tokens);
     default:
       return undefined;
@@ -256,7 +262,7 @@ function readNatTarget(tokens: Tokens, given: 4 | 6 | undefined): NftTarget {
 }
 
 function readUpdate(tokens: Tokens): NftStatement {
-  const mode = tokens.next() === "update" ? "update" : "add";
+  const mode = tokens.next() as "add" | "update" | "delete";
   const set = tokens.next().slice(1);
   tokens.expect("{");
   const key = readFields(tokens);

@@ -346,6 +346,7 @@ function checkReferences(table: OpenTable): void {
           else for (const element of statement.vmap.map) needChain(element.value, `chain ${name}`);
         }
         if ("update" in statement) needSet(statement.update.set, `chain ${name}`);
+        if ("setCtMarkFrom" in statement) needSet(statement.setCtMarkFrom.map, `chain ${name}`);
         for (const target of ["snat" in statement && statement.snat, "dnat" in statement && statement.dnat]) {
           if (target && "map" in target) needSet(target.map, `chain ${name}`);
         }

@@ -8,16 +8,15 @@ import type { NetlinkSocket } from "./socket.ts";
 /** `socket` gives the namespace's NETLINK_NETFILTER socket, opened at first need. */
 export function openConntrack(socket: () => NetlinkSocket): Conntrack {
   const find = (family: Family | undefined, wanted: (flow: ConntrackFlow) => boolean): TrackedFlow[] =>
-    (family === undefined ? ([4, 6] as const) : [family]).flatMap((each) =>
-      socket().dump(
-        CONNTRACK_MESSAGE.get,
-        conntrackDump(each),
-        (message) => {
-          const tracked = message.type === CONNTRACK_MESSAGE.new ? decodeFlow(message.body) : undefined;
-          return tracked && wanted(tracked.flow) ? tracked : undefined;
-        },
-        { operation: "list tracked connections" },
-      ),
+    // One walk for both families: the kernel's table is one for all namespaces, and a walk costs milliseconds.
+    socket().dump(
+      CONNTRACK_MESSAGE.get,
+      conntrackDump(family),
+      (message) => {
+        const tracked = message.type === CONNTRACK_MESSAGE.new ? decodeFlow(message.body) : undefined;
+        return tracked && wanted(tracked.flow) ? tracked : undefined;
+      },
+      { operation: "list tracked connections" },
     );
   return {
     list: (filter: ConntrackFilter = {}) => find(filter.family, (flow) => matchesFlow(filter, flow)).map(({ flow }) => flow),

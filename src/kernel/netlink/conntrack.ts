@@ -24,9 +24,9 @@ export interface TrackedFlow {
   readonly name: Uint8Array;
 }
 
-/** The body of a dump. */
-export function conntrackDump(family: Family): Uint8Array {
-  return Uint8Array.of(familyNumber(family), 0, 0, 0);
+/** The body of a dump; of both families if none is given (AF_UNSPEC). */
+export function conntrackDump(family: Family | undefined): Uint8Array {
+  return Uint8Array.of(family === undefined ? 0 : familyNumber(family), 0, 0, 0);
 }
 
 /** Undefined for what has no two tuples of an Internet family. */

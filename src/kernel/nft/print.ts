@@ -127,6 +127,8 @@ function printStatement(statement: NftStatement): string {
   }
   if ("setMark" in statement) return printMark("meta mark", statement.setMark);
   if ("setCtMark" in statement) return printMark("ct mark", statement.setCtMark);
+  if ("setCtMarkFrom" in statement)
+    return `ct mark set ${statement.setCtMarkFrom.key.map(printField).join(" . ")} map @${name(statement.setCtMarkFrom.map)}`;
   if ("setDscp" in statement) return `ip dscp set ${statement.setDscp}`;
   if ("update" in statement) return printUpdate(statement.update);
   if ("notrack" in statement) return "notrack";

@@ -1,0 +1,140 @@
+// The set and map elements of one entry of the service table on one node.
+import type { NftElement, Owner } from "../kernel/index.ts";
+import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
+import { endpointIds, INSIDE_OFFSET, type Pick, pickMaps, pickName, type Way } from "./pick.ts";
+import { type Choice, chooseAnywhere, chooseEndpoints, entryAddresses } from "./table.ts";
+
+/** Elements that belong together: all are written, or (when the address or node port is another Service's) none. */
+export interface ElementGroup {
+  /** The address, or "node" for the node port, or undefined for what no other Service can claim. */
+  readonly at: string | undefined;
+  readonly elements: readonly { readonly set: string; readonly element: NftElement }[];
+  readonly picks: readonly Pick[];
+}
+
+const kept = new WeakMap<ServiceEntry, Map<string, readonly ElementGroup[]>>();
+
+/** The elements of one entry on one node; kept with the entry. */
+export function elementsOf(entry: ServiceEntry, node: string): readonly ElementGroup[] {
+  const byNode = kept.get(entry) ?? new Map<string, readonly ElementGroup[]>();
+  kept.set(entry, byNode);
+  let groups = byNode.get(node);
+  if (!groups) {
+    groups = calculate(entry, node);
+    byNode.set(node, groups);
+  }
+  return groups;
+}
+
+function calculate(entry: ServiceEntry, node: string): ElementGroup[] {
+  const internal = chooseEndpoints(entry, node, true);
+  const external = chooseEndpoints(entry, node, false);
+  const anywhere = chooseAnywhere(entry);
+  const way: Way = entry.externalLocal ? "local" : "external";
+  const groups: ElementGroup[] = [unclaimed(entry, node)];
+  for (const address of entryAddresses(entry)) {
+    const group = new Group(entry, address);
+    if (address === entry.clusterIP) group.serve("cluster", internal);
+    else {
+      group.serve(way, external);
+      if (entry.externalLocal) group.serve("inside", anywhere);
+    }
+    groups.push(group);
+  }
+  if (entry.nodePort !== undefined) {
+    const group = new Group(entry, "node");
+    group.serve(way, external);
+    if (entry.externalLocal) group.serve("inside", anywhere);
+    groups.push(group);
+  }
+  return groups;
+}
+
+function unclaimed(entry: ServiceEntry, node: string): ElementGroup {
+  const { family, clusterIP } = entry;
+  const owner: Owner = { kind: "Service", namespace: entry.namespace, name: entry.name, rule: "clusterIP" };
+  const hairpin = entry.endpoints.filter((endpoint) => endpoint.node === undefined || endpoint.node === node);
+  return {
+    at: undefined,
+    elements: [
+      ...(clusterIP === undefined ? [] : [{ set: `cluster-ips${family}`, element: { key: [clusterIP], owner } }]),
+      ...hairpin.map(({ address }) => ({ set: `hairpin${family}`, element: { key: [address, address] } })),
+    ],
+    picks: [],
+  };
+}
+
+class Group implements ElementGroup {
+  readonly at: string;
+  readonly elements: { set: string; element: NftElement }[] = [];
+  readonly picks: Pick[] = [];
+  readonly #entry: ServiceEntry;
+  readonly #owner: Owner;
+
+  constructor(entry: ServiceEntry, at: string) {
+    this.at = at;
+    this.#entry = entry;
+    this.#owner = { kind: "Service", namespace: entry.namespace, name: entry.name, rule: entry.portName };
+  }
+
+  serve(way: Way, choice: Choice): void {
+    const { family, protocol, affinitySeconds } = this.#entry;
+    const by = this.at === "node" ? "node" : "address";
+    if ("refuse" in choice) {
+      // Insiders of a Service without any end point are refused as outsiders are.
+      if (way !== "inside") this.#add(this.#refusing(choice.refuse), this.#key());
+      return;
+    }
+    const pick: Pick = {
+      by,
+      way,
+      family,
+      protocol,
+      count: choice.use.length,
+      ...(affinitySeconds === undefined ? {} : { sticky: affinitySeconds }),
+    };
+    this.picks.push(pick);
+    const entrance = `${by === "node" ? "nodeports" : "services"}${way === "inside" ? "-inside" : ""}${family}`;
+    this.#add(entrance, this.#key(), { verdict: "goto", chain: pickName(pick) });
+    if (pick.sticky === undefined) this.#number(pick, choice.use);
+    else this.#identify(pick, choice.use);
+  }
+
+  #number(pick: Pick, endpoints: readonly ServiceEndpoint[]): void {
+    const { numbered } = pickMaps(pick);
+    for (const [index, { address, port }] of endpoints.entries())
+      this.#add(numbered, this.#numberedKey(pick, index), [address, String(port)]);
+  }
+
+  #identify(pick: Pick, endpoints: readonly ServiceEndpoint[]): void {
+    const { ids, byId } = pickMaps(pick);
+    const marks = endpointIds(endpoints, pick.way);
+    for (const [index, { address, port }] of endpoints.entries()) {
+      const id = marks[index] ?? "";
+      this.#add(ids, this.#numberedKey(pick, index), [id]);
+      this.#add(byId, [...this.#key(), id], [address, String(port)]);
+    }
+  }
+
+  #refusing(verdict: "reject" | "drop"): string {
+    const { family } = this.#entry;
+    if (this.at === "node") return `${verdict === "reject" ? "nodeports-rejected" : "nodeports-dropped"}${family}`;
+    return `${verdict === "reject" ? "no-endpoints" : "no-local-endpoints"}${family}`;
+  }
+
+  /** Address, protocol and port; protocol and port for a node port. */
+  #key(): string[] {
+    const { protocol, port, nodePort } = this.#entry;
+    return this.at === "node" ? [protocol, String(nodePort)] : [this.at, protocol, String(port)];
+  }
+
+  #numberedKey({ way }: Pick, index: number): string[] {
+    const { port, nodePort } = this.#entry;
+    const number = String(index + (way === "inside" ? INSIDE_OFFSET : 0));
+    return this.at === "node" ? [String(nodePort), number] : [this.at, String(port), number];
+  }
+
+  #add(set: string, key: readonly string[], value?: NftElement["value"]): void {
+    this.elements.push({ set, element: { key, ...(value === undefined ? {} : { value }), owner: this.#owner } });
+  }
+}

@@ -1,0 +1,153 @@
+// One Service and its EndpointSlices as entries: a port in one address family, with where it is reached and where it goes.
+import { type Family, familyOf, formatAddress, tryParseAddress } from "../base/index.ts";
+import type { EndpointSlice, Service, ServicePort } from "../resources/index.ts";
+
+export interface ServiceEndpoint {
+  readonly address: string;
+  readonly port: number;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  readonly node?: string;
+  readonly zone?: string;
+  /** "namespace/name" of the pod behind it. */
+  readonly pod?: string;
+}
+
+/** One port of a Service in one address family. */
+export interface ServiceEntry {
+  readonly namespace: string;
+  readonly name: string;
+  /** The port's name, else its number in text. */
+  readonly portName: string;
+  readonly family: Family;
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly port: number;
+  readonly clusterIP?: string;
+  readonly nodePort?: number;
+  /** externalIPs and the load balancer's addresses. */
+  readonly externalAddresses: readonly string[];
+  /** Seconds that a client keeps its end point after its last connection; undefined: no affinity. */
+  readonly affinitySeconds?: number;
+  readonly internalLocal: boolean;
+  readonly externalLocal: boolean;
+  readonly publishNotReady: boolean;
+  readonly endpoints: readonly ServiceEndpoint[];
+}
+
+const AFFINITY_DEFAULT_SECONDS = 10_800;
+const AFFINITY_MOST_SECONDS = 86_400;
+
+/** The entries of a Service, in order of address and port. What is not valid is left out, with a remark. */
+export function serviceEntries(service: Service, slices: readonly EndpointSlice[], remarks: string[]): ServiceEntry[] {
+  const { spec } = service;
+  if (spec.type === "ExternalName" || spec.clusterIP === "None" || !spec.clusterIP) return [];
+  const reader = new Reader(service, remarks);
+  const ports = (spec.ports ?? []).filter((port) => reader.takesPort(port));
+  return reader
+    .addresses(spec.clusterIPs ?? [spec.clusterIP], "clusterIPs")
+    .flatMap((clusterIP) => ports.map((port) => reader.entry(port, clusterIP, slices)));
+}
+
+class Reader {
+  readonly #service: Service;
+  readonly #remarks: string[];
+  readonly #external: readonly string[];
+
+  constructor(service: Service, remarks: string[]) {
+    this.#service = service;
+    this.#remarks = remarks;
+    const balanced = (service.status?.loadBalancer?.ingress ?? []).flatMap(({ ip, ipMode }) => (ip && ipMode !== "Proxy" ? [ip] : []));
+    this.#external = [
+      ...this.addresses(service.spec.externalIPs ?? [], "externalIPs"),
+      ...this.addresses(balanced, "status.loadBalancer.ingress"),
+    ];
+  }
+
+  #remark(says: string): void {
+    const { namespace = "", name } = this.#service.metadata;
+    this.#remarks.push(`Service ${namespace}/${name}: ${says}`);
+  }
+
+  /** The valid ones of a list, in canonical text. */
+  addresses(list: readonly string[], where: string): string[] {
+    return list.flatMap((text) => {
+      const address = tryParseAddress(text);
+      if (!address) this.#remark(`${where} "${text}" is no IP address and is left out`);
+      return address ? [formatAddress(address)] : [];
+    });
+  }
+
+  takesPort(port: ServicePort): boolean {
+    const known = /^(tcp|udp|sctp)$/i.test(port.protocol ?? "TCP");
+    if (!known)
+      this.#remark(`port ${port.name ?? port.port} has protocol "${port.protocol}" and is left out: TCP, UDP and SCTP are served`);
+    else if (!isPort(port.port)) this.#remark(`port ${port.name ?? ""} number ${port.port} is not within 1–65535 and is left out`);
+    return known && isPort(port.port);
+  }
+
+  entry(port: ServicePort, clusterIP: string, slices: readonly EndpointSlice[]): ServiceEntry {
+    const { spec, metadata } = this.#service;
+    const family = familyOf(clusterIP);
+    return {
+      namespace: metadata.namespace ?? "",
+      name: metadata.name,
+      portName: port.name ?? String(port.port),
+      family,
+      protocol: (port.protocol ?? "TCP").toLowerCase() as ServiceEntry["protocol"],
+      port: port.port,
+      clusterIP,
+      ...(port.nodePort !== undefined && isPort(port.nodePort) ? { nodePort: port.nodePort } : {}),
+      externalAddresses: [...new Set(this.#external.filter((address) => familyOf(address) === family && address !== clusterIP))],
+      ...(spec.sessionAffinity === "ClientIP" ? { affinitySeconds: affinitySeconds(this.#service) } : {}),
+      internalLocal: spec.internalTrafficPolicy === "Local",
+      externalLocal: spec.externalTrafficPolicy === "Local",
+      publishNotReady: spec.publishNotReadyAddresses === true,
+      endpoints: this.#endpoints(port, family, slices),
+    };
+  }
+
+  #endpoints(port: ServicePort, family: Family, slices: readonly EndpointSlice[]): ServiceEndpoint[] {
+    const found = new Map<string, ServiceEndpoint>();
+    for (const slice of slices) {
+      if (slice.addressType !== (family === 4 ? "IPv4" : "IPv6")) continue;
+      const match = slice.ports?.find(
+        (candidate) => (candidate.name ?? "") === (port.name ?? "") && (candidate.protocol ?? "TCP") === (port.protocol ?? "TCP"),
+      );
+      if (match?.port === undefined || !isPort(match.port)) continue;
+      for (const endpoint of slice.endpoints ?? []) {
+        const ready = endpoint.conditions?.ready ?? true;
+        const pod = endpoint.targetRef?.kind === "Pod" ? `${endpoint.targetRef.namespace}/${endpoint.targetRef.name}` : undefined;
+        for (const text of endpoint.addresses) {
+          const address = tryParseAddress(text);
+          if (address?.family !== family) {
+            this.#remark(`EndpointSlice ${slice.metadata.name}: "${text}" is no ${slice.addressType} address and is left out`);
+            continue;
+          }
+          const canonical = formatAddress(address);
+          found.set(`${canonical} ${match.port}`, {
+            address: canonical,
+            port: match.port,
+            ready,
+            serving: endpoint.conditions?.serving ?? ready,
+            terminating: endpoint.conditions?.terminating ?? false,
+            ...(endpoint.nodeName === undefined ? {} : { node: endpoint.nodeName }),
+            ...(endpoint.zone === undefined ? {} : { zone: endpoint.zone }),
+            ...(pod === undefined ? {} : { pod }),
+          });
+        }
+      }
+    }
+    return [...found.values()].sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : a.port - b.port));
+  }
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 1 && port <= 65_535;
+}
+
+function affinitySeconds(service: Service): number {
+  const given = service.spec.sessionAffinityConfig?.clientIP?.timeoutSeconds;
+  if (given === undefined || !Number.isInteger(given) || given < 1) return AFFINITY_DEFAULT_SECONDS;
+  return Math.min(given, AFFINITY_MOST_SECONDS);
+}

@@ -1,0 +1,244 @@
+// Two real nodes, four pods and a client outside, for tests that send packets to Services.
+//
+//   client 10.112.0.1 ──┬── node-1 10.112.0.51 ── cni0 ── a, b, d (10.244.1.2 …)
+//                       └── node-2 10.112.0.52 ── cni0 ── c (10.244.2.2)
+import { createSocket } from "node:dgram";
+import { createServer, type Server, Socket } from "node:net";
+import { snapshotOf } from "../src/cluster/index.ts";
+import { createLinuxKernel, createReconciler, type NetworkNamespace, type Reconciler, ROUTE_PROTOCOL } from "../src/kernel/index.ts";
+import { type NodeFacts, type PodAttachment, planNode, TABLE } from "../src/plan/index.ts";
+import type { EndpointSlice, KubeObject, Service } from "../src/resources/index.ts";
+import { node } from "./service-objects.ts";
+
+const LINK = "ens160";
+const PODS = { a: 1, b: 1, d: 1, c: 2 } as const;
+const ORDER = { a: 2, b: 3, d: 4, c: 2 } as const;
+
+export type PodName = keyof typeof PODS;
+export type Place = PodName | "client" | "node-1" | "node-2";
+
+export interface Answer {
+  readonly verdict: "connected" | "refused" | "timeout" | "unreachable";
+  readonly pod?: string;
+  /** The client's address as the pod sees it. */
+  readonly seen?: string;
+}
+
+/** Address of a pod. */
+export function podAddress(pod: PodName, family: 4 | 6 = 4): string {
+  return family === 4 ? `10.244.${PODS[pod]}.${ORDER[pod]}` : `fd00:10:244:${PODS[pod]}::${ORDER[pod]}`;
+}
+
+export class ServiceNetwork {
+  readonly #kernel = createLinuxKernel();
+  readonly #namespaces = new Map<string, NetworkNamespace>();
+  readonly #reconcilers = new Map<string, Reconciler>();
+  readonly #closers: (() => void)[] = [];
+
+  constructor() {
+    const underlay = this.#make("underlay");
+    underlay.apply({ op: "add", link: { name: "br0", kind: { type: "bridge" }, up: true } });
+    this.#plug("client", ["10.112.0.1/24", "fd00:112::1/64"]);
+    this.#plug("node-1", ["10.112.0.51/24", "fd00:112::51/64"]);
+    this.#plug("node-2", ["10.112.0.52/24", "fd00:112::52/64"]);
+    for (const [from, via] of [
+      ["client", 51],
+      ["node-1", 1],
+      ["node-2", 1],
+    ] as const)
+      this.#defaultRoutes(from, via);
+    this.set([]);
+    for (const pod of Object.keys(PODS) as PodName[]) this.#serve(pod);
+  }
+
+  /** Namespace of a place. */
+  at(place: Place): NetworkNamespace {
+    const namespace = this.#namespaces.get(place);
+    if (!namespace) throw new Error(place);
+    return namespace;
+  }
+
+  /** Plans and writes both nodes for these Services. Throws if a node is not in sync. */
+  set(objects: readonly (Service | EndpointSlice)[]): void {
+    const nodes: KubeObject[] = [1, 2].map((number) =>
+      node(`node-${number}`, [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`], [`10.112.0.5${number}`, `fd00:112::5${number}`], {
+        "flannel.alpha.coreos.com/backend-data": `{"VNI":1,"VtepMAC":"02:00:00:00:00:0${number}"}`,
+      }),
+    );
+    const snapshot = snapshotOf([...nodes, ...objects]);
+    for (const number of [1, 2] as const) {
+      const plan = planNode(snapshot, factsOf(number));
+      const status = this.#reconciler(`node-${number}`).set(plan.kernel);
+      if (!status.inSync) throw new Error(status.lastError ?? "not in sync");
+      for (const [id, state] of plan.pods) if (this.#namespaces.has(id)) this.#podReconciler(id).set(state);
+    }
+  }
+
+  #reconciler(name: string): Reconciler {
+    let reconciler = this.#reconcilers.get(name);
+    if (!reconciler) {
+      const number = name === "node-1" ? 1 : 2;
+      for (const { containerId, hostLink, interface: link, mac } of factsOf(number).attachments) {
+        this.at(name as Place).addVethPair({ name: hostLink, up: true }, { name: link, namespace: this.#make(containerId), mac });
+      }
+      reconciler = createReconciler({
+        namespace: this.at(name as Place),
+        owns: { links: (link) => link === "cni0" || link.startsWith("flannel."), routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE] },
+        watch: false,
+      });
+      this.#reconcilers.set(name, reconciler);
+      // Redirects (the client is the nodes' way out, too) would use up the rate limit of the refusals that tests wait for.
+      for (const link of ["all", LINK]) this.at(name as Place).writeSysctl(`net.ipv4.conf.${link}.send_redirects`, "0");
+    }
+    return reconciler;
+  }
+
+  #podReconciler(pod: string): Reconciler {
+    let reconciler = this.#reconcilers.get(pod);
+    if (!reconciler) {
+      reconciler = createReconciler({
+        namespace: this.at(pod as PodName),
+        owns: { links: (name) => name !== "lo", routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [] },
+        watch: false,
+      });
+      this.#reconcilers.set(pod, reconciler);
+    }
+    return reconciler;
+  }
+
+  #make(name: string): NetworkNamespace {
+    const namespace = this.#kernel.createNamespace();
+    this.#namespaces.set(name, namespace);
+    namespace.apply({ op: "set", link: { name: "lo", up: true } });
+    return namespace;
+  }
+
+  #plug(name: string, addresses: readonly string[]): void {
+    const namespace = this.#make(name);
+    this.#namespaces.get("underlay")?.addVethPair({ name, master: "br0", up: true }, { name: LINK, namespace, up: true });
+    for (const address of addresses) namespace.apply({ op: "add", address: { link: LINK, address, nodad: true } });
+  }
+
+  #defaultRoutes(from: Place, host: number): void {
+    for (const [family, destination, via] of [
+      [4, "0.0.0.0/0", `10.112.0.${host}`],
+      [6, "::/0", `fd00:112::${host}`],
+    ] as const)
+      this.at(from).apply({
+        op: "add",
+        route: { family, destination, type: "unicast", table: 254, protocol: ROUTE_PROTOCOL.static, nexthops: [{ via, link: LINK }] },
+      });
+  }
+
+  /** The client sends to this address from that source from now on. */
+  sendFrom(source: string, destination: string): void {
+    const client = this.at("client");
+    if (!client.listAddresses().some(({ address }) => address === `${source}/24`))
+      client.apply({ op: "add", address: { link: LINK, address: `${source}/24` } });
+    client.apply({
+      op: "replace",
+      route: {
+        family: 4,
+        destination: `${destination}/32`,
+        type: "unicast",
+        table: 254,
+        protocol: ROUTE_PROTOCOL.static,
+        nexthops: [{ via: "10.112.0.51", link: LINK }],
+        source,
+      },
+    });
+  }
+
+  /** TCP on 8080 and UDP on 5353: "name address-of-the-client". */
+  #serve(pod: PodName): void {
+    const namespace = this.at(pod);
+    const plain = (address = "") => address.replace(/^::ffff:/, "");
+    const server: Server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.end(`${pod} ${plain(socket.remoteAddress)}`);
+    });
+    server.listen({ fd: namespace.bindSocket({ protocol: "tcp", address: "::", port: 8080, backlog: 128 }) });
+    const udp = createSocket("udp6");
+    udp.on("message", (_, from) => udp.send(`${pod} ${plain(from.address)}`, from.port, from.address));
+    udp.bind({ fd: namespace.bindSocket({ protocol: "udp", address: "::", port: 5353 }) });
+    this.#closers.push(
+      () => server.close(),
+      () => udp.close(),
+    );
+  }
+
+  /** Connects and reads who answers. */
+  connect(from: Place, address: string, port: number, timeoutMs = 3000): Promise<Answer> {
+    return new Promise((resolve) => {
+      let text = "";
+      const family = address.includes(":") ? 6 : 4;
+      const socket = new Socket({ fd: this.at(from).openSocket({ protocol: "tcp", family }), manualStart: true } as never);
+      const finish = (answer: Answer) => {
+        clearTimeout(timer);
+        socket.destroy();
+        resolve(answer);
+      };
+      const timer = setTimeout(() => finish({ verdict: "timeout" }), timeoutMs);
+      socket.on("error", ({ code }: NodeJS.ErrnoException) => finish({ verdict: code === "ECONNREFUSED" ? "refused" : "unreachable" }));
+      socket.on("data", (chunk) => {
+        text += chunk.toString();
+      });
+      socket.on("end", () => finish(answerOf(text)));
+      socket.connect({ host: address, port });
+    });
+  }
+
+  /** Asks by UDP, again every 100 ms until there is an answer. */
+  ask(from: Place, address: string, port: number, timeoutMs = 3000): Promise<Answer> {
+    return new Promise((resolve) => {
+      const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
+      const send = () => socket.send("who", () => {});
+      const again = setInterval(() => send(), 100);
+      const finish = (answer: Answer) => {
+        clearTimeout(timer);
+        clearInterval(again);
+        socket.close();
+        resolve(answer);
+      };
+      const timer = setTimeout(() => finish({ verdict: "timeout" }), timeoutMs);
+      socket.once("message", (message) => finish(answerOf(message.toString())));
+      socket.once("error", ({ code }: NodeJS.ErrnoException) => finish({ verdict: code === "ECONNREFUSED" ? "refused" : "unreachable" }));
+      const any = address.includes(":") ? "::" : "0.0.0.0";
+      socket.bind({ fd: this.at(from).bindSocket({ protocol: "udp", address: any, port: 0 }) }, () =>
+        socket.connect(port, address, (error?: Error) => error || send()),
+      );
+    });
+  }
+
+  close(): void {
+    for (const close of this.#closers) close();
+    for (const reconciler of this.#reconcilers.values()) reconciler.close();
+    for (const namespace of this.#namespaces.values()) namespace.close();
+  }
+}
+
+function answerOf(text: string): Answer {
+  const [pod = "", seen = ""] = text.split(" ");
+  return { verdict: "connected", pod, seen };
+}
+
+function factsOf(number: 1 | 2): NodeFacts {
+  const pods = (Object.keys(PODS) as PodName[]).filter((pod) => PODS[pod] === number);
+  return {
+    node: `node-${number}`,
+    underlay: { link: LINK, mtu: 1500, addresses: [`10.112.0.5${number}/24`, `fd00:112::5${number}/64`] },
+    vtepMac: `02:00:00:00:00:0${number}`,
+    attachments: pods.map(
+      (pod): PodAttachment => ({
+        containerId: pod,
+        interface: "eth0",
+        podNamespace: "shop",
+        podName: "",
+        netns: "",
+        hostLink: `veth-${pod}`,
+        mac: `0a:00:00:00:0${number}:0${ORDER[pod]}`,
+        addresses: [`${podAddress(pod)}/24`, `${podAddress(pod, 6)}/64`],
+      }),
+    ),
+  };
+}
