@@ -227,7 +227,7 @@ function parseResult(value: unknown): CniResult {
 /** What GC must keep. The key is required, so that a runtime that forgot it does not lose every pod. */
 function parseValid(config: Readonly<Record<string, unknown>>): { containerID: string; ifname: string }[] {
   // libcni 1.2.0 wrote the second name (containernetworking/cni issue 1101).
-  const value = config["cni.dev/valid-attachments"] ?? config["cni.dev/attachments"];
+  const [value] = [config["cni.dev/valid-attachments"], config["cni.dev/attachments"]].filter((each) => each !== undefined);
   // Go writes an empty list as null.
   if (value === null) return [];
   if (value === undefined)
