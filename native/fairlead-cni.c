@@ -21,16 +21,16 @@ enum { INPUT_MAX = 1 << 20, TIMEOUT_MS = 60000 };
 
 static const char *const VARIABLES[] = {"CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_NETNS_OVERRIDE", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH"};
 
-static char input[INPUT_MAX + 1];
+/* One byte more than is allowed, to tell the largest input from one too large. */
+static char input[INPUT_MAX + 2];
 static size_t input_length;
 
 static void read_input(void) {
-  for (;;) {
-    ssize_t got = read(0, input + input_length, INPUT_MAX - input_length);
+  while (input_length <= INPUT_MAX) {
+    ssize_t got = read(0, input + input_length, INPUT_MAX + 1 - input_length);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
     input_length += (size_t)got;
-    if (input_length == INPUT_MAX) break;
   }
   input[input_length] = 0;
 }
@@ -96,9 +96,10 @@ static int send_all(int fd, const char *bytes, size_t length) {
 int main(void) {
   const char *command = getenv("CNI_COMMAND");
   const char *path = socket_path();
-  int is_status = command && strcmp(command, "STATUS") == 0;
+  /* An agent that does not answer can't serve ADD: that is what STATUS asks. */
+  int no_agent = command && strcmp(command, "STATUS") == 0 ? 50 : 11;
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  static char answer[INPUT_MAX + 1];
+  static char answer[2 * INPUT_MAX + 1];
   size_t length = 0, i;
   char *body;
   int fd;
@@ -108,19 +109,24 @@ int main(void) {
     printf("{\"cniVersion\":\"%s\",\"supportedVersions\":[\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n", configured_version());
     return 0;
   }
+  if (input_length > INPUT_MAX) return fail(6, "the network configuration is larger than 1 MiB", "");
+  for (i = 0; i < sizeof VARIABLES / sizeof *VARIABLES; i++) {
+    const char *value = getenv(VARIABLES[i]);
+    if (value && strchr(value, '\n')) return fail(4, "a variable holds a line break", VARIABLES[i]);
+  }
   if (strlen(path) >= sizeof address.sun_path) return fail(7, "the agent's socket path is too long", path);
   strcpy(address.sun_path, path);
   fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-    return fail(is_status ? 50 : 11, "Fairlead's agent does not answer: start it, then try again", path);
+    return fail(no_agent, "Fairlead's agent does not answer: start it, then try again", path);
 
   for (i = 0; i < sizeof VARIABLES / sizeof *VARIABLES; i++) {
     const char *value = getenv(VARIABLES[i]);
-    if (!value || strchr(value, '\n')) continue;
+    if (!value) continue;
     if (send_all(fd, VARIABLES[i], strlen(VARIABLES[i])) || send_all(fd, "=", 1) || send_all(fd, value, strlen(value)) || send_all(fd, "\n", 1))
-      return fail(11, "Fairlead's agent ended the call", path);
+      return fail(no_agent, "Fairlead's agent ended the call", path);
   }
-  if (send_all(fd, "\n", 1) || send_all(fd, input, input_length)) return fail(11, "Fairlead's agent ended the call", path);
+  if (send_all(fd, "\n", 1) || send_all(fd, input, input_length)) return fail(no_agent, "Fairlead's agent ended the call", path);
   shutdown(fd, SHUT_WR);
 
   for (;;) {
@@ -128,15 +134,16 @@ int main(void) {
     int ready = poll(&waiting, 1, TIMEOUT_MS);
     ssize_t got;
     if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) return fail(11, "Fairlead's agent did not answer within a minute", path);
-    got = read(fd, answer + length, INPUT_MAX - length);
+    if (ready <= 0) return fail(no_agent, "Fairlead's agent did not answer within a minute", path);
+    got = read(fd, answer + length, sizeof answer - 1 - length);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
     length += (size_t)got;
   }
   answer[length] = 0;
   body = strchr(answer, '\n');
-  if (!body) return fail(11, "Fairlead's agent ended during the call: try again", path);
+  /* What the agent prints ends with a line break: without it, the rest was lost. */
+  if (!body || (body[1] && answer[length - 1] != '\n')) return fail(no_agent, "Fairlead's agent ended during the call: try again", path);
   fputs(body + 1, stdout);
   return atoi(answer);
 }

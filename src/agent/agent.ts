@@ -8,6 +8,8 @@ import { BRIDGE, podCidrs } from "../datapath/overlay/index.ts";
 import { createIpam, type Ipam } from "../ipam/index.ts";
 import {
   createReconciler,
+  diffState,
+  EMPTY_STATE,
   type Kernel,
   type NetworkNamespace,
   type Reconciler,
@@ -104,9 +106,12 @@ class NodeAgent implements Agent {
       ipam: () => this.#ipam?.ipam,
       awaitPod: (namespace, name, uid) => this.#awaitPod(namespace, name, uid),
       applyNow: () => this.#apply(),
+      unprotected: () => this.#unprotected(),
       applySoon: () => this.#schedule(),
       podState: (containerId) => this.#plan?.pods.get(containerId),
       unready: () => this.#unready(),
+      impaired: () => (this.#reconciler.status.inSync ? undefined : this.#reconciler.status.lastError),
+      bridge: () => this.#plan?.kernel.links.find((link) => link.name === BRIDGE),
     });
   }
 
@@ -250,6 +255,17 @@ class NodeAgent implements Agent {
     if (!this.#ipam) return "the node has no podCIDR";
     if (this.#reconciler.status.runs === 0) return "the kernel has not been set up yet";
     return undefined;
+  }
+
+  /** Why the kernel does not hold the newest plan's policy; what else is out of order does not keep a pod from being wired. */
+  #unprotected(): string | undefined {
+    const { namespace } = this.#options;
+    const { inSync, lastError } = this.#reconciler.status;
+    if (inSync || !this.#plan) return undefined;
+    const desired = { ...EMPTY_STATE, tables: this.#plan.kernel.tables };
+    const observed = { ...EMPTY_STATE, tables: [namespace.nft.readTable(TABLE.family, TABLE.name)].filter((table) => table !== undefined) };
+    const steps = diffState(desired, observed, { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [] });
+    return steps.length > 0 ? lastError : undefined;
   }
 
   get plan(): NodePlan | undefined {

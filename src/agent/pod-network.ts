@@ -2,6 +2,7 @@
 //
 // ADD, in this order, so that no packet passes before the pod's policy, and all pass once ADD has returned:
 //   address → record on disk → plan (policy in the kernel) → veth, its end in the pod configured → host end into the bridge
+import { basename } from "node:path";
 import { messageOf } from "../base/index.ts";
 import {
   type AttachmentRecord,
@@ -20,9 +21,11 @@ import {
   isErrno,
   type Kernel,
   type KernelState,
+  type Link,
   type NetworkNamespace,
   type Ownership,
   type Reconciler,
+  ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
 
 export interface PodNetworkOptions {
@@ -37,15 +40,22 @@ export interface PodNetworkOptions {
   readonly awaitPod: (namespace: string, name: string, uid: string | undefined) => Promise<void>;
   /** Plans and writes the node's kernel now. */
   readonly applyNow: () => void;
+  /** Why the newest plan's policy is not in force; undefined if it is. */
+  readonly unprotected: () => string | undefined;
   /** Plans soon. */
   readonly applySoon: () => void;
-  /** What a wired pod's namespace must hold, by the newest plan. */
+  /** What a wired container's namespace must hold, by the newest plan. */
   readonly podState: (containerId: string) => KernelState | undefined;
   /** Why the node can't serve; undefined if it can. */
   readonly unready: () => string | undefined;
+  /** Why what is wired already may not work as it should; undefined if all is in force. */
+  readonly impaired: () => string | undefined;
+  /** The bridge as planned. */
+  readonly bridge: () => Link | undefined;
 }
 
-const IN_POD: Ownership = { links: (name) => name !== "lo", routeProtocol: 84, tables: [] };
+/** A pod's other links and addresses are its own, or those of plugins later in the chain. */
+const IN_POD: Ownership = { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [] };
 
 /** The node's wired pods: CNI handler, and a reconciler for each pod's namespace. */
 export class PodNetwork implements CniHandler {
@@ -56,15 +66,33 @@ export class PodNetwork implements CniHandler {
     this.#options = options;
   }
 
-  /** Takes over the pods on record after a restart. Namespaces that are gone (the node was rebooted) free their addresses. */
+  /** Takes over the pods on record after a restart. Those whose veth is gone (the node was rebooted) free their addresses. */
   adopt(): void {
-    for (const record of this.#options.attachments.list()) {
+    const { attachments, namespace, log } = this.#options;
+    for (const file of attachments.damaged) this.#cutOff(file);
+    const links = new Set(namespace.listLinks().map((link) => link.name));
+    for (const record of [...attachments.list()]) {
+      // A veth goes with the namespace of either end.
+      if (!links.has(record.hostLink)) {
+        this.#unwire(record);
+        continue;
+      }
       try {
         this.#watchPod(record);
       } catch (error) {
-        if (!isErrno(error, "ENOENT", "EINVAL")) this.#options.log(`pod ${record.podNamespace}/${record.podName}: ${messageOf(error)}`);
-        this.#forget(record);
+        log(`${record.containerId} ${record.interface} (pod ${record.podNamespace}/${record.podName}) is not watched: ${messageOf(error)}`);
       }
+    }
+  }
+
+  /** A pod whose record is lost is subject to no policy, and its addresses count as free: it must not stay in the network. */
+  #cutOff(file: string): void {
+    const parts = basename(file, ".json").split(".");
+    // Container ids and interface names may both hold dots.
+    for (let at = 1; at < parts.length; at++) {
+      const hostLink = hostLinkName(parts.slice(0, at).join("."), parts.slice(at).join("."));
+      if (this.#deleteLink(hostLink))
+        this.#options.log(`${hostLink} is cut off: its record is damaged (${file}), the pod must be made anew`);
     }
   }
 
@@ -86,10 +114,14 @@ export class PodNetwork implements CniHandler {
     if (known)
       throw new CniError(
         CNI_CODE.invalidEnvironment,
-        `container ${request.containerId} has ${request.ifname} already`,
+        `CNI_CONTAINERID ${request.containerId} has CNI_IFNAME ${request.ifname} already`,
         "DEL comes before a second ADD",
       );
     const namespace = this.#openPod(request);
+    if (namespace.inode === this.#options.namespace.inode && !request.netnsOverride) {
+      namespace.close();
+      throw new CniError(CNI_CODE.invalidNamespace, `CNI_NETNS "${request.netns}" is the node's own network namespace`);
+    }
     const { K8S_POD_NAMESPACE: podNamespace = "", K8S_POD_NAME: podName = "", K8S_POD_UID: podUid } = request.args;
     if (podName !== "") await this.#options.awaitPod(podNamespace, podName, podUid);
     let record: AttachmentRecord | undefined;
@@ -109,12 +141,14 @@ export class PodNetwork implements CniHandler {
       };
       attachments.put(record);
       this.#options.applyNow();
-      this.#makeVeth(record, namespace);
+      const unprotected = this.#options.unprotected();
+      if (unprotected !== undefined) throw new CniError(CNI_CODE.tryAgain, "the pod's policy is not in force yet", unprotected);
+      const mtu = this.#makeVeth(record, namespace);
       this.#options.applySoon();
-      return resultOf(record, request);
+      return resultOf({ record, request, mtu, bridge: this.#options.bridge() });
     } catch (error) {
       if (record) this.#unwire(record);
-      else namespace.close();
+      if (this.#pods.get(request.containerId)?.namespace !== namespace) namespace.close();
       if (error instanceof CniError) throw error;
       if (error instanceof RangeFullError) throw new CniError(CNI_CODE.rangeFull, error.message, "", error);
       log(`ADD ${podNamespace}/${podName}: ${messageOf(error)}`);
@@ -130,64 +164,94 @@ export class PodNetwork implements CniHandler {
     }
   }
 
-  #makeVeth(record: AttachmentRecord, namespace: NetworkNamespace): void {
+  /** @returns the MTU of the pair, in bytes */
+  #makeVeth(record: AttachmentRecord, namespace: NetworkNamespace): number | undefined {
     const state = this.#options.podState(record.containerId);
     if (!state) throw new CniError(CNI_CODE.tryAgain, "the node's plan does not hold the pod yet");
     const mtu = state.links[0]?.mtu;
     const node = this.#options.namespace;
     const size = mtu === undefined ? {} : { mtu };
-    // A veth that an earlier, interrupted ADD left is in the way.
-    if (node.listLinks().some((link) => link.name === record.hostLink)) node.apply({ op: "delete", link: { name: record.hostLink } });
-    node.addVethPair({ name: record.hostLink, ...size }, { name: record.interface, namespace, mac: record.mac, ...size });
-    this.#startReconciler(record, namespace, state);
+    const make = () =>
+      node.addVethPair(
+        { name: record.hostLink, mac: hostMacOf(record), ...size },
+        { name: record.interface, namespace, mac: record.mac, ...size },
+      );
+    try {
+      make();
+    } catch (error) {
+      if (!isErrno(error, "EEXIST")) throw error;
+      // A veth that an earlier, interrupted ADD left is in the way; if not, the name is taken within the pod.
+      if (!this.#deleteLink(record.hostLink)) throw nameTaken(record, error);
+      make();
+    }
+    this.#setUpPod(record, namespace, state);
     node.apply({ op: "set", link: { name: record.hostLink, master: BRIDGE, hairpin: true, up: true } });
+    return mtu;
   }
 
+  /** @throws KernelError, or CniError if the path leads to another namespace by now */
   #watchPod(record: AttachmentRecord): void {
+    if (this.#pods.has(record.containerId)) return;
     const namespace = this.#options.kernel.openNamespace(record.netns);
-    this.#startReconciler(record, namespace, undefined);
+    // Paths such as /proc/PID/ns/net are used again after a reboot.
+    if (!namespace.listLinks().some((link) => link.name === record.interface && link.mac === record.mac)) {
+      namespace.close();
+      throw new CniError(CNI_CODE.damaged, `${record.netns} does not hold ${record.interface} with ${record.mac}`);
+    }
+    this.#pods.set(record.containerId, { namespace, reconciler: createReconciler({ namespace, owns: IN_POD }) });
   }
 
-  #startReconciler(record: AttachmentRecord, namespace: NetworkNamespace, state: KernelState | undefined): void {
-    const reconciler = createReconciler({ namespace, owns: IN_POD });
-    this.#pods.set(record.containerId, { namespace, reconciler });
-    if (!state) return;
-    const status = reconciler.set(state);
+  #setUpPod(record: AttachmentRecord, namespace: NetworkNamespace, state: KernelState): void {
+    const known = this.#pods.get(record.containerId);
+    const reconciler = known?.reconciler ?? createReconciler({ namespace, owns: IN_POD });
+    if (known) namespace.close();
+    else this.#pods.set(record.containerId, { namespace, reconciler });
+    reconciler.set(state);
+    // The veth came through another handle than the one that an earlier interface's reconciler listens with.
+    const status = known ? reconciler.resync() : reconciler.status;
     if (!status.inSync) throw new CniError(CNI_CODE.ioFailure, "the pod's interface could not be set up", status.lastError);
   }
 
   delete(request: CniRequest): void {
     const record = this.#options.attachments.get(request.containerId, request.ifname);
     if (record) this.#unwire(record);
+    // What is not on record may still be there: a veth whose record was lost.
+    else this.#deleteLink(hostLinkName(request.containerId, request.ifname));
   }
 
   /** Takes down whatever of the attachment is there; absent is no error. */
   #unwire(record: AttachmentRecord): void {
-    try {
-      this.#options.namespace.apply({ op: "delete", link: { name: record.hostLink } });
-    } catch (error) {
-      if (!isErrno(error, "ENODEV", "ENOENT")) throw error;
+    const { attachments } = this.#options;
+    this.#deleteLink(record.hostLink);
+    attachments.delete(record.containerId, record.interface);
+    if (!attachments.list().some((other) => other.containerId === record.containerId)) {
+      const pod = this.#pods.get(record.containerId);
+      pod?.reconciler.close();
+      pod?.namespace.close();
+      this.#pods.delete(record.containerId);
     }
-    this.#forget(record);
-  }
-
-  #forget(record: AttachmentRecord): void {
-    const pod = this.#pods.get(record.containerId);
-    pod?.reconciler.close();
-    pod?.namespace.close();
-    this.#pods.delete(record.containerId);
-    this.#options.attachments.delete(record.containerId, record.interface);
     this.#options.ipam()?.release(record.addresses);
-    for (const address of record.addresses) this.#cutFlows(address.replace(/\/.*/, ""));
+    this.#cutFlows(new Set(record.addresses.map((address) => address.replace(/\/.*/, ""))));
     this.#options.applySoon();
   }
 
-  /** The next pod with this address must not inherit its flows. */
-  #cutFlows(address: string): void {
+  /** @returns whether it was there */
+  #deleteLink(name: string): boolean {
     try {
-      this.#options.namespace.conntrack.delete((flow) => flow.source === address || flow.replySource === address);
+      this.#options.namespace.apply({ op: "delete", link: { name } });
+      return true;
     } catch (error) {
-      this.#options.log(`conntrack of ${address}: ${messageOf(error)}`);
+      if (isErrno(error, "ENODEV", "ENOENT")) return false;
+      throw error;
+    }
+  }
+
+  /** The next pod with these addresses must not inherit their flows. */
+  #cutFlows(addresses: ReadonlySet<string>): void {
+    try {
+      this.#options.namespace.conntrack.delete((flow) => addresses.has(flow.source) || addresses.has(flow.replySource));
+    } catch (error) {
+      this.#options.log(`conntrack of ${[...addresses].join(", ")}: ${messageOf(error)}`);
     }
   }
 
@@ -202,14 +266,18 @@ export class PodNetwork implements CniHandler {
     if (!host) throw new CniError(CNI_CODE.damaged, `the host's end ${record.hostLink} is gone`);
     if (host.master !== BRIDGE || host.up === false)
       damaged(`${record.hostLink} is not an active port of ${BRIDGE}`, `master ${host.master ?? "none"}`);
-    const expected = (request.prevResult?.ips ?? []).map((ip) => ip.address);
-    const lacking = expected.filter((address) => !record.addresses.includes(address));
-    if (lacking.length > 0)
-      damaged(`prevResult names ${lacking.join(", ")}, which is not the container's`, `it has ${record.addresses.join(", ")}`);
+    const unprotected = this.#options.unprotected();
+    if (unprotected !== undefined) damaged("the container's policy is not in force", unprotected);
     const namespace = this.#openPod(request);
     try {
+      const observed = namespace.observe();
+      const expected = addressesOf(request.prevResult, request.ifname);
+      const there = new Set(observed.addresses.filter((each) => each.link === request.ifname).map((each) => each.address));
+      const lacking = expected.filter((address) => !there.has(address));
+      if (lacking.length > 0) damaged(`${request.ifname} lacks ${lacking.join(", ")}`, `it has ${[...there].join(", ") || "no address"}`);
       const state = this.#options.podState(record.containerId);
-      const steps = state ? diffState(state, namespace.observe(), IN_POD) : [];
+      const steps = state ? diffState(checkable(state, request), observed, IN_POD) : [];
+      if (!state || !observed.links.some((link) => link.name === request.ifname)) damaged(`${request.ifname} is gone`);
       if (steps.length > 0)
         damaged(
           `${request.ifname} is not as it should be`,
@@ -222,19 +290,29 @@ export class PodNetwork implements CniHandler {
 
   collectGarbage(request: CniRequest): void {
     const valid = new Set(request.validAttachments.map((each) => `${each.containerID} ${each.ifname}`));
-    for (const record of this.#options.attachments.list()) {
-      if (record.network === request.network && !valid.has(`${record.containerId} ${record.interface}`)) this.#unwire(record);
+    const failures: string[] = [];
+    for (const record of [...this.#options.attachments.list()]) {
+      if (record.network !== request.network || valid.has(`${record.containerId} ${record.interface}`)) continue;
+      try {
+        this.#unwire(record);
+      } catch (error) {
+        failures.push(`${record.containerId} ${record.interface}: ${messageOf(error)}`);
+      }
     }
+    if (failures.length > 0)
+      throw new CniError(CNI_CODE.ioFailure, `${failures.length} attachments could not be removed`, failures.join("; "));
   }
 
   status(_request: CniRequest): void {
     const unready = this.#options.unready();
     if (unready !== undefined) throw new CniError(CNI_CODE.unavailable, "the node's network can't serve ADD", unready);
+    const impaired = this.#options.impaired();
+    if (impaired !== undefined) throw new CniError(CNI_CODE.limited, "the node's kernel is not as it should be", impaired);
     const full = this.#options
       .ipam()
       ?.usage()
       .find((range) => range.used >= range.size);
-    if (full) throw new CniError(CNI_CODE.limited, `no address is free in ${full.range}`, `${full.used} of ${full.size} are in use`);
+    if (full) throw new CniError(CNI_CODE.unavailable, `no address is free in ${full.range}`, `${full.used} of ${full.size} are in use`);
   }
 
   get count(): number {
@@ -258,26 +336,65 @@ export class PodNetwork implements CniHandler {
   }
 }
 
+function nameTaken({ interface: name, netns }: AttachmentRecord, cause: unknown): CniError {
+  return new CniError(CNI_CODE.invalidEnvironment, `CNI_IFNAME "${name}" exists already in the container`, netns, cause);
+}
+
+function hostMacOf(record: AttachmentRecord): string {
+  return macOf(`${record.containerId}/${record.interface}/host`);
+}
+
+/** The addresses that a result gives to an interface of the container. */
+function addressesOf(result: CniResult | undefined, ifname: string): string[] {
+  const interfaces = result?.interfaces ?? [];
+  const ours = (index: number | undefined) =>
+    index === undefined || (interfaces[index]?.name === ifname && interfaces[index].sandbox !== "");
+  return (result?.ips ?? []).filter((ip) => ours(ip.interface)).map((ip) => ip.address);
+}
+
+/** What CHECK demands of a container: the interface, and of its routes those that the chain's final result still names. */
+function checkable(state: KernelState, { ifname, prevResult }: CniRequest): KernelState {
+  const named = new Set((prevResult?.routes ?? []).map((route) => route.dst));
+  return {
+    ...state,
+    links: state.links.filter((link) => link.name === ifname),
+    addresses: state.addresses.filter((address) => address.link === ifname),
+    routes: state.routes.filter((route) => named.has(route.destination)),
+  };
+}
+
+interface Wired {
+  readonly record: AttachmentRecord;
+  readonly request: CniRequest;
+  readonly mtu: number | undefined;
+  readonly bridge: Link | undefined;
+}
+
 /** The result of ADD. In a chain, what earlier plugins said stays. */
-function resultOf(record: AttachmentRecord, request: CniRequest): CniResult {
+function resultOf({ record, request, mtu, bridge }: Wired): CniResult {
   const earlier = request.prevResult;
+  const { dns } = request.config;
   const before = earlier?.interfaces ?? [];
-  const gateways = record.addresses.map(gatewayOf);
+  const size = mtu === undefined ? {} : { mtu };
+  const ways = record.addresses.map((address) => ({ address, gateway: gatewayOf(address) }));
   return {
     ...earlier,
     interfaces: [
       ...before,
-      { name: BRIDGE },
-      { name: record.hostLink },
-      { name: record.interface, mac: record.mac, sandbox: record.netns },
+      {
+        name: BRIDGE,
+        ...(bridge?.mac === undefined ? {} : { mac: bridge.mac }),
+        ...(bridge?.mtu === undefined ? {} : { mtu: bridge.mtu }),
+      },
+      { name: record.hostLink, mac: hostMacOf(record), ...size },
+      { name: record.interface, mac: record.mac, ...size, sandbox: record.netns },
     ],
-    ips: [
-      ...(earlier?.ips ?? []),
-      ...record.addresses.map((address, index) => ({ address, gateway: gateways[index] ?? "", interface: before.length + 2 })),
-    ],
+    ips: [...(earlier?.ips ?? []), ...ways.map((way) => ({ ...way, interface: before.length + 2 }))],
     routes: [
       ...(earlier?.routes ?? []),
-      ...record.addresses.map((address, index) => ({ dst: address.includes(":") ? "::/0" : "0.0.0.0/0", gw: gateways[index] ?? "" })),
+      ...ways.map(({ address, gateway }) => ({ dst: address.includes(":") ? "::/0" : "0.0.0.0/0", gw: gateway })),
     ],
+    // The configuration's own, as the well-known key is meant.
+    ...(typeof dns === "object" && dns !== null ? { dns } : {}),
   };
 }

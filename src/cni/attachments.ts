@@ -1,6 +1,7 @@
 // The durable record of what is wired on a node: one file per attachment, whole or not there at all.
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { tryParsePrefix } from "../base/index.ts";
 
 /** One interface of one container. */
 export interface AttachmentRecord {
@@ -19,6 +20,7 @@ export interface AttachmentRecord {
 
 export interface AttachmentStore {
   get(containerId: string, ifname: string): AttachmentRecord | undefined;
+  /** Oldest first. */
   list(): readonly AttachmentRecord[];
   /** On disk when it returns. */
   put(record: AttachmentRecord): void;
@@ -34,7 +36,7 @@ export function openAttachments(directory: string): AttachmentStore {
   const records = new Map<string, AttachmentRecord>();
   const damaged: string[] = [];
   let listed: readonly AttachmentRecord[] | undefined;
-  for (const file of readdirSync(directory)) {
+  for (const file of byAge(directory)) {
     const path = join(directory, file);
     if (file.endsWith(".new")) rmSync(path, { force: true });
     if (!file.endsWith(".json")) continue;
@@ -70,6 +72,12 @@ function keyOf(containerId: string, ifname: string): string {
   return `${containerId} ${ifname}`;
 }
 
+/** The oldest first: what was given out last must not be given out again first. */
+function byAge(directory: string): string[] {
+  const files = readdirSync(directory).map((file) => ({ file, age: statSync(join(directory, file)).mtimeMs }));
+  return files.sort((a, b) => a.age - b.age).map(({ file }) => file);
+}
+
 function readRecord(path: string): AttachmentRecord | undefined {
   try {
     const value = JSON.parse(readFileSync(path, "utf8")) as Partial<AttachmentRecord>;
@@ -83,7 +91,9 @@ function readRecord(path: string): AttachmentRecord | undefined {
       value.hostLink,
       value.mac,
     ];
-    if (!texts.every((text) => typeof text === "string") || !Array.isArray(value.addresses)) return undefined;
+    if (!texts.every((text) => typeof text === "string")) return undefined;
+    const { addresses } = value;
+    if (!Array.isArray(addresses) || !addresses.every((each) => typeof each === "string" && tryParsePrefix(each))) return undefined;
     return value as AttachmentRecord;
   } catch {
     return undefined;

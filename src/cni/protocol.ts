@@ -14,8 +14,12 @@ export const CNI_CODE = {
   ioFailure: 5,
   decodingFailure: 6,
   invalidConfig: 7,
+  /** Not in the specification's table, but libcni's (pkg/types, ErrInvalidNetNS). */
+  invalidNamespace: 8,
   tryAgain: 11,
+  /** STATUS: ADD can't be served. */
   unavailable: 50,
+  /** STATUS: ADD can't be served, and containers that are wired may have limited connectivity. */
   limited: 51,
   /** CHECK found that the pod is not wired as it should be. */
   damaged: 100,
@@ -42,6 +46,8 @@ export interface CniRequest {
   readonly containerId: string;
   readonly netns: string;
   readonly ifname: string;
+  /** CNI_NETNS_OVERRIDE: the container may live in the node's own namespace. */
+  readonly netnsOverride: boolean;
   /** CNI_ARGS as pairs. */
   readonly args: Readonly<Record<string, string>>;
   readonly config: Readonly<Record<string, unknown>>;
@@ -109,7 +115,8 @@ export function parseCall({ environment, stdin }: CniCall): CniRequest {
   if (ifname !== "") checkInterfaceName(ifname);
   const config = parseConfig(stdin);
   const version = checkVersion(config.cniVersion, command as CniCommand);
-  const prevResult = config.prevResult === undefined ? undefined : parseResult(config.prevResult);
+  // DEL is carried out whatever the runtime remembers of the ADD.
+  const prevResult = (config.prevResult ?? undefined) === undefined || command === "DEL" ? undefined : parseResult(config.prevResult);
   if (command === "CHECK" && !prevResult)
     throw new CniError(CNI_CODE.invalidConfig, "CHECK needs prevResult", "the runtime hands over the result of ADD");
   return {
@@ -119,10 +126,11 @@ export function parseCall({ environment, stdin }: CniCall): CniRequest {
     containerId,
     netns: environment.CNI_NETNS ?? "",
     ifname,
+    netnsOverride: /^(true|1)$/i.test(environment.CNI_NETNS_OVERRIDE ?? ""),
     args: parseArgs(environment.CNI_ARGS ?? ""),
     config,
     ...(prevResult ? { prevResult } : {}),
-    validAttachments: command === "GC" ? parseValid(config["cni.dev/valid-attachments"] ?? config["cni.dev/attachments"]) : [],
+    validAttachments: command === "GC" ? parseValid(config) : [],
   };
 }
 
@@ -198,20 +206,31 @@ function parseResult(value: unknown): CniResult {
     throw new CniError(CNI_CODE.decodingFailure, `prevResult: ${why}`);
   };
   if (typeof value !== "object" || value === null || Array.isArray(value)) return bad("not an object");
-  const { ips = [], interfaces = [], routes = [] } = value as Record<string, unknown>;
+  const result = value as Record<string, unknown>;
+  // Runtimes written in Go write an empty list as null.
+  const [ips, interfaces, routes] = [result.ips ?? [], result.interfaces ?? [], result.routes ?? []];
   if (!Array.isArray(ips) || !Array.isArray(interfaces) || !Array.isArray(routes)) return bad("ips, interfaces and routes are lists");
-  for (const ip of ips as { address?: unknown; gateway?: unknown }[]) {
+  for (const ip of ips as { address?: unknown; gateway?: unknown; interface?: unknown }[]) {
     if (typeof ip?.address !== "string" || !tryParsePrefix(ip.address))
       bad(`ips: "${String(ip?.address)}" is no address with a prefix length`);
     if (ip.gateway !== undefined && (typeof ip.gateway !== "string" || !tryParseAddress(ip.gateway)))
       bad(`ips: gateway "${String(ip.gateway)}" is no address`);
+    if (ip.interface !== undefined && !(typeof ip.interface === "number" && interfaces[ip.interface]))
+      bad(`ips: ${ip.address} is of interface ${String(ip.interface)}, but interfaces has ${interfaces.length}`);
   }
   for (const link of interfaces as { name?: unknown }[]) if (typeof link?.name !== "string") bad("interfaces: one has no name");
-  return value as CniResult;
+  for (const route of routes as { dst?: unknown }[])
+    if (typeof route?.dst !== "string" || !tryParsePrefix(route.dst)) bad(`routes: "${String(route?.dst)}" is no prefix`);
+  return { ...(value as CniResult), ips, interfaces, routes };
 }
 
-function parseValid(value: unknown): { containerID: string; ifname: string }[] {
-  if (value === undefined || value === null)
+/** What GC must keep. The key is required, so that a runtime that forgot it does not lose every pod. */
+function parseValid(config: Readonly<Record<string, unknown>>): { containerID: string; ifname: string }[] {
+  // libcni 1.2.0 wrote the second name (containernetworking/cni issue 1101).
+  const [value] = [config["cni.dev/valid-attachments"], config["cni.dev/attachments"]].filter((each) => each !== undefined);
+  // Go writes an empty list as null.
+  if (value === null) return [];
+  if (value === undefined)
     throw new CniError(CNI_CODE.invalidConfig, "GC needs cni.dev/valid-attachments", "without it everything would be released");
   if (!Array.isArray(value)) throw new CniError(CNI_CODE.invalidConfig, "cni.dev/valid-attachments is not a list");
   return value.map((each: { containerID?: unknown; ifname?: unknown }) => {
@@ -221,22 +240,27 @@ function parseValid(value: unknown): { containerID: string; ifname: string }[] {
   });
 }
 
-/** A result in the words of a version: before 1.0.0 each address says its IP version; before 1.1.0 an interface has no MTU. */
+/**
+ * A result in the words of a version: before 1.0.0 each address says its IP version; MTU, socket and PCI id of an interface,
+ * and more than destination and gateway of a route, came with 1.1.0. "dns" is there only if it says something.
+ */
 export function encodeResult(version: CniVersion, result: CniResult): object {
   const old = version.startsWith("0.");
   return {
     cniVersion: version,
-    ...(result.interfaces
-      ? { interfaces: result.interfaces.map(({ mtu, ...link }) => (version === "1.1.0" && mtu !== undefined ? { ...link, mtu } : link)) }
-      : {}),
+    ...(result.interfaces ? { interfaces: result.interfaces.map((link) => (version === "1.1.0" ? link : oldInterface(link))) } : {}),
     ...(result.ips
-      ? { ips: result.ips.map((ip) => (old ? { version: ip.address.includes(":") ? "6" : "4", ...ip } : withoutVersion(ip))) }
+      ? { ips: result.ips.map((ip) => ({ ...(old ? { version: ip.address.includes(":") ? "6" : "4" } : {}), ...withoutVersion(ip) })) }
       : {}),
     ...(result.routes
       ? { routes: version === "1.1.0" ? result.routes : result.routes.map(({ dst, gw }) => (gw === undefined ? { dst } : { dst, gw })) }
       : {}),
-    dns: result.dns ?? {},
+    ...(result.dns && Object.keys(result.dns).length > 0 ? { dns: result.dns } : {}),
   };
+}
+
+function oldInterface({ name, mac, sandbox }: NonNullable<CniResult["interfaces"]>[number]): object {
+  return { name, ...(mac === undefined ? {} : { mac }), ...(sandbox === undefined ? {} : { sandbox }) };
 }
 
 function withoutVersion(ip: object): object {

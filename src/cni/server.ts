@@ -1,6 +1,6 @@
 // The agent's end of the CNI executable: one call a connection over a Unix socket, calls for one container in order.
 import { chmodSync, mkdirSync, rmSync } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import {
   CNI_CODE,
@@ -33,33 +33,73 @@ export interface CniServerOptions {
 const MAX_REQUEST = (1 << 20) + 65_536;
 const READ_TIMEOUT_MS = 10_000;
 
-/** Serves the socket (mode 0600); one that a killed agent left is replaced. */
+/** Serves the socket (mode 0600); one that a killed agent left is replaced. @throws CniError if another agent serves it */
 export async function serveCni(options: CniServerOptions): Promise<{ close(): Promise<void> }> {
   mkdirSync(dirname(options.socketPath), { recursive: true, mode: 0o700 });
+  if (await isServed(options.socketPath))
+    throw new CniError(CNI_CODE.unavailable, `another agent serves ${options.socketPath}`, "stop it first: a node has one agent");
   rmSync(options.socketPath, { force: true });
   const inOrder = new Map<string, Promise<unknown>>();
-  const server: Server = createServer({ allowHalfOpen: true }, (socket) => receive(socket, (call) => answer(call, options, inOrder)));
+  const unread = new Set<Socket>();
+  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+    unread.add(socket);
+    receive(socket, (text) => {
+      unread.delete(socket);
+      return answer(text, options, inOrder);
+    });
+    socket.once("close", () => unread.delete(socket));
+  });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(options.socketPath, resolve);
   });
   chmodSync(options.socketPath, 0o600);
-  return { close: () => new Promise((resolve) => server.close(() => resolve())) };
+  return {
+    /** Calls that are under way are carried out and answered; those not yet read to their end are cut off. */
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of unread) socket.destroy();
+      }),
+  };
 }
 
-function receive(socket: Socket, respond: (call: CniCall) => Promise<{ status: number; output: string }>): void {
+function isServed(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+interface Answer {
+  readonly status: number;
+  readonly output: string;
+}
+
+function receive(socket: Socket, respond: (text: string) => Promise<Answer>): void {
   const chunks: Buffer[] = [];
   let length = 0;
+  let refused = false;
   socket.setTimeout(READ_TIMEOUT_MS, () => socket.destroy());
   socket.on("error", () => socket.destroy());
   socket.on("data", (chunk: Buffer) => {
     length += chunk.length;
-    if (length > MAX_REQUEST) socket.destroy();
-    else chunks.push(chunk);
+    if (length <= MAX_REQUEST) chunks.push(chunk);
+    else if (!refused) {
+      refused = true;
+      chunks.length = 0;
+      const { status, output } = failed("1.1.0", new CniError(CNI_CODE.decodingFailure, "the call is larger than 1 MiB"));
+      socket.end(`${status}\n${output}`);
+    }
   });
   socket.on("end", async () => {
     socket.setTimeout(0);
-    const { status, output } = await respond(parseWire(Buffer.concat(chunks).toString("utf8")));
+    if (refused) return;
+    const { status, output } = await respond(Buffer.concat(chunks).toString("utf8"));
     socket.end(`${status}\n${output}`);
   });
 }
@@ -79,23 +119,13 @@ export function parseWire(text: string): CniCall {
   }
 }
 
-async function answer(
-  call: CniCall,
-  options: CniServerOptions,
-  inOrder: Map<string, Promise<unknown>>,
-): Promise<{ status: number; output: string }> {
+async function answer(text: string, options: CniServerOptions, inOrder: Map<string, Promise<unknown>>): Promise<Answer> {
+  const call = parseWire(text);
   const version = versionOf(call.stdin);
   try {
     if (call.environment.CNI_COMMAND === "VERSION") return printed({ cniVersion: version, supportedVersions: SUPPORTED_VERSIONS });
     const request = parseCall(call);
-    const before = inOrder.get(request.containerId) ?? Promise.resolve();
-    const work = before.then(() => carryOut(request, options.handler));
-    const settled = work.catch(() => undefined);
-    inOrder.set(request.containerId, settled);
-    void settled.then(() => {
-      if (inOrder.get(request.containerId) === settled) inOrder.delete(request.containerId);
-    });
-    const result = await work;
+    const result = await inTurn(request, options.handler, inOrder);
     return result === undefined ? { status: 0, output: "" } : printed(result);
   } catch (error) {
     const known = SUPPORTED_VERSIONS.some((each) => each === version) ? version : "1.1.0";
@@ -103,12 +133,30 @@ async function answer(
       options.log(
         `CNI ${call.environment.CNI_COMMAND} ${call.environment.CNI_CONTAINERID}: ${error instanceof Error ? error.message : error}`,
       );
-    return { status: 1, output: `${JSON.stringify(encodeError(known, error))}\n` };
+    return failed(known, error);
   }
 }
 
-function printed(value: object): { status: number; output: string } {
+/** Carries out a call after those for the same container; one that names no container (GC, STATUS) waits for none. */
+function inTurn(request: CniRequest, handler: CniHandler, inOrder: Map<string, Promise<unknown>>): Promise<object | undefined> {
+  const { containerId } = request;
+  if (containerId === "") return carryOut(request, handler);
+  const before = inOrder.get(containerId) ?? Promise.resolve();
+  const work = before.then(() => carryOut(request, handler));
+  const settled = work.catch(() => undefined);
+  inOrder.set(containerId, settled);
+  void settled.then(() => {
+    if (inOrder.get(containerId) === settled) inOrder.delete(containerId);
+  });
+  return work;
+}
+
+function printed(value: object): Answer {
   return { status: 0, output: `${JSON.stringify(value)}\n` };
+}
+
+function failed(version: string, error: unknown): Answer {
+  return { status: 1, output: `${JSON.stringify(encodeError(version, error))}\n` };
 }
 
 async function carryOut(request: CniRequest, handler: CniHandler): Promise<object | undefined> {

@@ -1,7 +1,7 @@
 // planNode: one node's plan, composed of what the data path, Services and policy say.
 
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import { type OverlayPlan, planOverlay, planPodNetwork } from "../datapath/overlay/index.ts";
+import { planOverlay, planPodNetwork } from "../datapath/overlay/index.ts";
 import {
   type BaseChainName,
   type KernelState,
@@ -40,15 +40,23 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
     node: facts.node,
     revision: snapshot.revision,
     kernel: mergeStates(overlay.state, { tables: [table] }),
-    pods: new Map(facts.attachments.map((attachment) => [attachment.containerId, planPod(attachment, overlay)])),
+    pods: planPods(facts.attachments, overlay.podMtu),
     annotations: overlay.annotations,
     podMtu: overlay.podMtu,
     remarks: [...overlay.remarks, ...services.remarks, ...policy.remarks],
   };
 }
 
-function planPod(attachment: PodAttachment, overlay: OverlayPlan): KernelState {
-  return planPodNetwork({ interface: attachment.interface, addresses: attachment.addresses, mac: attachment.mac, mtu: overlay.podMtu });
+/** One state for each container, of all its interfaces. */
+function planPods(attachments: readonly PodAttachment[], mtu: number): Map<string, KernelState> {
+  const pods = new Map<string, KernelState>();
+  for (const { containerId, interface: name, addresses, mac } of attachments) {
+    const state = planPodNetwork({ interface: name, addresses, mac, mtu });
+    const first = pods.get(containerId);
+    // One way out is enough: the routes are those of the interface that was made first.
+    pods.set(containerId, first ? mergeStates(first, { ...state, routes: [] }) : state);
+  }
+  return pods;
 }
 
 /** Joins what the rooms add into one table: base chains' rules in order, everything else beside. */
