@@ -17,9 +17,8 @@ import {
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
 import { type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
-import { cutFlows } from "../policy/index.ts";
-import { isStale, serviceTable } from "../services/index.ts";
 import { observeUnderlay } from "./facts.ts";
+import { createFlowCutter, type FlowCutter } from "./flow-cutter.ts";
 import { PodNetwork } from "./pod-network.ts";
 
 export interface AgentOptions {
@@ -73,10 +72,10 @@ class NodeAgent implements Agent {
   readonly #attachments: AttachmentStore;
   readonly #reconciler: Reconciler;
   readonly #pods: PodNetwork;
+  readonly #cutter: FlowCutter;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
   #snapshot: ClusterSnapshot | undefined;
   #plan: NodePlan | undefined;
-  #applied: ClusterSnapshot | undefined;
   #ipam: { cidrs: string; ipam: Ipam } | undefined;
   #facts: NodeFacts["underlay"] | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -98,6 +97,7 @@ class NodeAgent implements Agent {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
       },
     });
+    this.#cutter = createFlowCutter(options.namespace.conntrack, options.log);
     this.#pods = new PodNetwork({
       kernel: options.kernel,
       namespace: options.namespace,
@@ -107,6 +107,7 @@ class NodeAgent implements Agent {
       awaitPod: (namespace, name, uid) => this.#awaitPod(namespace, name, uid),
       applyNow: () => this.#apply(),
       unprotected: () => this.#unprotected(),
+      forgetFlows: (addresses) => this.#cutter.forget(addresses),
       applySoon: () => this.#schedule(),
       podState: (containerId) => this.#plan?.pods.get(containerId),
       unready: () => this.#unready(),
@@ -180,32 +181,12 @@ class NodeAgent implements Agent {
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
       this.#pods.reconcile();
-      this.#cut(snapshot);
+      this.#cutter.follow(snapshot);
       this.#annotate(plan.annotations);
     } catch (error) {
       this.#options.log(`plan: ${messageOf(error)}`);
     }
     this.#lastMs = performance.now() - started;
-  }
-
-  /** Flows that the new state no longer allows, or that go where nobody is any more. */
-  #cut(snapshot: ClusterSnapshot): void {
-    const before = this.#applied;
-    this.#applied = snapshot;
-    if (!before) return;
-    const policy =
-      before.networkPolicies !== snapshot.networkPolicies || before.pods !== snapshot.pods || before.namespaces !== snapshot.namespaces;
-    const services = before.endpointSlices !== snapshot.endpointSlices || before.services !== snapshot.services;
-    if ((!policy || snapshot.networkPolicies.size === 0) && !services) return;
-    const { conntrack } = this.#options.namespace;
-    const flows = conntrack.list();
-    if (flows.length === 0) return;
-    const [was, is] = [serviceTable(before), serviceTable(snapshot)];
-    const stale = new Set(services ? flows.filter((flow) => isStale(was, is, flow)) : []);
-    if (policy) for (const flow of cutFlows(before, snapshot, flows)) stale.add(flow);
-    if (stale.size === 0) return;
-    const keys = new Set([...stale].map(flowKey));
-    conntrack.delete((flow) => keys.has(flowKey(flow)));
   }
 
   /** The tunnel device's MAC, kept on disk so that the peers' entries stay right over restarts. */
@@ -292,13 +273,10 @@ class NodeAgent implements Agent {
     clearTimeout(this.#timer);
     clearTimeout(this.#saver);
     for (const close of this.#closers) await close();
+    this.#cutter.close();
     this.#reconciler.close();
     this.#pods.close();
   }
-}
-
-function flowKey(flow: { protocol: number; source: string; destination: string; sourcePort?: number; destinationPort?: number }): string {
-  return `${flow.protocol} ${flow.source} ${flow.sourcePort} ${flow.destination} ${flow.destinationPort}`;
 }
 
 function randomMac(): string {

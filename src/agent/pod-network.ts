@@ -42,6 +42,8 @@ export interface PodNetworkOptions {
   readonly applyNow: () => void;
   /** Why the newest plan's policy is not in force; undefined if it is. */
   readonly unprotected: () => string | undefined;
+  /** Cuts the flows of addresses that have no owner any more. */
+  readonly forgetFlows: (addresses: readonly string[]) => void;
   /** Plans soon. */
   readonly applySoon: () => void;
   /** What a wired container's namespace must hold, by the newest plan. */
@@ -231,7 +233,8 @@ export class PodNetwork implements CniHandler {
       this.#pods.delete(record.containerId);
     }
     this.#options.ipam()?.release(record.addresses);
-    this.#cutFlows(new Set(record.addresses.map((address) => address.replace(/\/.*/, ""))));
+    // The next pod with one of these addresses must not inherit its flows.
+    this.#options.forgetFlows(record.addresses.map((address) => address.replace(/\/.*/, "")));
     this.#options.applySoon();
   }
 
@@ -243,15 +246,6 @@ export class PodNetwork implements CniHandler {
     } catch (error) {
       if (isErrno(error, "ENODEV", "ENOENT")) return false;
       throw error;
-    }
-  }
-
-  /** The next pod with these addresses must not inherit their flows. */
-  #cutFlows(addresses: ReadonlySet<string>): void {
-    try {
-      this.#options.namespace.conntrack.delete((flow) => addresses.has(flow.source) || addresses.has(flow.replySource));
-    } catch (error) {
-      this.#options.log(`conntrack of ${[...addresses].join(", ")}: ${messageOf(error)}`);
     }
   }
 

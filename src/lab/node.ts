@@ -89,7 +89,7 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     agent,
     kubelet,
     async close() {
-      await kubelet.close();
+      kubelet.abandon();
       await agent.close();
     },
   };

@@ -2,4 +2,5 @@
 export { isStale } from "./conntrack.ts";
 export type { ServiceEntry } from "./entry.ts";
 export { planServices } from "./nftables.ts";
+export type { ServiceTable } from "./table.ts";
 export { chooseEndpoints, serviceTable } from "./table.ts";

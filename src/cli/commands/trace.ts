@@ -1,6 +1,6 @@
 // fairlead trace: the packet's way, hop by hop.
 import { type Command, Option } from "commander";
-import { type TraceOptions, type TraceResult, trace } from "../../trace/index.ts";
+import { type TraceOptions, trace } from "../../trace/index.ts";
 import { Answer } from "../exit.ts";
 import { labFlags } from "../lab-client.ts";
 import { showTrace } from "../show.ts";

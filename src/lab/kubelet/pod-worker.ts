@@ -257,6 +257,14 @@ export class PodWorker {
     );
   }
 
+  /** Lets go of the pod without taking it down: the whole lab ends, and the kernel takes back what the namespaces held. */
+  abandon(): void {
+    this.#stop.abort();
+    for (const child of this.#children.values()) child.kill("SIGKILL");
+    this.#service?.close();
+    this.#namespace?.close();
+  }
+
   /** Ends the pod: programs get SIGTERM and, after the grace period, SIGKILL; then its network is taken down. Idempotent. */
   end(graceSeconds: number): Promise<void> {
     this.#ended ??= this.#end(graceSeconds);
