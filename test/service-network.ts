@@ -74,6 +74,11 @@ export class ServiceNetwork {
     }
   }
 
+  /** Reads everything back. Number of objects that differed from what was written. */
+  drifts(): number {
+    return [...this.#reconcilers.values()].reduce((sum, reconciler) => sum + reconciler.resync().drifts, 0);
+  }
+
   #reconciler(name: string): Reconciler {
     let reconciler = this.#reconcilers.get(name);
     if (!reconciler) {

@@ -38,7 +38,7 @@ export interface Expectations {
 }
 
 /** Every pair of running pods (not to themselves) on every port that the target declares. */
-export function listPairs(snapshot: ClusterSnapshot, options: PairOptions = {}): Pair[] {
+function listPairs(snapshot: ClusterSnapshot, options: PairOptions = {}): Pair[] {
   const inside = podsOf(snapshot, options);
   const from = options.from?.length ? namesOf(snapshot, options.from) : inside.map((pod) => nameOfEnd({ kind: "pod", pod }));
   const to = options.to?.length ? namesOf(snapshot, options.to) : inside.map((pod) => nameOfEnd({ kind: "pod", pod }));
@@ -124,7 +124,7 @@ export function parseExpectations(value: unknown, where: string): Expectations {
 }
 
 /** What the table expects of each pair; pairs that it does not speak of are not in the answer. Entries of the table that name more (Services, outside) are added to the pairs. */
-export function expectPairs(
+function expectPairs(
   snapshot: ClusterSnapshot,
   pairs: readonly Pair[],
   expectations: Expectations,

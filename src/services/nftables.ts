@@ -61,16 +61,22 @@ export function planServices(snapshot: ClusterSnapshot, node: string): ServicesP
 }
 
 function calculate(table: ServiceTable, node: string): ServicesPlan {
-  const elements = new Map<string, Map<string, NftElement>>();
+  const elements = new Map<string, NftElement[]>();
+  const shared = new Set<string>();
   const picks = new Map<string, Pick>();
   for (const entry of table.entries) {
     for (const group of elementsOf(entry, node)) {
       if (group.at !== undefined && ownerOf(table, entry, group.at) !== entry) continue;
       for (const { set, element } of group.elements) {
-        const found = elements.get(set) ?? new Map<string, NftElement>();
-        elements.set(set, found);
-        const key = element.key.join(" ");
-        if (!found.has(key)) found.set(key, element);
+        // What stands at an address of its own can't be there twice; the rest can.
+        if (group.at === undefined) {
+          const key = `${set} ${element.key.join(" ")}`;
+          if (shared.has(key)) continue;
+          shared.add(key);
+        }
+        const found = elements.get(set);
+        if (found) found.push(element);
+        else elements.set(set, [element]);
       }
       for (const pick of group.picks) picks.set(pickName(pick), pick);
     }
@@ -93,8 +99,7 @@ function ownerOf(table: ServiceTable, entry: ServiceEntry, at: string): ServiceE
 /** The last set that began with this element: what did not change is the same object again, and costs no comparing. */
 const lastSets = new WeakMap<NftElement, NftSet>();
 
-function filled(set: NftSet, found: ReadonlyMap<string, NftElement> | undefined): NftSet {
-  const elements = [...(found?.values() ?? [])];
+function filled(set: NftSet, elements: readonly NftElement[] = []): NftSet {
   const [first] = elements;
   if (!first) return set;
   const last = lastSets.get(first);

@@ -151,6 +151,8 @@ test("affinity: a client keeps its end point when others come and go, and moves 
     }
     set(...all);
     assert.deepEqual(await ask(), moved, "an end point came back");
+    assert.equal(net.drifts(), 0, "the kernel gives back what was written");
+    assert.deepEqual(await ask(), moved, "reading it back cost a client its end point");
   } finally {
     net.set(OBJECTS);
   }

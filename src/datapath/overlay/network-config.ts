@@ -14,6 +14,9 @@ export interface NetworkConfig {
 
 const DEFAULT_CONFIG: NetworkConfig = { backend: "vxlan", vni: 1, port: 8472, directRouting: false, remarks: [] };
 
+/** A VNI may have 24 bits, but the device's name, flannel.<VNI>, has 15 characters at most. */
+const MOST_VNI = 9_999_999;
+
 const KNOWN = new Set(["Network", "IPv6Network", "EnableIPv4", "EnableIPv6", "SubnetLen", "Backend", "EnableNFTables"]);
 
 /** The configuration of a snapshot; what is not there is Flannel's default, what can't be followed is a remark. */
@@ -27,7 +30,7 @@ export function networkConfig(snapshot: ClusterSnapshot): NetworkConfig {
   } catch (error) {
     return { ...DEFAULT_CONFIG, remarks: [`${where}: not JSON (${messageOf(error)}); Flannel's defaults are used`] };
   }
-  return typeof value === "object" && value !== null
+  return typeof value === "object" && value !== null && !Array.isArray(value)
     ? readConfig(value as Record<string, unknown>, where)
     : { ...DEFAULT_CONFIG, remarks: [`${where}: not an object`] };
 }
@@ -42,19 +45,19 @@ function readConfig(value: Record<string, unknown>, where: string): NetworkConfi
   }
   if (value.EnableNFTables === false) remarks.push(`${where}: EnableNFTables false is not followed: masquerade is written by nftables`);
   const backend = (typeof value.Backend === "object" && value.Backend !== null ? value.Backend : {}) as Record<string, unknown>;
-  const number = (key: string, fallback: number) => {
+  const number = (key: string, fallback: number, most: number) => {
     const given = backend[key];
     if (given === undefined) return fallback;
-    if (typeof given === "number" && Number.isInteger(given) && given > 0) return given;
-    remarks.push(`${where}: Backend.${key} "${String(given)}" is no number; ${fallback} is used`);
+    if (typeof given === "number" && Number.isInteger(given) && given > 0 && given <= most) return given;
+    remarks.push(`${where}: Backend.${key} "${String(given)}" is no number from 1 to ${most}; ${fallback} is used`);
     return fallback;
   };
   const type = backend.Type ?? "vxlan";
   if (type !== "vxlan" && type !== "host-gw") remarks.push(`${where}: backend "${String(type)}" is not served; vxlan is used`);
   return {
     backend: type === "host-gw" ? "host-gw" : "vxlan",
-    vni: number("VNI", DEFAULT_CONFIG.vni),
-    port: number("Port", DEFAULT_CONFIG.port),
+    vni: number("VNI", DEFAULT_CONFIG.vni, MOST_VNI),
+    port: number("Port", DEFAULT_CONFIG.port, 65_535),
     directRouting: backend.DirectRouting === true,
     remarks,
   };
