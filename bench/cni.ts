@@ -20,16 +20,20 @@ const PLUGINS = ["/usr/lib/cni", "/opt/cni/bin"].find((directory) => existsSync(
 const kernel = createLinuxKernel();
 const directory = mkdtempSync(join(tmpdir(), "fairlead-bench-"));
 
+/** VERSION does nothing: it tells what starting the process costs. */
+const COMMANDS = ["ADD", "DEL", "VERSION"] as const;
+type Command = (typeof COMMANDS)[number];
+
 interface Contender {
   readonly name: string;
   readonly node: NetworkNamespace;
   readonly executable: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly config: object;
-  readonly times: Record<"ADD" | "DEL", number[]>;
+  readonly times: Record<Command, number[]>;
 }
 
-const times = () => ({ ADD: [], DEL: [] });
+const times = () => ({ ADD: [], DEL: [], VERSION: [] });
 const object = (kind: string, name: string, rest: object): KubeObject =>
   ({ apiVersion: "v1", kind, metadata: { name }, ...rest }) as KubeObject;
 
@@ -40,13 +44,7 @@ function nodeNamespace(): NetworkNamespace {
   return node;
 }
 
-async function call(
-  contender: Contender,
-  command: "ADD" | "DEL",
-  id: string,
-  pod: NetworkNamespace,
-  prevResult?: object,
-): Promise<CniAnswer> {
+async function call(contender: Contender, command: Command, id: string, pod: NetworkNamespace, prevResult?: object): Promise<CniAnswer> {
   const environment = {
     ...contender.environment,
     CNI_COMMAND: command,
@@ -121,10 +119,11 @@ try {
       const pod = kernel.createNamespace();
       const { json } = await call(contender, "ADD", `c${round}`, pod);
       await call(contender, "DEL", `c${round}`, pod, json);
+      await call(contender, "VERSION", `c${round}`, pod);
       pod.close();
     }
   }
-  const rows = (["ADD", "DEL"] as const).map((command) => {
+  const rows = COMMANDS.map((command) => {
     const [ours = Number.NaN, theirs] = contenders.map((contender) => median(contender.times[command]));
     return [
       command,

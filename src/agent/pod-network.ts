@@ -54,12 +54,18 @@ export interface PodNetworkOptions {
   readonly bridge: () => Link | undefined;
 }
 
+/** Flows of pods that went together are cut together; milliseconds. */
+const CUT_AFTER_MS = 100;
+
 /** A pod's other links and addresses are its own, or those of plugins later in the chain. */
 const IN_POD: Ownership = { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [] };
 
 /** The node's wired pods: CNI handler, and a reconciler for each pod's namespace. */
 export class PodNetwork implements CniHandler {
   readonly #options: PodNetworkOptions;
+  /** Addresses whose flows are still to be cut. */
+  readonly #freed = new Set<string>();
+  #cutting: NodeJS.Timeout | undefined;
   readonly #pods = new Map<string, { namespace: NetworkNamespace; reconciler: Reconciler }>();
 
   constructor(options: PodNetworkOptions) {
@@ -127,6 +133,7 @@ export class PodNetwork implements CniHandler {
     let record: AttachmentRecord | undefined;
     try {
       const allocations = ipam.allocate();
+      if (allocations.some((allocation) => this.#freed.has(allocation.address))) this.#cutFlows();
       record = {
         network: request.network,
         containerId: request.containerId,
@@ -231,7 +238,8 @@ export class PodNetwork implements CniHandler {
       this.#pods.delete(record.containerId);
     }
     this.#options.ipam()?.release(record.addresses);
-    this.#cutFlows(new Set(record.addresses.map((address) => address.replace(/\/.*/, ""))));
+    for (const address of record.addresses) this.#freed.add(address);
+    this.#cutting ??= setTimeout(() => this.#cutFlows(), CUT_AFTER_MS);
     this.#options.applySoon();
   }
 
@@ -246,8 +254,13 @@ export class PodNetwork implements CniHandler {
     }
   }
 
-  /** The next pod with these addresses must not inherit their flows. */
-  #cutFlows(addresses: ReadonlySet<string>): void {
+  /** The next pod with these addresses must not inherit their flows. One listing for many: it walks the machine's whole table. */
+  #cutFlows(): void {
+    clearTimeout(this.#cutting);
+    this.#cutting = undefined;
+    const addresses = new Set([...this.#freed].map((address) => address.replace(/\/.*/, "")));
+    this.#freed.clear();
+    if (addresses.size === 0) return;
     try {
       this.#options.namespace.conntrack.delete((flow) => addresses.has(flow.source) || addresses.has(flow.replySource));
     } catch (error) {
@@ -328,6 +341,7 @@ export class PodNetwork implements CniHandler {
 
   /** Stops watching; everything stays wired. */
   close(): void {
+    this.#cutFlows();
     for (const { reconciler, namespace } of this.#pods.values()) {
       reconciler.close();
       namespace.close();
