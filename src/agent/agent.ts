@@ -107,7 +107,7 @@ class NodeAgent implements Agent {
       awaitPod: (namespace, name, uid) => this.#awaitPod(namespace, name, uid),
       applyNow: () => this.#apply(),
       unprotected: () => this.#unprotected(),
-      forgetFlows: (addresses) => this.#cutter.forget(addresses),
+      flows: this.#cutter,
       applySoon: () => this.#schedule(),
       podState: (containerId) => this.#plan?.pods.get(containerId),
       unready: () => this.#unready(),

@@ -12,6 +12,8 @@ export interface FlowCutter {
   follow(after: ClusterSnapshot): void;
   /** These addresses have no owner any more. */
   forget(addresses: Iterable<string>): void;
+  /** These addresses are about to be given out: if their flows are yet to be cut, it happens now. */
+  settle(addresses: readonly string[]): void;
   close(): void;
 }
 
@@ -68,6 +70,11 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
     forget(addresses) {
       for (const address of addresses) forgotten.add(address);
       if (forgotten.size > 0) schedule();
+    },
+    settle(addresses) {
+      if (!addresses.some((address) => forgotten.has(address))) return;
+      clearTimeout(timer);
+      run();
     },
     close() {
       clearTimeout(timer);

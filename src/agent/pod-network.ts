@@ -28,6 +28,8 @@ import {
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
 
+import type { FlowCutter } from "./flow-cutter.ts";
+
 export interface PodNetworkOptions {
   readonly kernel: Kernel;
   /** The node's own namespace. */
@@ -43,7 +45,7 @@ export interface PodNetworkOptions {
   /** Why the newest plan's policy is not in force; undefined if it is. */
   readonly unprotected: () => string | undefined;
   /** Cuts the flows of addresses that have no owner any more. */
-  readonly forgetFlows: (addresses: readonly string[]) => void;
+  readonly flows: Pick<FlowCutter, "forget" | "settle">;
   /** Plans soon. */
   readonly applySoon: () => void;
   /** What a wired container's namespace must hold, by the newest plan. */
@@ -129,6 +131,7 @@ export class PodNetwork implements CniHandler {
     let record: AttachmentRecord | undefined;
     try {
       const allocations = ipam.allocate();
+      this.#options.flows.settle(allocations.map((allocation) => plain(allocation.address)));
       record = {
         network: request.network,
         containerId: request.containerId,
@@ -234,7 +237,7 @@ export class PodNetwork implements CniHandler {
     }
     this.#options.ipam()?.release(record.addresses);
     // The next pod with one of these addresses must not inherit its flows.
-    this.#options.forgetFlows(record.addresses.map((address) => address.replace(/\/.*/, "")));
+    this.#options.flows.forget(record.addresses.map(plain));
     this.#options.applySoon();
   }
 
@@ -362,6 +365,11 @@ interface Wired {
   readonly request: CniRequest;
   readonly mtu: number | undefined;
   readonly bridge: Link | undefined;
+}
+
+/** An address without its prefix length. */
+function plain(address: string): string {
+  return address.replace(/\/.*/, "");
 }
 
 /** The result of ADD. In a chain, what earlier plugins said stays. */

@@ -1,7 +1,7 @@
 // A command's way to the daemon of the lab that it was given.
 import type { Command } from "commander";
 import { FairleadError } from "../base/index.ts";
-import { callRpc, labPaths } from "../lab/index.ts";
+import { callRpc, labPaths, takeDown } from "../lab/index.ts";
 import { startProgress } from "./terminal.ts";
 
 export interface LabFlags {
@@ -36,4 +36,10 @@ export async function callLab<T>(flags: LabFlags, method: string, params: unknow
     progress?.done();
     process.off("SIGINT", stop);
   }
+}
+
+/** Takes a lab down, and says so while it does. */
+export async function endLab(name: string): Promise<void> {
+  const progress = startProgress(`taking lab ${name} down`);
+  await takeDown(name).finally(() => progress.done());
 }

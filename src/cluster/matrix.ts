@@ -124,11 +124,7 @@ export function parseExpectations(value: unknown, where: string): Expectations {
 }
 
 /** What the table expects of each pair; pairs that it does not speak of are not in the answer. Entries of the table that name more (Services, outside) are added to the pairs. */
-function expectPairs(
-  snapshot: ClusterSnapshot,
-  pairs: readonly Pair[],
-  expectations: Expectations,
-): { pair: Pair; expected: Expected }[] {
+function expectPairs(snapshot: ClusterSnapshot, pairs: readonly Pair[], expectations: Expectations): { pair: Pair; expected: Expected }[] {
   const expected = new Map<string, { pair: Pair; expected: Expected }>();
   const key = (pair: Pair) => `${pair.from} ${pair.to} ${pair.port} ${pair.protocol}`;
   if (expectations.default) for (const pair of pairs) expected.set(key(pair), { pair, expected: expectations.default });

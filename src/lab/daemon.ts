@@ -35,8 +35,8 @@ function shutDown(): Promise<void> {
     .close()
     .catch((error) => log.write(`down: ${messageOf(error)}\n`))
     .then(() => {
-      rmSync(paths.directory, { recursive: true, force: true });
-      // After the answer has gone out.
+      // After the answer has gone out. What was still under way may have written until the end, so files go last.
+      process.once("exit", () => rmSync(paths.directory, { recursive: true, force: true }));
       setTimeout(() => process.exit(0), 20);
     });
   return ending;

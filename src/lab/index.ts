@@ -1,7 +1,7 @@
 // The face of the lab room.
 export { FABRIC } from "./fabric.ts";
 export type { LabOptions } from "./lab.ts";
-export { isUp, launchLab, removeRemains } from "./launch.ts";
+export { isUp, launchLab, removeRemains, takeDown } from "./launch.ts";
 export type { ExecPlace, LabStatus, MatrixAnswer, MatrixParams } from "./methods.ts";
 export { labPaths, labsDirectory, listLabs } from "./paths.ts";
 export type { ProbeOptions, ProbeResult } from "./probing.ts";

@@ -9,6 +9,9 @@ import type { LabOptions } from "./lab.ts";
 import { labPaths, labsDirectory, makeLabDirectory } from "./paths.ts";
 import { callRpc } from "./rpc.ts";
 
+/** How long a daemon may take to end after it has answered, in milliseconds. */
+const END_WAIT_MS = 5000;
+
 /** Whether a lab's daemon answers. */
 export async function isUp(name: string): Promise<boolean> {
   const { socket } = labPaths(name);
@@ -17,6 +20,17 @@ export async function isUp(name: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** Takes a lab down; resolves when its daemon has ended and nothing is left. @throws FairleadError `no-daemon` */
+export async function takeDown(name: string): Promise<void> {
+  const { socket, directory } = labPaths(name);
+  const { pid } = await callRpc<{ pid: number }>(socket, "status", {});
+  await callRpc(socket, "down", {});
+  for (const end = performance.now() + END_WAIT_MS; existsSync(`/proc/${pid}`) && performance.now() < end; ) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  rmSync(directory, { recursive: true, force: true });
 }
 
 /** Removes what a killed daemon left: the kernel has taken back the rest. True if there was something. */

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { FairleadError } from "../../base/index.ts";
 import { isUp, type LabStatus, labPaths, launchLab, type Readiness } from "../../lab/index.ts";
 import { Answer } from "../exit.ts";
-import { callLab, labFlags } from "../lab-client.ts";
+import { callLab, endLab, labFlags } from "../lab-client.ts";
 import { loadManifests } from "../manifests.ts";
 import { showStatus } from "../show.ts";
 import { paint, printJson, startProgress } from "../terminal.ts";
@@ -46,7 +46,7 @@ export function command(command: Command): void {
       else process.stdout.write(`${showStatus(status)}\n`);
       if (!flags.foreground) return;
       await untilInterrupted();
-      await callLab(flags, "down", {}, "taking the lab down");
+      await endLab(flags.name);
     });
 }
 
@@ -58,7 +58,7 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
   const up = await isUp(flags.name);
   const interrupted = () => {
     progress?.done();
-    void callLab(flags, "down").finally(() => process.exit(130));
+    void endLab(flags.name).finally(() => process.exit(130));
   };
   process.once("SIGINT", interrupted);
   try {
@@ -74,7 +74,7 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
       if (objects.length > 0) await callLab(flags, "apply", { objects });
     } catch (error) {
       // Nothing half-made stays: a lab that was raised for these manifests goes with them.
-      if (!up) await callLab(flags, "down");
+      if (!up) await endLab(flags.name);
       throw error;
     }
     progress?.update("waiting for pods");

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { LabStatus, MatrixAnswer } from "../../lab/index.ts";
 import { trace } from "../../trace/index.ts";
 import { Answer } from "../exit.ts";
-import { callLab, labFlags } from "../lab-client.ts";
+import { callLab, endLab, labFlags } from "../lab-client.ts";
 import { showMatrix, showProbe, showStatus, showTrace } from "../show.ts";
 import { paint } from "../terminal.ts";
 import { viewSnapshot } from "../views.ts";
@@ -28,7 +28,7 @@ export function command(command: Command): void {
           await untilInterrupted();
         }
       } finally {
-        await callLab(up, "down", {}, "taking the lab down").catch(() => {});
+        await endLab(up.name).catch(() => {});
       }
       if (!met && flags.check) throw new Answer(1);
     });
