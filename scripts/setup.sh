@@ -17,7 +17,7 @@ lack() { printf '  \033[33m!\033[0m %s\n' "$*"; missing=1; }
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   command -v npm >/dev/null || { lack "npm is missing: it brings Fairlead's libraries and its Node (Debian: apt-get install npm)"; exit 1; }
   say "installing npm packages"
-  npm ci --no-fund --no-audit --loglevel=error >&2 || { lack "npm ci failed: nothing runs without its packages"; exit 1; }
+  npm install --no-save --loglevel=error >&2 || { lack "npm install failed: nothing runs without its packages"; exit 1; }
   touch node_modules/.package-lock.json
 fi
 

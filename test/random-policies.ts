@@ -2,7 +2,7 @@
 import type { KubeObject, LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "../src/resources/index.ts";
 
 /** A small deterministic generator (mulberry32): numbers from 0 up to 1. */
-export function seeded(seed: number): () => number {
+function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

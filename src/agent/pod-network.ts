@@ -199,7 +199,7 @@ export class PodNetwork implements CniHandler {
     if (!record)
       throw new CniError(CNI_CODE.unknownContainer, `container ${request.containerId} has no ${request.ifname} here`, "ADD comes first");
     const host = this.#options.namespace.listLinks().find((link) => link.name === record.hostLink);
-    if (!host) return damaged(`the host's end ${record.hostLink} is gone`);
+    if (!host) throw new CniError(CNI_CODE.damaged, `the host's end ${record.hostLink} is gone`);
     if (host.master !== BRIDGE || host.up === false)
       damaged(`${record.hostLink} is not an active port of ${BRIDGE}`, `master ${host.master ?? "none"}`);
     const expected = (request.prevResult?.ips ?? []).map((ip) => ip.address);

@@ -18,7 +18,7 @@ export interface AdmissionContext {
   onCommit(done: () => void): void;
 }
 
-/** Hooks run in the order of the array: all mutate, then validation of the kind, then all validate. They throw ApiErrors. */
+/** Hooks run in the order of the array, on objects that are sound and have their defaults: all mutate, then all validate. They throw ApiErrors. */
 export interface AdmissionHook {
   readonly name: string;
   readonly appliesTo: (resource: Resource, operation: AdmissionContext["operation"]) => boolean;

@@ -75,7 +75,7 @@ export class ApiError extends FairleadError {
 }
 
 /** How messages name a resource: `pods`, `deployments.apps`. */
-export function qualified(resource: { readonly group: string; readonly plural: string }): string {
+function qualified(resource: { readonly group: string; readonly plural: string }): string {
   return resource.group === "" ? resource.plural : `${resource.plural}.${resource.group}`;
 }
 

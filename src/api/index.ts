@@ -2,6 +2,7 @@
 export type { AdmissionContext, AdmissionHook, MutableObject } from "./admission.ts";
 export { type Controllers, type ControllersOptions, startControllers } from "./controllers/index.ts";
 export { ApiError, conflict, forbidden, invalid, type Status, type StatusCause } from "./errors.ts";
+export { kindRules } from "./kind-rules.ts";
 export { builtinResources, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
 export { type ApiServer, type ApiServerOptions, type SubresourceHandler, startApiServer } from "./server.ts";
 export { checkNetworks, type ServiceAddressOptions, serviceAddresses } from "./service-addresses.ts";

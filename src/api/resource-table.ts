@@ -1,4 +1,5 @@
-// The table of resources: every kind that the API serves, and how it behaves, as data.
+// The table of resources: every kind that the API serves, and how it behaves, as data. Their names are the resources room's.
+import { apiVersionOf, KINDS, type KindInfo } from "../resources/index.ts";
 import type { ResourceRef } from "./store.ts";
 
 export interface Resource extends ResourceRef {
@@ -19,116 +20,80 @@ export interface Resource extends ResourceRef {
   readonly subresources: readonly { readonly name: string; readonly kind: string; readonly verbs: readonly string[] }[];
 }
 
-interface Row {
-  readonly short?: string;
-  readonly cluster?: true;
+/** How a kind behaves beyond its name. */
+interface Behaviour {
   readonly status?: true;
   readonly scale?: true;
   readonly generation?: true;
   readonly all?: true;
-  readonly plural?: string;
   readonly initialStatus?: Resource["initialStatus"];
   readonly subresources?: Resource["subresources"];
 }
 
-const workload: Row = { status: true, generation: true, all: true, initialStatus: {} };
-const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
-  v1: {
-    ConfigMap: { short: "cm" },
-    Endpoints: { short: "ep", plural: "endpoints" },
-    Event: { short: "ev" },
-    LimitRange: { short: "limits" },
-    Namespace: {
-      short: "ns",
-      cluster: true,
-      status: true,
-      initialStatus: { phase: "Active" },
-      subresources: [{ name: "finalize", kind: "Namespace", verbs: ["update"] }],
-    },
-    Node: { short: "no", cluster: true, status: true, initialStatus: "keep" },
-    PersistentVolume: { short: "pv", cluster: true, status: true, initialStatus: { phase: "Pending" } },
-    PersistentVolumeClaim: { short: "pvc", status: true, initialStatus: { phase: "Pending" } },
-    Pod: {
-      short: "po",
-      status: true,
-      all: true,
-      generation: true,
-      initialStatus: { phase: "Pending" },
-      subresources: [
-        { name: "attach", kind: "PodAttachOptions", verbs: ["create", "get"] },
-        { name: "binding", kind: "Binding", verbs: ["create"] },
-        { name: "eviction", kind: "Eviction", verbs: ["create"] },
-        { name: "exec", kind: "PodExecOptions", verbs: ["create", "get"] },
-        { name: "log", kind: "Pod", verbs: ["get"] },
-        { name: "portforward", kind: "PodPortForwardOptions", verbs: ["create", "get"] },
-      ],
-    },
-    PodTemplate: {},
-    ReplicationController: { ...workload, short: "rc", scale: true },
-    ResourceQuota: { short: "quota", status: true, initialStatus: {} },
-    Secret: {},
-    Service: { short: "svc", status: true, all: true, initialStatus: { loadBalancer: {} } },
-    ServiceAccount: { short: "sa" },
+const workload: Behaviour = { status: true, generation: true, all: true, initialStatus: {} };
+const behaviours: Readonly<Record<string, Behaviour>> = {
+  "v1/Namespace": {
+    status: true,
+    initialStatus: { phase: "Active" },
+    subresources: [{ name: "finalize", kind: "Namespace", verbs: ["update"] }],
   },
-  "apps/v1": {
-    ControllerRevision: {},
-    DaemonSet: { ...workload, short: "ds" },
-    Deployment: { ...workload, short: "deploy", scale: true },
-    ReplicaSet: { ...workload, short: "rs", scale: true },
-    StatefulSet: { ...workload, short: "sts", scale: true },
+  "v1/Node": { status: true, initialStatus: "keep" },
+  "v1/PersistentVolume": { status: true, initialStatus: { phase: "Pending" } },
+  "v1/PersistentVolumeClaim": { status: true, initialStatus: { phase: "Pending" } },
+  "v1/Pod": {
+    status: true,
+    all: true,
+    generation: true,
+    initialStatus: { phase: "Pending" },
+    subresources: [
+      { name: "attach", kind: "PodAttachOptions", verbs: ["create", "get"] },
+      { name: "binding", kind: "Binding", verbs: ["create"] },
+      { name: "eviction", kind: "Eviction", verbs: ["create"] },
+      { name: "exec", kind: "PodExecOptions", verbs: ["create", "get"] },
+      { name: "log", kind: "Pod", verbs: ["get"] },
+      { name: "portforward", kind: "PodPortForwardOptions", verbs: ["create", "get"] },
+    ],
   },
-  "batch/v1": { CronJob: { ...workload, short: "cj" }, Job: { ...workload } },
-  "autoscaling/v2": { HorizontalPodAutoscaler: { short: "hpa", status: true, all: true, initialStatus: {} } },
-  "policy/v1": { PodDisruptionBudget: { short: "pdb", status: true, generation: true, initialStatus: {} } },
-  "discovery.k8s.io/v1": { EndpointSlice: { generation: true } },
-  "coordination.k8s.io/v1": { Lease: {} },
-  "networking.k8s.io/v1": {
-    Ingress: { short: "ing", status: true, generation: true, initialStatus: { loadBalancer: {} } },
-    IngressClass: { cluster: true, generation: true },
-    NetworkPolicy: { short: "netpol", generation: true },
-  },
-  "rbac.authorization.k8s.io/v1": {
-    ClusterRole: { cluster: true },
-    ClusterRoleBinding: { cluster: true },
-    Role: {},
-    RoleBinding: {},
-  },
-  "storage.k8s.io/v1": { StorageClass: { short: "sc", cluster: true } },
-  "scheduling.k8s.io/v1": { PriorityClass: { short: "pc", cluster: true } },
-  "apiextensions.k8s.io/v1": {
-    CustomResourceDefinition: { short: "crd,crds", cluster: true, status: true, generation: true, initialStatus: {} },
-  },
+  "v1/ReplicationController": { ...workload, scale: true },
+  "v1/ResourceQuota": { status: true, initialStatus: {} },
+  "v1/Service": { status: true, all: true, initialStatus: { loadBalancer: {} } },
+  "apps/v1/DaemonSet": workload,
+  "apps/v1/Deployment": { ...workload, scale: true },
+  "apps/v1/ReplicaSet": { ...workload, scale: true },
+  "apps/v1/StatefulSet": { ...workload, scale: true },
+  "batch/v1/CronJob": workload,
+  "batch/v1/Job": workload,
+  "autoscaling/v2/HorizontalPodAutoscaler": { status: true, all: true, initialStatus: {} },
+  "policy/v1/PodDisruptionBudget": { status: true, generation: true, initialStatus: {} },
+  "discovery.k8s.io/v1/EndpointSlice": { generation: true },
+  "networking.k8s.io/v1/Ingress": { status: true, generation: true, initialStatus: { loadBalancer: {} } },
+  "networking.k8s.io/v1/IngressClass": { generation: true },
+  "networking.k8s.io/v1/NetworkPolicy": { generation: true },
+  "apiextensions.k8s.io/v1/CustomResourceDefinition": { status: true, generation: true, initialStatus: {} },
 };
 
-function pluralOf(lower: string): string {
-  if (lower.endsWith("s") || lower.endsWith("x")) return `${lower}es`;
-  return /[^aeiou]y$/.test(lower) ? `${lower.slice(0, -1)}ies` : `${lower}s`;
-}
-
-function build(groupVersion: string, kind: string, row: Row): Resource {
-  const slash = groupVersion.indexOf("/");
-  const lower = kind.toLowerCase();
+function build(info: KindInfo): Resource {
+  const { group, version, kind, plural, shortNames, namespaced } = info;
+  const behaviour = behaviours[`${groupVersionOf(info)}/${kind}`] ?? {};
   return {
-    group: slash < 0 ? "" : groupVersion.slice(0, slash),
-    version: groupVersion.slice(slash + 1),
-    plural: row.plural ?? pluralOf(lower),
+    group,
+    version,
+    plural,
     kind,
-    singular: lower,
-    shortNames: row.short?.split(",") ?? [],
-    namespaced: !row.cluster,
-    categories: row.all ? ["all"] : [],
-    status: row.status ?? false,
-    scale: row.scale ?? false,
-    generation: row.generation ?? false,
-    initialStatus: row.initialStatus,
-    subresources: row.subresources ?? [],
+    singular: kind.toLowerCase(),
+    shortNames,
+    namespaced,
+    categories: behaviour.all ? ["all"] : [],
+    status: behaviour.status ?? false,
+    scale: behaviour.scale ?? false,
+    generation: behaviour.generation ?? false,
+    initialStatus: behaviour.initialStatus,
+    subresources: behaviour.subresources ?? [],
   };
 }
 
 /** The kinds that are served from the start. */
-export const builtinResources: readonly Resource[] = Object.entries(rows).flatMap(([groupVersion, kinds]) =>
-  Object.entries(kinds).map(([kind, row]) => build(groupVersion, kind, row)),
-);
+export const builtinResources: readonly Resource[] = KINDS.filter((info) => info.builtin).map(build);
 
 /** What is served now. Resources may be added and taken away (custom kinds); `revision` tells that discovery changed. */
 export class ResourceTable {
@@ -158,6 +123,6 @@ export class ResourceTable {
 }
 
 /** `v1`, `apps/v1`. */
-export function groupVersionOf(resource: ResourceRef): string {
-  return resource.group ? `${resource.group}/${resource.version}` : resource.version;
+export function groupVersionOf(resource: Pick<ResourceRef, "group" | "version">): string {
+  return apiVersionOf(resource);
 }

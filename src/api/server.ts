@@ -16,7 +16,7 @@ import { decodeProtobuf } from "./http/protobuf.ts";
 import type { SqliteStore } from "./sqlite-store.ts";
 
 /** What a streaming subresource is asked for. */
-export interface SubresourceRequest {
+interface SubresourceRequest {
   readonly method: string;
   readonly namespace: string | undefined;
   readonly name: string;
@@ -24,7 +24,7 @@ export interface SubresourceRequest {
 }
 
 /** The connection below: `outgoing` for plain requests, `socket` and `head` for upgrades (the handler then answers the upgrade itself). */
-export interface RawConnection {
+interface RawConnection {
   readonly incoming: IncomingMessage;
   readonly outgoing?: ServerResponse;
   readonly socket?: Duplex;
@@ -82,7 +82,7 @@ interface Target {
 }
 
 /** Reads /api/v1/… and /apis/GROUP/VERSION/…; undefined if it names no resource. */
-export function parsePath(path: string): Target | undefined {
+function parsePath(path: string): Target | undefined {
   let parts: string[];
   try {
     parts = path.split("/").filter(Boolean).map(decodeURIComponent);

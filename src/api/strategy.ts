@@ -1,71 +1,13 @@
 // How objects come into being and change: metadata rules, status separation, generation. Pure functions over private copies.
 import { isDeepStrictEqual } from "node:util";
-import type { KubeObject } from "../resources/index.ts";
+import { type KubeObject, validateMetadata } from "../resources/index.ts";
 import type { MutableObject } from "./admission.ts";
 import { ApiError, badRequest, invalid, type StatusCause } from "./errors.ts";
 import { groupVersionOf, type Resource } from "./resource-table.ts";
 
-const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
-const subdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-const labelKey = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-const labelValue = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
-/** Kinds whose names become DNS labels. */
-const labelNamed = new Set(["Namespace", "Service"]);
-/** Kinds whose names are only path segments. */
-const pathNamed = new Set(["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]);
-
-function nameCause(resource: Resource, name: string): StatusCause | undefined {
-  const field = "metadata.name";
-  const says = (rule: string): StatusCause => ({
-    reason: "FieldValueInvalid",
-    message: `Invalid value: "${name}": ${rule}`,
-    field,
-  });
-  if (pathNamed.has(resource.kind)) {
-    return name === "." || name === ".." || /[/%]/.test(name) ? says('may not be ".", ".." or contain "/" or "%"') : undefined;
-  }
-  if (labelNamed.has(resource.kind)) {
-    return label.test(name)
-      ? undefined
-      : says("must be at most 63 lower case letters, digits or '-', and begin and end with a letter or digit (RFC 1123 label)");
-  }
-  return name.length <= 253 && subdomain.test(name)
-    ? undefined
-    : says("must be at most 253 lower case letters, digits, '-' or '.', and begin and end with a letter or digit (RFC 1123 subdomain)");
-}
-
-function mapCauses(map: unknown, field: string, checkValues: boolean): StatusCause[] {
-  if (map === undefined || map === null) return [];
-  if (typeof map !== "object" || Array.isArray(map)) return [{ reason: "FieldValueInvalid", message: "must be a map of strings", field }];
-  return Object.entries(map).flatMap(([key, value]): StatusCause[] => {
-    if (!labelKey.test(key)) {
-      return [
-        {
-          reason: "FieldValueInvalid",
-          message: `Invalid value: "${key}": must be [prefix/]name of letters, digits, '-', '_' or '.'`,
-          field,
-        },
-      ];
-    }
-    if (typeof value !== "string")
-      return [{ reason: "FieldValueTypeInvalid", message: `Invalid value for "${key}": must be a string`, field }];
-    if (checkValues && !labelValue.test(value)) {
-      return [
-        { reason: "FieldValueInvalid", message: `Invalid value: "${value}": must be at most 63 letters, digits, '-', '_' or '.'`, field },
-      ];
-    }
-    return [];
-  });
-}
-
 /** Faults of the metadata that every kind has. */
-export function metadataCauses(resource: Resource, object: MutableObject): StatusCause[] {
-  const name = nameCause(resource, object.metadata.name);
-  return [
-    ...(name ? [name] : []),
-    ...mapCauses(object.metadata.labels, "metadata.labels", true),
-    ...mapCauses(object.metadata.annotations, "metadata.annotations", false),
-  ];
+export function metadataCauses(object: MutableObject): StatusCause[] {
+  return validateMetadata(object).map(({ reason, message, field }) => ({ reason, message, field }));
 }
 
 /** Checks that a body is an object of the resource, and gives a private copy with apiVersion and kind filled in. @throws ApiError */

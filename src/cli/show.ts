@@ -1,6 +1,7 @@
 // How a lab's state and a matrix look in a terminal.
 import { textTable } from "../base/index.ts";
 import type { LabStatus, ProbeResult } from "../lab/index.ts";
+import type { TraceResult } from "../trace/index.ts";
 import { paint } from "./terminal.ts";
 
 /** Nodes, pods and Services as tables. */
@@ -77,4 +78,17 @@ export function showProbe(result: ProbeResult): string {
     ...(result.cause ? [result.cause] : []),
   ];
   return `${arrow}  ${verdict}  ${paint.dim(details.join(", "))}`;
+}
+
+/** A trace: a line per hop, then the verdict with its reason and remedy. */
+export function showTrace(result: TraceResult): string {
+  const wide = Math.max(...result.hops.map((hop) => hop.node.length), 4);
+  const lines = result.hops.map((hop) => {
+    const bad = ["deny", "drop", "reject", "refused", "no route"].includes(hop.decision);
+    return `  ${bad ? paint.bad("✗") : paint.good("✓")} ${paint.name(hop.node.padEnd(wide))}  ${hop.stage.padEnd(11)}  ${hop.says}`;
+  });
+  const verdict = result.verdict === "delivered" ? paint.good(result.verdict) : paint.bad(result.verdict);
+  return [...lines, "", `${verdict}: ${result.reason}`, ...(result.remedy === "" ? [] : [`${paint.dim("remedy:")} ${result.remedy}`])].join(
+    "\n",
+  );
 }

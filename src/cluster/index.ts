@@ -1,16 +1,20 @@
 // The cluster room's face.
 
+export { assumeCluster } from "./assume.ts";
 export { createSnapshotBuilder, type SnapshotBuilder, snapshotOf } from "./build.ts";
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
+export { KubeconfigError, KubernetesApiError } from "./errors.ts";
+export { type ApiAccess, inClusterAccess, readKubeconfig } from "./kubernetes/kubeconfig.ts";
+export { type KubernetesOptions, type ObjectPatch, patchObject, sourceFromKubernetes } from "./kubernetes/kubernetes.ts";
 export {
   declaredPorts,
   type Expectations,
   type Expected,
-  expectPairs,
-  listPairs,
   type Pair,
   type PairOptions,
   parseExpectations,
+  planMatrix,
+  unexpected,
 } from "./matrix.ts";
 export type * from "./snapshot.ts";
 export {

@@ -149,3 +149,26 @@ export function expectPairs(
   }
   return [...expected.values()];
 }
+
+/** The pairs to try, and what a truth table (if there is one) expects of them. */
+export function planMatrix(
+  snapshot: ClusterSnapshot,
+  options: PairOptions,
+  expectations: Expectations | undefined,
+): { readonly pairs: readonly Pair[]; readonly expected: readonly (Expected | undefined)[] } {
+  const pairs = listPairs(snapshot, options);
+  if (!expectations) return { pairs, expected: pairs.map(() => undefined) };
+  const wanted = expectPairs(snapshot, pairs, expectations);
+  return { pairs: wanted.map((each) => each.pair), expected: wanted.map((each) => each.expected) };
+}
+
+/** Results that are not as expected: "blocked" is any verdict but connected. */
+export function unexpected<T extends { readonly verdict: string }>(
+  results: readonly T[],
+  expected: readonly (Expected | undefined)[],
+): { readonly pair: T; readonly expected: Expected }[] {
+  return results.flatMap((pair, index) => {
+    const wanted = expected[index];
+    return wanted === undefined || (pair.verdict === "connected") === (wanted === "connected") ? [] : [{ pair, expected: wanted }];
+  });
+}

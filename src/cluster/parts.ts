@@ -7,12 +7,6 @@ import type { EndpointSlicePart, Part, PodPart } from "./snapshot.ts";
 /** Objects of one kind by namespace ("" for kinds without), then by name. */
 type Namespaces<T> = ReadonlyMap<string, ReadonlyMap<string, T>>;
 
-/** "namespace/name", or "name". */
-export function keyOf(object: KubeObject): string {
-  const { namespace, name } = object.metadata;
-  return namespace === undefined ? name : `${namespace}/${name}`;
-}
-
 export class ObjectPart<T extends KubeObject> implements Part<T> {
   readonly size: number;
   protected readonly namespaces: Namespaces<T>;

@@ -3,7 +3,7 @@ import { FairleadError, tryParseAddress, tryParsePrefix } from "../base/index.ts
 
 export const SUPPORTED_VERSIONS = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
 export type CniVersion = (typeof SUPPORTED_VERSIONS)[number];
-export type CniCommand = "ADD" | "DEL" | "CHECK" | "GC" | "STATUS" | "VERSION";
+type CniCommand = "ADD" | "DEL" | "CHECK" | "GC" | "STATUS" | "VERSION";
 
 /** Error codes of the specification; from 100 on they are the plugin's own. */
 export const CNI_CODE = {

@@ -237,7 +237,7 @@ function addressRecords(question: Question, addresses: readonly string[], ttl: n
 }
 
 /** The address that an in-addr.arpa or ip6.arpa name stands for. */
-export function reverseAddress(name: string): string | undefined {
+function reverseAddress(name: string): string | undefined {
   const labels = labelsOf(name).reverse();
   if (labels[0] !== "arpa") return undefined;
   const parts = labels.slice(2);

@@ -78,8 +78,3 @@ export interface Message {
   readonly additionals: readonly ResourceRecord[];
   readonly edns?: Edns;
 }
-
-/** A name with its final dot. */
-export function absolute(name: string): Name {
-  return name.endsWith(".") ? name : `${name}.`;
-}

@@ -264,7 +264,7 @@ class Reader {
       total += length + 1;
       if (total > MAX_NAME) throw new DnsFormatError("a name longer than 255 bytes", at);
       if (at + 1 + length > this.#bytes.length) throw new DnsFormatError("a label is cut short", at);
-      for (let i = at + 1; i <= at + length; i++) text += escape(this.#bytes[i] ?? 0);
+      for (let i = at + 1; i <= at + length; i++) text += escapeByte(this.#bytes[i] ?? 0);
       text += ".";
       at += length + 1;
     }
@@ -371,7 +371,7 @@ export function labelsOf(name: Name): string[] {
   return labels.length === 1 && labels[0] === "" ? [] : labels;
 }
 
-function escape(byte: number): string {
+function escapeByte(byte: number): string {
   if (byte === 0x2e || byte === 0x5c) return `\\${String.fromCharCode(byte)}`;
   return byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\${byte.toString().padStart(3, "0")}`;
 }

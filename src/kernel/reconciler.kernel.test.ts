@@ -6,7 +6,6 @@ import {
   createReconciler,
   diffState,
   type Kernel,
-  KernelError,
   type KernelState,
   MAIN_TABLE,
   mergeStates,
@@ -61,9 +60,6 @@ interface Node {
 }
 
 async function withNode(action: (node: Node) => Promise<void>): Promise<void> {
-  const openNftables = () => {
-    throw new KernelError({ errno: "ENOSYS", operation: "open nftables" });
-  };
   const kernel: Kernel = createLinuxKernel();
   const [namespace, fabric, pod] = [kernel.createNamespace(), kernel.createNamespace(), kernel.createNamespace()];
   const other = kernel.openNamespace(namespace.path);

@@ -6,7 +6,7 @@
 //
 // Every piece is a network namespace that the daemon holds by a descriptor: when the daemon ends, however it ends,
 // the kernel takes the fabric down.
-import { FairleadError } from "../base/index.ts";
+import { FairleadError, formatAddress, formatPrefix, parseAddress, parsePrefix } from "../base/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
 
 export interface FabricOptions {
@@ -51,8 +51,8 @@ export function placeNodes(names: readonly string[], subnets: number): NodePlace
     return {
       name,
       subnet,
-      addresses: [`10.112.${subnet}.${host}/24`, `fd00:112:0:${subnet.toString(16)}::${host}/64`],
-      gateways: [`10.112.${subnet}.1`, `fd00:112:0:${subnet.toString(16)}::1`],
+      addresses: [`10.112.${subnet}.${host}/24`, formatPrefix(parsePrefix(`fd00:112:0:${subnet.toString(16)}::${host}/64`))],
+      gateways: [`10.112.${subnet}.1`, formatAddress(parseAddress(`fd00:112:0:${subnet.toString(16)}::1`))],
     };
   });
 }

@@ -3,6 +3,7 @@ import {
   type ApiServer,
   type Controllers,
   checkNetworks,
+  kindRules,
   SqliteStore,
   serviceAddresses,
   startApiServer,
@@ -58,7 +59,7 @@ export class Lab {
     this.options = start.options;
     this.kernel = createLinuxKernel();
     const addresses = serviceAddresses({ serviceCidrs: CLUSTER.serviceCidrs });
-    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses] });
+    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses], rules: kindRules });
     this.source = sourceFromStore(this.store);
   }
 

@@ -1,9 +1,9 @@
 // Starts a lab's daemon, and finds the daemon of a lab that is up.
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, openSync, rmSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { FairleadError } from "../base/index.ts";
-import { createLinuxKernel } from "../kernel/index.ts";
+import { makeBoundSocket } from "../kernel/index.ts";
 import type { DaemonMessage } from "./daemon.ts";
 import type { LabOptions } from "./lab.ts";
 import { labPaths, labsDirectory, makeLabDirectory } from "./paths.ts";
@@ -36,10 +36,10 @@ export async function launchLab(options: LabOptions, progress: (text: string) =>
   }
   await removeRemains(options.name);
   const paths = labPaths(options.name);
-  makeLabDirectory(paths);
   const root = process.getuid?.() === 0;
   // Made here, so that it listens where the person is, whatever namespace the lab lives in.
-  const api = createLinuxKernel().hostNamespace().bindSocket({ protocol: "tcp", address: "127.0.0.1", port: 0 });
+  const api = makeBoundSocket({ protocol: "tcp", address: "127.0.0.1", port: 0 });
+  makeLabDirectory(paths);
   const log = openSync(paths.log, "a", 0o600);
   const node = [
     process.execPath,
@@ -68,7 +68,7 @@ export async function launchLab(options: LabOptions, progress: (text: string) =>
     child.on("error", (error) => fail(`the lab's daemon did not start: ${error.message}`));
     child.on("exit", (status) =>
       root
-        ? fail(`the lab's daemon ended with status ${status}`, `see ${paths.log}`)
+        ? fail(`the lab's daemon ended with status ${status}: ${lastWords(paths.log)}`)
         : fail(
             "an ordinary user can't make user namespaces on this host",
             "run as root, or let users: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
@@ -78,4 +78,13 @@ export async function launchLab(options: LabOptions, progress: (text: string) =>
   child.removeAllListeners();
   child.disconnect();
   child.unref();
+}
+
+/** The end of the daemon's log: it goes away with the lab. */
+function lastWords(file: string): string {
+  try {
+    return readFileSync(file, "utf8").trim().split("\n").slice(-12).join("\n");
+  } catch {
+    return "it left no word";
+  }
 }

@@ -1,6 +1,6 @@
 // What the daemon answers to the command line.
 import { messageOf } from "../base/index.ts";
-import { type Expected, expectPairs, findEnd, listPairs, nameOfEnd, type PairOptions, parseExpectations } from "../cluster/index.ts";
+import { type Expected, findEnd, nameOfEnd, type PairOptions, parseExpectations, planMatrix, unexpected } from "../cluster/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
 import type { Lab } from "./lab.ts";
@@ -137,23 +137,14 @@ export interface MatrixParams extends PairOptions {
 }
 
 async function matrix(lab: Lab, params: MatrixParams, call: Call): Promise<MatrixAnswer> {
-  const pairs = listPairs(lab.snapshot, params);
-  const expectations =
-    params.expect === undefined
-      ? undefined
-      : expectPairs(lab.snapshot, pairs, parseExpectations(params.expect, params.expectFile ?? "expectations"));
-  const wanted = expectations ? expectations.map((each) => each.pair) : pairs;
-  const results = await probeAll(lab, wanted, {
+  const expectations = params.expect === undefined ? undefined : parseExpectations(params.expect, params.expectFile ?? "expectations");
+  const { pairs, expected } = planMatrix(lab.snapshot, params, expectations);
+  const results = await probeAll(lab, pairs, {
     timeoutMs: params.timeoutMs,
     signal: call.signal,
-    onResult: (_result, done) => call.progress(`trying pairs: ${done} of ${wanted.length}`),
+    onResult: (_result, done) => call.progress(`trying pairs: ${done} of ${pairs.length}`),
   });
-  if (!expectations) return { pairs: results };
-  const failures = results.flatMap((pair, index) => {
-    const expected = expectations[index]?.expected ?? "connected";
-    return (pair.verdict === "connected") === (expected === "connected") ? [] : [{ pair, expected }];
-  });
-  return { pairs: results, failures };
+  return expectations ? { pairs: results, failures: unexpected(results, expected) } : { pairs: results };
 }
 
 function snapshotObjects(lab: Lab): KubeObject[] {

@@ -8,7 +8,7 @@ import { ping } from "./ping.ts";
 import { resolveName } from "./resolve.ts";
 import { CLUSTER } from "./system.ts";
 
-export type ProbeProtocol = "tcp" | "udp" | "icmp" | "http";
+type ProbeProtocol = "tcp" | "udp" | "icmp" | "http";
 
 /** One attempt, as `probe -o json` prints it. */
 export interface ProbeResult {

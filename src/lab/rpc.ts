@@ -5,8 +5,8 @@
 //   ← {"item":…} …                  pieces of a long answer
 //   ← {"result":…} or {"error":{code,message}}
 import { chmodSync, rmSync } from "node:fs";
-import { createConnection, createServer, type Server } from "node:net";
-import { createInterface } from "node:readline";
+import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { createInterface, type Interface } from "node:readline";
 import { FairleadError, messageOf } from "../base/index.ts";
 
 export interface Call {
@@ -28,7 +28,7 @@ export async function serveRpc(path: string, methods: Methods): Promise<Server> 
     };
     connection.on("close", () => gone.abort());
     connection.on("error", () => gone.abort());
-    createInterface({ input: connection }).once("line", async (line) => {
+    linesOf(connection).once("line", async (line) => {
       try {
         const { method, params } = JSON.parse(line) as { method: string; params: never };
         const handler = Object.hasOwn(methods, method) ? methods[method] : undefined;
@@ -79,7 +79,7 @@ export function callRpc<T>(path: string, method: string, params: unknown, option
       ),
     );
     connection.write(`${JSON.stringify({ method, params })}\n`);
-    createInterface({ input: connection }).on("line", (line) => {
+    linesOf(connection).on("line", (line) => {
       const message = JSON.parse(line) as { progress?: string; item?: unknown; result?: T; error?: { code: string; message: string } };
       if (message.progress !== undefined) options.onProgress?.(message.progress);
       else if ("item" in message) options.onItem?.(message.item);
@@ -87,4 +87,9 @@ export function callRpc<T>(path: string, method: string, params: unknown, option
       else resolve(message.result as T);
     });
   });
+}
+
+/** The lines of a connection; its errors are the connection's own business. */
+function linesOf(connection: Socket): Interface {
+  return createInterface({ input: connection }).on("error", () => {});
 }

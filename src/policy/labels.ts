@@ -46,7 +46,7 @@ export function readLabelSelector(selector: LabelSelector): LabelMatch | { reado
 export const ALL_LABELS: LabelMatch = { test: { op: "all", of: [] }, selector: {} };
 
 /** One canonical text per meaning, as far as order goes: names shared sets. */
-export function formatTest(test: LabelTest): string {
+function formatTest(test: LabelTest): string {
   switch (test.op) {
     case "all":
     case "any":

@@ -76,7 +76,7 @@ function buildIndex(policies: readonly Policy[], remarks: readonly string[]): Po
 }
 
 /** Tier, order, then name and namespace. */
-export function comparePolicies(a: Policy, b: Policy): number {
+function comparePolicies(a: Policy, b: Policy): number {
   return (
     a.tier.order - b.tier.order ||
     compareText(a.tier.name, b.tier.name) ||

@@ -1,6 +1,13 @@
 // The resources room's face.
-
+export { applyDefaults } from "./defaults.ts";
 export { calculateEndpointSlices, type EndpointContext } from "./endpoints.ts";
-export { type ManifestObject, type ManifestProblem, type Manifests, parseManifests, readManifests } from "./manifests.ts";
+export { apiVersionOf, closeKinds, findKind, KINDS, type KindInfo } from "./kinds.ts";
+export type { ManifestProblem } from "./manifests/documents.ts";
+export { type ManifestObject, type Manifests, parseManifests } from "./manifests/parse.ts";
+export { readManifests } from "./manifests/read.ts";
+export { hostPorts, whyNotOn } from "./placement.ts";
 export { compileSelector } from "./selectors.ts";
 export type * from "./types.ts";
+export { type ValidateOptions, validate, validateBody } from "./validate.ts";
+export { validateMetadata } from "./validation/metadata.ts";
+export type { FieldError, FieldErrorReason } from "./validation/place.ts";

@@ -1,9 +1,8 @@
 // DaemonSet → a pod on every eligible node; StatefulSet → pods with names that stay.
-import type { DaemonSet, Node, Pod, StatefulSet } from "../../resources/index.ts";
+import { type DaemonSet, type Node, type Pod, type StatefulSet, whyNotOn } from "../../resources/index.ts";
 import { type Controller, type ControllerContext, controllerOf, isGone, isReady, keyOf, REF, splitKey } from "./context.ts";
 import { createPod, deletePod, templateHash, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";
-import { isEligible } from "./scheduler.ts";
 
 /** One pod of each DaemonSet on every node that takes it. */
 export function daemonSetController(context: ControllerContext): Controller {
@@ -14,7 +13,9 @@ export function daemonSetController(context: ControllerContext): Controller {
     const [namespace, name] = splitKey(key);
     const set = context.store.get<DaemonSet>(REF.daemonSets, namespace, name);
     if (!set || set.metadata.deletionTimestamp !== undefined) return;
-    const nodes = context.store.list<Node>(REF.nodes).items.filter((node) => isEligible(node, set.spec.template.spec, { daemon: true }));
+    const nodes = context.store
+      .list<Node>(REF.nodes)
+      .items.filter((node) => whyNotOn(node, set.spec.template.spec, { daemon: true }) === undefined);
     const hash = templateHash(set.spec.template);
     const byNode = new Map<string, Pod>();
     for (const pod of context.pods.ownedBy(set.metadata.uid)) {

@@ -1,7 +1,7 @@
 // How kubectl get shows each kind: columns as data. Priority 1 columns show with -o wide.
 import type { KubeObject } from "../../resources/index.ts";
 
-export interface Column {
+interface Column {
   readonly name: string;
   readonly wide?: true;
   readonly value: (object: Loose, now: number) => string | number;
@@ -12,7 +12,7 @@ export interface Column {
 type Loose = KubeObject & Record<string, any>;
 
 /** `5d3h`, `42s`: as kubectl shows the time since `timestamp`. */
-export function age(timestamp: string | undefined, now: number): string {
+function age(timestamp: string | undefined, now: number): string {
   if (!timestamp) return "<unknown>";
   const seconds = Math.max(0, Math.floor((now - Date.parse(timestamp)) / 1000));
   const minutes = Math.floor(seconds / 60);
@@ -213,7 +213,7 @@ const columns: Readonly<Record<string, readonly Column[]>> = {
 };
 
 /** The columns of a kind; NAME and AGE where nothing else is known. */
-export function columnsFor(kind: string, group: string): readonly Column[] {
+function columnsFor(kind: string, group: string): readonly Column[] {
   return columns[group ? `${kind}.${group}` : kind] ?? [nameColumn, ageColumn];
 }
 

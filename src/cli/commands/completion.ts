@@ -53,5 +53,7 @@ compdef _fairlead fairlead
       return second === undefined
         ? `complete -c fairlead -n __fish_use_subcommand -f -a ${first} -d '${text}'\n`
         : `complete -c fairlead -n '__fish_seen_subcommand_from ${first}' -f -a ${second} -d '${text}'\n`;
-    }).join("") + "complete -c fairlead -n __fish_use_subcommand -f -a lab -d 'labs'\n",
+    })
+      .concat("complete -c fairlead -n __fish_use_subcommand -f -a lab -d 'labs'\n")
+      .join(""),
 };

@@ -12,7 +12,7 @@ export interface NetworkConfig {
   readonly remarks: readonly string[];
 }
 
-export const DEFAULT_CONFIG: NetworkConfig = { backend: "vxlan", vni: 1, port: 8472, directRouting: false, remarks: [] };
+const DEFAULT_CONFIG: NetworkConfig = { backend: "vxlan", vni: 1, port: 8472, directRouting: false, remarks: [] };
 
 /** A VNI may have 24 bits, but the device's name, flannel.<VNI>, has 15 characters at most. */
 const MOST_VNI = 9_999_999;

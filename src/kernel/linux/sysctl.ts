@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { KernelError } from "../errors.ts";
 
 /** Path of "net.ipv4.conf.eth0/100.rp_filter": dots part the names, "/" stands for a dot within one. @throws KernelError EINVAL for a key that leads elsewhere */
-export function sysctlPath(key: string): string {
+function sysctlPath(key: string): string {
   const names = key.split(".").map((name) => name.replaceAll("/", "."));
   if (names.some((name) => name === "" || name === "." || name === ".." || name.includes("\0"))) {
     throw new KernelError({ errno: "EINVAL", operation: "name a sysctl", subject: key, remedy: "write it like net.ipv4.ip_forward" });

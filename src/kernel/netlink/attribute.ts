@@ -50,7 +50,7 @@ export function decodeAttributes<T extends AttributeTable>(table: T, bytes: Uint
 }
 
 /** Number and payload of each attribute, up to the first that is malformed. */
-export function* splitAttributes(bytes: Uint8Array): Generator<readonly [id: number, payload: Uint8Array]> {
+function* splitAttributes(bytes: Uint8Array): Generator<readonly [id: number, payload: Uint8Array]> {
   for (let at = 0; at + 4 <= bytes.length; ) {
     const length = readU16(bytes, at);
     if (length < 4 || at + length > bytes.length) return;
@@ -60,7 +60,7 @@ export function* splitAttributes(bytes: Uint8Array): Generator<readonly [id: num
 }
 
 /** One attribute around a payload. */
-export function encodeAttribute(id: number, payload: Uint8Array): Uint8Array {
+function encodeAttribute(id: number, payload: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(align(payload.length + 4));
   writeU16(bytes, 0, payload.length + 4);
   writeU16(bytes, 2, id);
@@ -104,7 +104,7 @@ export function writeU32(bytes: Uint8Array, at: number, value: number): void {
 }
 
 /** Six bytes as "02:00:00:00:00:01". */
-export function formatMac(bytes: Uint8Array): string {
+function formatMac(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
 

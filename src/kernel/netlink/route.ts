@@ -55,7 +55,7 @@ const ONLINK = 4;
 /** RTM_F_CLONED: a cache entry, not a route. */
 const CLONED = 0x200;
 /** What the kernel gives an IPv6 route without a metric (IP6_RT_PRIO_USER). */
-export const DEFAULT_METRIC_6 = 1024;
+const DEFAULT_METRIC_6 = 1024;
 
 /** A route to add or replace. @throws FairleadError `bad-prefix`, `bad-address` */
 export function encodeRoute(route: Route, indexOf: (name: string) => number): Uint8Array {

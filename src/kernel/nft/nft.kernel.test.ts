@@ -29,11 +29,12 @@ const TABLE: NftTable = {
     },
     {
       name: "points",
-      key: ["ipv4_addr", "inet_proto", "inet_service", "integer"],
+      transport: "tcp",
+      key: ["ipv4_addr", "inet_service", "integer"],
       value: ["ipv4_addr", "inet_service"],
       elements: [
-        { key: ["10.96.0.1", "tcp", "443", "0"], value: ["10.244.0.2", "6443"] },
-        { key: ["10.96.0.1", "tcp", "443", "1"], value: ["10.244.0.3", "6443"] },
+        { key: ["10.96.0.1", "443", "0"], value: ["10.244.0.2", "6443"] },
+        { key: ["10.96.0.1", "443", "1"], value: ["10.244.0.3", "6443"] },
       ],
     },
     {
@@ -49,9 +50,7 @@ const TABLE: NftTable = {
   chains: [
     {
       name: "two",
-      rules: [
-        rule([], { dnat: { family: 4, map: "points", key: ["ip daddr", "meta l4proto", "th dport", { numgen: "random", mod: 2 }] } }),
-      ],
+      rules: [rule([], { dnat: { family: 4, map: "points", key: ["ip daddr", "tcp dport", { numgen: "random", mod: 2 }] } })],
     },
     {
       name: "prerouting-nat",

@@ -38,7 +38,7 @@ export function printTable(table: NftTable): string {
 }
 
 /** A set or map with its elements, to stand within a table. */
-export function printSet(set: NftSet): string {
+function printSet(set: NftSet): string {
   const elements = set.elements.length > 0 ? ` elements = { ${set.elements.map(printElement).join(", ")} };` : "";
   return `${set.value ? "map" : "set"} ${name(set.name)} { ${printSetHead(set)}${elements} }`;
 }
@@ -100,7 +100,7 @@ function printRight(right: Exclude<NftMatch, { opaque: string }>["right"]): stri
 }
 
 /** A field as nft spells it. */
-export function printField(field: NftField): string {
+function printField(field: NftField): string {
   if (typeof field === "string") return field.startsWith("meta iif") || field.startsWith("meta oif") ? field.slice(5) : field;
   if ("numgen" in field) return `numgen ${field.numgen} mod ${field.mod}${field.offset ? ` offset ${field.offset}` : ""}`;
   if ("jhash" in field) {
@@ -167,7 +167,7 @@ function printTarget(target: NftTarget): string {
 }
 
 /** A verdict. */
-export function printVerdict(verdict: NftVerdict): string {
+function printVerdict(verdict: NftVerdict): string {
   return "chain" in verdict ? `${verdict.verdict} ${name(verdict.chain)}` : verdict.verdict;
 }
 

@@ -7,7 +7,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FairleadError } from "../../base/index.ts";
 
-export interface CniNetwork {
+interface CniNetwork {
   readonly cniVersion: string;
   readonly name: string;
   readonly plugins: readonly Readonly<Record<string, unknown> & { type: string }>[];
@@ -20,7 +20,7 @@ export interface CniCall {
   readonly args: Readonly<Record<string, string>>;
 }
 
-export interface CniAddResult {
+interface CniAddResult {
   readonly ips: readonly { readonly address: string; readonly gateway?: string }[];
   readonly [field: string]: unknown;
 }
@@ -43,7 +43,7 @@ export interface CniRuntime {
 }
 
 /** Reads the first configuration list of a directory. @throws FairleadError `cni-config` */
-export function readNetwork(directory: string): CniNetwork {
+function readNetwork(directory: string): CniNetwork {
   let names: string[];
   try {
     names = readdirSync(directory)

@@ -1,0 +1,81 @@
+// A Kubernetes API server as the source of snapshots, and the few writes that a node makes there.
+import type { KubeObject } from "../../resources/index.ts";
+import type { ClusterSource } from "../snapshot.ts";
+import { ChangeSource, NETWORK_RESOURCES, type WatchedResource } from "../source.ts";
+import { createApiClient } from "./client.ts";
+import { type ApiAccess, readKubeconfig } from "./kubeconfig.ts";
+import { reflect } from "./reflector.ts";
+
+export interface KubernetesOptions {
+  /** Its text or the path of its file, or what was read of it before. */
+  readonly kubeconfig: string | ApiAccess;
+  readonly resources?: readonly WatchedResource[];
+  /** Told of each failed attempt; it is tried again by itself. */
+  readonly onProblem?: (message: string) => void;
+  /** Milliseconds to wait before an attempt, from number 1; by default from half a second, doubling, up to half a minute, with jitter. */
+  readonly pause?: (attempt: number) => number;
+}
+
+/** Follows the kinds at an API server. Synced once each has been listed. @throws KubeconfigError at once; the rest goes to `onProblem` */
+export function sourceFromKubernetes(options: KubernetesOptions): ClusterSource {
+  const { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = withJitter } = options;
+  const client = createApiClient(accessOf(options.kubeconfig));
+  const source = new ChangeSource();
+  const stop = new AbortController();
+  const missing = new Set(resources);
+  for (const resource of resources) {
+    void reflect({
+      client,
+      resource,
+      signal: stop.signal,
+      change: (changes) => source.change(changes),
+      listed: () => {
+        if (missing.delete(resource) && missing.size === 0) source.markSynced();
+      },
+      problem: onProblem,
+      pause,
+    });
+  }
+  if (resources.length === 0) source.markSynced();
+  const close = source.close.bind(source);
+  source.close = () => {
+    stop.abort();
+    client.close();
+    close();
+  };
+  return source;
+}
+
+export interface ObjectPatch {
+  readonly kubeconfig: string | ApiAccess;
+  readonly resource: WatchedResource;
+  readonly namespace?: string;
+  readonly name: string;
+  /** A JSON merge patch (RFC 7386): null takes a field away. */
+  readonly patch: object;
+  readonly subresource?: "status";
+}
+
+/** Changes one object, such as a Node's annotations; gives the object as it is then. @throws KubernetesApiError, KubeconfigError */
+export async function patchObject({ kubeconfig, resource, namespace, name, patch, subresource }: ObjectPatch): Promise<KubeObject> {
+  const { group, version, plural } = resource;
+  const root = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
+  const inside = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
+  const path = `${root}${inside}/${plural}/${encodeURIComponent(name)}${subresource ? `/${subresource}` : ""}?fieldManager=fairlead`;
+  const client = createApiClient(accessOf(kubeconfig));
+  try {
+    const body = JSON.stringify(patch);
+    return (await client.fetch({ method: "PATCH", path, body, contentType: "application/merge-patch+json" })) as KubeObject;
+  } finally {
+    client.close();
+  }
+}
+
+function accessOf(kubeconfig: string | ApiAccess): ApiAccess {
+  return typeof kubeconfig === "string" ? readKubeconfig(kubeconfig) : kubeconfig;
+}
+
+/** Half a second, doubling, up to half a minute; half to all of it, so that a cluster's nodes do not come back at once. */
+function withJitter(attempt: number): number {
+  return Math.min(30_000, 500 * 2 ** Math.min(10, attempt - 1)) * (0.5 + Math.random() / 2);
+}

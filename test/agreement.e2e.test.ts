@@ -1,0 +1,141 @@
+// Packets and calculation agree on every pair, over policies made by chance.
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { MatrixAnswer } from "../src/lab/index.ts";
+import { eventually, makePlace } from "./fairlead.ts";
+
+const ROUNDS = 12;
+const POLICIES_A_ROUND = 25;
+const NAMESPACES = ["red", "green"];
+const APPS = ["a", "b", "c"];
+const PORTS = [80, 443];
+
+/** A generator of numbers that is the same in every run. */
+function makeRandom(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+const random = makeRandom(20_260_701);
+const pick = <T>(values: readonly T[]): T => values[random(values.length)] as T;
+
+function selector(): object {
+  return pick<() => object>([
+    () => ({}),
+    () => ({ matchLabels: { app: pick(APPS) } }),
+    () => ({ matchLabels: { tier: pick(["front", "back"]) } }),
+    () => ({ matchExpressions: [{ key: "app", operator: pick(["In", "NotIn"]), values: [pick(APPS)] }] }),
+    () => ({ matchExpressions: [{ key: "tier", operator: pick(["Exists", "DoesNotExist"]) }] }),
+  ])();
+}
+
+function peer(): object {
+  return pick<() => object>([
+    () => ({ podSelector: selector() }),
+    () => ({ namespaceSelector: { matchLabels: { colour: pick(NAMESPACES) } } }),
+    () => ({ namespaceSelector: {}, podSelector: selector() }),
+    () => ({ ipBlock: { cidr: "10.244.0.0/16", except: [pick(["10.244.0.0/24", "10.244.1.0/24"])] } }),
+    () => ({ ipBlock: { cidr: pick(["0.0.0.0/0", "10.244.0.0/24", "198.51.100.0/24"]) } }),
+  ])();
+}
+
+function port(): object {
+  return pick<() => object>([
+    () => ({ protocol: "TCP", port: pick(PORTS) }),
+    () => ({ port: pick(["web", "tls"]) }),
+    () => ({ port: 1, endPort: 100 }),
+    () => ({ protocol: "UDP" }),
+  ])();
+}
+
+function rules(direction: "from" | "to"): object[] {
+  return Array.from({ length: random(3) }, () => ({
+    ...(random(4) === 0 ? {} : { [direction]: Array.from({ length: 1 + random(2) }, peer) }),
+    ...(random(2) === 0 ? {} : { ports: Array.from({ length: 1 + random(2) }, port) }),
+  }));
+}
+
+function policy(index: number): object {
+  const types = pick([["Ingress"], ["Egress"], ["Ingress", "Egress"]]);
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: `random-${index}`, namespace: pick(NAMESPACES) },
+    spec: {
+      podSelector: selector(),
+      policyTypes: types,
+      ...(types.includes("Ingress") ? { ingress: rules("from") } : {}),
+      ...(types.includes("Egress") ? { egress: rules("to") } : {}),
+    },
+  };
+}
+
+function world(): object[] {
+  const namespaces = NAMESPACES.map((name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels: { colour: name } } }));
+  const pods = NAMESPACES.flatMap((namespace) =>
+    APPS.map((app, index) => ({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: app, namespace, labels: { app, ...(index === 2 ? {} : { tier: index === 0 ? "front" : "back" }) } },
+      spec: {
+        containers: [
+          {
+            name: "c",
+            image: "x",
+            ports: [
+              { name: "web", containerPort: 80 },
+              { name: "tls", containerPort: 443 },
+            ],
+          },
+        ],
+      },
+    })),
+  );
+  return [...namespaces, ...pods];
+}
+
+const place = makePlace();
+
+describe("packets and calculation", () => {
+  const write = (name: string, objects: readonly object[]) => {
+    const file = join(place.directory, name);
+    writeFileSync(file, JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }));
+    return file;
+  };
+  before(() => place.ok("lab", "up", write("world.json", world()), "--nodes", "2"));
+  after(() => place.close());
+
+  test(`agree on every pair, over ${ROUNDS * POLICIES_A_ROUND} policies`, async () => {
+    const config = (await place.ok("lab", "kubeconfig")).trim();
+    const kubectl = (...words: string[]) =>
+      place.run("kubectl", [`--kubeconfig=${config}`, `--cache-dir=${place.directory}/cache`, ...words]);
+    const seen = new Set<string>();
+    for (let round = 0; round < ROUNDS; round++) {
+      // Few policies at a time, or everything would be denied.
+      const policies = Array.from({ length: POLICIES_A_ROUND }, (_, index) => policy(round * POLICIES_A_ROUND + index)).filter(
+        (_, index) => index % 8 === round % 8 || index < 2,
+      );
+      await place.ok("lab", "up", write(`round-${round}.json`, policies));
+      const packets = await place.json<MatrixAnswer>("matrix", "--all", "--timeout", "250");
+      const calculated = await place.json<MatrixAnswer>("matrix", "--all", "--static");
+      assert.equal(packets.pairs.length, calculated.pairs.length);
+      const differences = packets.pairs.flatMap((pair, index) => {
+        const other = calculated.pairs[index];
+        seen.add(pair.verdict);
+        return (pair.verdict === "connected") === (other?.verdict === "connected")
+          ? []
+          : [`${pair.from} → ${pair.to}:${pair.port}: packets ${pair.verdict}, calculated ${other?.verdict} (${other?.cause})`];
+      });
+      assert.deepEqual(differences, [], `round ${round}:\n${JSON.stringify(policies, null, 1)}`);
+      await kubectl("delete", "networkpolicy", "--all", "-n", "red");
+      await kubectl("delete", "networkpolicy", "--all", "-n", "green");
+      assert.ok(await eventually(async () => !(await kubectl("get", "networkpolicy", "-A", "-o", "name")).out.trim(), 5000));
+    }
+    assert.deepEqual([...seen].sort(), ["connected", "timeout"], "both verdicts occurred");
+  });
+});
