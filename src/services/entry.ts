@@ -43,6 +43,7 @@ export function serviceEntries(service: Service, slices: readonly EndpointSlice[
   const { spec } = service;
   if (spec.type === "ExternalName" || spec.clusterIP === "None" || !spec.clusterIP) return [];
   const reader = new Reader(service, remarks);
+  reader.remarkUnfollowed();
   const ports = (spec.ports ?? []).filter((port) => reader.takesPort(port));
   return reader
     .addresses(spec.clusterIPs ?? [spec.clusterIP], "clusterIPs")
@@ -67,6 +68,12 @@ class Reader {
   #remark(says: string): void {
     const { namespace = "", name } = this.#service.metadata;
     this.#remarks.push(`Service ${namespace}/${name}: ${says}`);
+  }
+
+  /** Says so where a Service is more open than its author believes. */
+  remarkUnfollowed(): void {
+    if ((this.#service.spec.loadBalancerSourceRanges ?? []).length > 0)
+      this.#remark("loadBalancerSourceRanges is not followed: everybody reaches the load balancer's addresses; use a NetworkPolicy");
   }
 
   /** The valid ones of a list, in canonical text. */

@@ -164,6 +164,13 @@ test("what is not valid is left out with a remark, and the rest is served", () =
   for (const remark of plan.remarks) assert.match(remark, /^Service shop\/web: .*left out/);
 });
 
+test("source ranges that are not followed are a remark", () => {
+  assert.match(
+    planOf(web({ loadBalancerSourceRanges: ["192.0.2.0/24"] })).remarks.join(),
+    /^Service shop\/web: loadBalancerSourceRanges is not/,
+  );
+});
+
 test("stale flows", () => {
   const udp = (...endpoints: SliceSpec["endpoints"]) =>
     tableOf(
