@@ -82,13 +82,20 @@ export function showProbe(result: ProbeResult): string {
 
 /** A trace: a line per hop, then the verdict with its reason and remedy. */
 export function showTrace(result: TraceResult): string {
-  const wide = Math.max(...result.hops.map((hop) => hop.node.length), 4);
-  const lines = result.hops.map((hop) => {
-    const bad = ["deny", "drop", "reject", "refused", "no route"].includes(hop.decision);
-    return `  ${bad ? paint.bad("✗") : paint.good("✓")} ${paint.name(hop.node.padEnd(wide))}  ${hop.stage.padEnd(11)}  ${hop.says}`;
+  const places = result.hops.map((hop) => (hop.namespace.startsWith("pod ") ? `${hop.node} pod` : hop.node));
+  const wide = Math.max(...places.map((place) => place.length), 4);
+  const lines = result.hops.map((hop, index) => {
+    const place = paint.name((places[index] ?? "").padEnd(wide));
+    return `  ${markHop(hop.decision)} ${place}  ${hop.stage.padEnd(11)}  ${hop.says}`;
   });
   const verdict = result.verdict === "delivered" ? paint.good(result.verdict) : paint.bad(result.verdict);
-  return [...lines, "", `${verdict}: ${result.reason}`, ...(result.remedy === "" ? [] : [`${paint.dim("remedy:")} ${result.remedy}`])].join(
-    "\n",
-  );
+  const doubts = (result.doubts ?? []).map((doubt) => `${paint.warn("not understood, taken as no match:")} ${doubt}`);
+  const remedy = result.remedy === "" ? [] : [`${paint.dim("remedy:")} ${result.remedy}`];
+  return [...lines, "", `${verdict}: ${result.reason}`, ...remedy, ...doubts].join("\n");
+}
+
+/** A cross where the packet ends; a point where a policy had a say and none of its rules matched. */
+function markHop(decision: string): string {
+  if (["deny", "drop", "reject", "refused", "no route"].includes(decision)) return paint.bad("✗");
+  return decision === "none" ? paint.dim("·") : paint.good("✓");
 }

@@ -1,6 +1,7 @@
 // Where a view's objects come from: a folder of manifests, with the cluster that they would become, or the lab.
 import { assumeCluster, type ClusterSnapshot, snapshotOf } from "../cluster/index.ts";
 import type { KubeObject } from "../resources/index.ts";
+import { desiredWorld, type Observation, observedWorld, type TraceOptions, type TraceResult, trace } from "../trace/index.ts";
 import { callLab, type LabFlags } from "./lab-client.ts";
 import { loadManifests } from "./manifests.ts";
 
@@ -12,4 +13,28 @@ export interface ViewFlags extends LabFlags {
 export async function viewSnapshot(flags: ViewFlags): Promise<ClusterSnapshot> {
   if (flags.manifests?.length) return snapshotOf(assumeCluster(loadManifests(flags.manifests)));
   return snapshotOf(await callLab<KubeObject[]>(flags, "snapshot"));
+}
+
+export interface TraceFlags extends ViewFlags {
+  /** Walk through what should be instead of what the kernels hold. */
+  readonly desired?: boolean;
+}
+
+/** A trace through what the lab's kernels hold now; with --manifests or --desired through what they should hold. */
+export async function viewTrace(flags: TraceFlags, options: Omit<TraceOptions, "world">): Promise<TraceResult> {
+  const snapshot = await viewSnapshot(flags);
+  if (flags.manifests?.length || flags.desired) return trace(snapshot, { ...options, world: desiredWorld(snapshot) });
+  // Only the nodes on the way are read, and which these are is seen by walking.
+  let nodes = nodesOf(snapshot, trace(snapshot, options));
+  for (;;) {
+    const observation = await callLab<Observation>(flags, "observe", { nodes });
+    const result = trace(snapshot, { ...options, world: observedWorld(snapshot, observation) });
+    const more = nodesOf(snapshot, result).filter((name) => !nodes.includes(name));
+    if (more.length === 0) return result;
+    nodes = [...nodes, ...more];
+  }
+}
+
+function nodesOf(snapshot: ClusterSnapshot, { hops }: TraceResult): string[] {
+  return [...new Set(hops.map(({ node }) => node))].filter((name) => snapshot.nodes.get(name));
 }

@@ -14,3 +14,17 @@ export { createReconciler } from "./reconciler.ts";
 export type * from "./state.ts";
 export { EMPTY_STATE, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL } from "./state.ts";
 export type { ChangeStep, ObjectKind } from "./steps.ts";
+export {
+  evaluateHook,
+  type HookName,
+  type HookResult,
+  isOwnAddress,
+  makePacket,
+  onTheWire,
+  type Packet,
+  type Protocol,
+  type Routing,
+  type RuleStep,
+  routePacket,
+  sourceOn,
+} from "./walk/index.ts";

@@ -69,7 +69,7 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     probe: (params: ProbeOptions) => probe(lab, params),
     matrix: (params: MatrixParams, call: Call) => matrix(lab, params, call),
     snapshot: () => snapshotObjects(lab),
-    observe: (params: { node?: string }) => observe(lab, params.node),
+    observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.api.kubeconfig(lab.options.name),
     down: () => shutDown(),
@@ -154,15 +154,15 @@ function snapshotObjects(lab: Lab): KubeObject[] {
   ]);
 }
 
-/** The observed state of one node and its pods, or of all. */
-function observe(lab: Lab, only: string | undefined): object {
+/** The observed state of some nodes and their pods, or of all. */
+function observe(lab: Lab, only: readonly string[] | undefined): object {
   const sysctls = [
     "net.ipv4.ip_forward",
     "net.ipv6.conf.all.forwarding",
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-ip6tables",
   ];
-  const nodes = [...lab.nodes.values()].filter((node) => only === undefined || node.name === only);
+  const nodes = [...lab.nodes.values()].filter((node) => only === undefined || only.includes(node.name));
   return Object.fromEntries(
     nodes.map((node) => {
       const pods: Record<string, unknown> = {};

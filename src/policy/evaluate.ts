@@ -116,7 +116,9 @@ function ask(question: Question): Answer {
       isolating.length === 1
         ? sayUnmatched(first, question)
         : `${isolating.map(({ owner }) => owner.name).join(", ")} isolate ${subjectName}, and none of their ${direction} rules matches`;
-    const denied = steps.map((step): PolicyStep => (step.policy === first.owner ? { ...step, decision: "deny" } : step));
+    const denied = steps.map(
+      (step): PolicyStep => (isolating.some(({ owner }) => owner === step.policy) ? { ...step, decision: "deny" } : step),
+    );
     return { verdict: "deny", direction, steps: denied, decidedBy: first.owner, says };
   }
   return { verdict: "allow", steps, says: `no policy isolates ${subjectName}: anything may ${way} it` };

@@ -4,4 +4,5 @@ export { type Connection, evaluatePolicies, type PolicyStep, type PolicyVerdict 
 export { cutFlows } from "./flows.ts";
 export { readNetworkPolicy } from "./network-policy.ts";
 export { type LocalPod, type PolicyPlan, planPolicy } from "./nftables.ts";
+export { directionOfChain } from "./policy-chains.ts";
 export type * from "./rules.ts";

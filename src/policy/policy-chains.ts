@@ -102,3 +102,9 @@ function portOwners(rule: Rule, { policy, direction }: RuleContext): readonly Po
   const pods = rule.peers.filter((peer: Peer) => peer.kind === "pods");
   return pods.length === rule.peers.length ? pods : "any";
 }
+
+/** Which direction of policies a chain of ours holds; undefined for every other chain. */
+export function directionOfChain(name: string): Direction | undefined {
+  const direction = /^(ingress|egress)-[0-9a-f]+(-\d+)?$/.exec(name)?.[1];
+  return direction === "ingress" || direction === "egress" ? direction : undefined;
+}

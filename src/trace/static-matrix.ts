@@ -1,6 +1,7 @@
 // The matrix by calculation: what every pair would see, without sending a packet.
 import type { ClusterSnapshot, Pair } from "../cluster/index.ts";
-import { type TraceResult, trace } from "./trace.ts";
+import type { TraceResult } from "./hop.ts";
+import { trace } from "./trace.ts";
 
 export interface Prediction extends Pair {
   readonly verdict: "connected" | "refused" | "timeout" | "unreachable";

@@ -2,12 +2,11 @@
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import type { LabStatus, MatrixAnswer } from "../../lab/index.ts";
-import { trace } from "../../trace/index.ts";
 import { Answer } from "../exit.ts";
 import { callLab, endLab, labFlags } from "../lab-client.ts";
 import { showMatrix, showProbe, showStatus, showTrace } from "../show.ts";
 import { paint } from "../terminal.ts";
-import { viewSnapshot } from "../views.ts";
+import { viewTrace } from "../views.ts";
 import { raise, type UpFlags, untilInterrupted } from "./lab-up.ts";
 import { readTable } from "./matrix.ts";
 
@@ -64,7 +63,7 @@ async function show(flags: UpFlags): Promise<boolean> {
     ],
   ] as const) {
     heading(title);
-    write(showTrace(trace(await viewSnapshot(flags), { from, to, protocol: "tcp" })));
+    write(showTrace(await viewTrace(flags, { from, to, protocol: "tcp" })));
   }
   return failures.length === 0;
 }
