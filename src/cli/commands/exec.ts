@@ -9,7 +9,6 @@ export function command(command: Command): void {
   labFlags(command)
     .argument("<pod>", "ns/pod or ns/workload")
     .argument("<command...>", "a program of this machine")
-    .passThroughOptions()
     .addHelpText(
       "after",
       "\nThe program is one of this machine; it runs with the pod's network, /etc/resolv.conf and /etc/hosts.\n\nExamples:\n  fairlead exec production/api -- curl -s http://order-svc\n  fairlead exec production/api -- cat /etc/resolv.conf\n",

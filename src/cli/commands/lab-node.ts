@@ -9,7 +9,6 @@ export function command(command: Command): void {
   labFlags(command)
     .argument("<node>", "node-1, …")
     .argument("<command...>", "what to run")
-    .passThroughOptions()
     .addHelpText(
       "after",
       "\nExamples:\n  fairlead lab node node-1 -- ip -d link show flannel.1\n  fairlead lab node node-1 -- ip route\n  fairlead lab node node-1 -- nft list table inet fairlead\n",
