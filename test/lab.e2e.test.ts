@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { LabStatus, MatrixAnswer, ProbeResult } from "../src/lab/index.ts";
+import type { TraceResult } from "../src/trace/index.ts";
 import { eventually, makePlace, SHOP } from "./fairlead.ts";
 
 const place = makePlace();
@@ -108,6 +109,30 @@ describe("a lab with the shop", () => {
     assert.equal(trace.verdict, "dropped");
     assert.ok(trace.hops.some((hop) => hop.stage === "policy" && hop.owner?.name === "default-deny-ingress"));
     assert.equal((await place.fairlead("trace", "production/api", "svc/production/order-svc")).status, 0);
+  });
+
+  test("trace walks through the kernels as they are, and --desired through what they should be", async () => {
+    const { nodes, pods } = await status();
+    const node = nodes.find(({ name }) => name === pods.find((pod) => pod.name.startsWith("mysql"))?.node);
+    assert.ok(node?.agentPid);
+    const trace = async (...flags: string[]) =>
+      JSON.parse(
+        (await place.fairlead("trace", "monitoring/prometheus", "production/mysql:3306", "-o", "json", ...flags)).out,
+      ) as TraceResult;
+    // While the agent stands still, nobody mends.
+    process.kill(node.agentPid, "SIGSTOP");
+    try {
+      await onNode(node.name, "nft", "delete", "table", "inet", "fairlead");
+      assert.equal((await trace()).verdict, "delivered", "without our table nobody denies");
+      assert.equal((await trace("--desired")).verdict, "dropped");
+      await onNode(node.name, "ip", "link", "set", "flannel.1", "down");
+      const { verdict, reason } = await trace();
+      const remote = pods.find((pod) => pod.name.startsWith("prometheus"))?.node !== node.name;
+      if (remote) assert.match(`${verdict} ${reason}`, /^dropped .* has no VXLAN device with VNI 1 that is up/);
+    } finally {
+      process.kill(node.agentPid, "SIGCONT");
+    }
+    assert.ok(await eventually(async () => (await trace()).verdict === "dropped" && (await status()).ready, 5000), "mended");
   });
 
   test("what somebody deletes on a node is back within a second, and counted", async () => {

@@ -147,6 +147,12 @@ const ROWS: readonly Row[] = [
     steps: ["replace route 254 10.1.0.0/24 0"],
   },
   {
+    says: "an IPv6 route that moves into a tunnel goes first: its gateway would be another device's",
+    desired: { ...OUR0, routes: [route("fd00:2::/64", { nexthops: [{ via: "fd00:2::", link: "our0", onlink: true }] })] },
+    observed: { ...OUR0, routes: [route("fd00:2::/64", { nexthops: [{ via: "fd00:112::52", link: "eth0" }] })] },
+    steps: ["delete route 254 fd00:2::/64 1024", "add route 254 fd00:2::/64 1024"],
+  },
+  {
     says: "a moved peer is replaced without a gap",
     desired: { ...OUR0, fdb: [{ link: "our0", mac: MAC, destination: "10.0.0.2", table: "self", permanent: true }] },
     observed: { ...OUR0, fdb: [{ link: "our0", mac: MAC, destination: "10.0.0.1", table: "self", permanent: true }] },

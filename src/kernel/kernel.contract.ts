@@ -56,6 +56,8 @@ const tunnels = (state: KernelState) =>
 const VIA: Route["nexthops"][number] = { via: "10.244.2.0", link: "flannel.1", onlink: true };
 const UNDERLAY = "10.112.0.0/24 eth0";
 
+const route6 = (hop: Route["nexthops"][number]): Route => ({ ...route("fd00:2::/64", hop), family: 6 });
+
 const ROWS: readonly Row[] = [
   // Links
   { says: "a bridge is made", change: bridge(), look: linkNames, is: ["cni0", "eth0", "lo"] },
@@ -187,6 +189,12 @@ const ROWS: readonly Row[] = [
     look: (state) =>
       state.routes.find((r) => r.destination === "10.244.2.0/24")?.nexthops.map(({ via, link, onlink }) => ({ via, link, onlink })),
     is: [VIA],
+  },
+  {
+    says: "IPv6: an onlink gateway that another device's route leads to",
+    given: [vxlan(), up("flannel.1"), { op: "add", route: route6({ link: "eth0" }) }],
+    change: { op: "replace", route: route6({ via: "fd00:2::", link: "flannel.1", onlink: true }) },
+    refused: "EINVAL",
   },
   {
     says: "a link that is down routes nothing",

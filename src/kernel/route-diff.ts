@@ -1,5 +1,5 @@
 // Differences of routes and of routing rules.
-import { formatPrefix, networkOf, parsePrefix } from "../base/index.ts";
+import { formatPrefix, networkOf, parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import { routeKey, routeKeys, ruleKey, sameRoute } from "./keys.ts";
 import type { LinkPlan } from "./link-diff.ts";
 import type { Ownership } from "./reconcile.ts";
@@ -48,7 +48,12 @@ export function diffRoutes(
       kept.add(found);
       continue;
     }
-    const standing = there.get(key);
+    let standing = there.get(key);
+    if (standing && isShadowed(route, standing)) {
+      for (const other of standing) deletes.push({ kind: "route", object: key, change: { op: "delete", route: other } });
+      for (const other of standing) kept.add(other);
+      standing = undefined;
+    }
     for (const other of standing ?? []) kept.add(other);
     // A gateway is reached over a route without one, so that must be there before.
     const list = route.nexthops.some((hop) => hop.via !== undefined) ? gatewayed : direct;
@@ -61,6 +66,18 @@ export function diffRoutes(
     }
   }
   return [...deletes, ...direct, ...gatewayed];
+}
+
+/**
+ * IPv6 refuses an onlink gateway that another device's route leads to (ip6_route_check_nh_onlink), even where that is the
+ * very route to be replaced: a tunnel's gateway lies within its own destination. It must go first.
+ */
+function isShadowed(route: Route, standing: readonly Route[]): boolean {
+  const hop = route.nexthops[0];
+  if (route.family !== 6 || !hop?.onlink || hop.via === undefined) return false;
+  const gateway = parseAddress(hop.via);
+  if (!prefixContains(parsePrefix(route.destination), gateway)) return false;
+  return standing.some((other) => other.nexthops[0]?.link !== hop.link);
 }
 
 /** The route that the kernel makes for an address (IPv4: fib_add_ifaddr; IPv6: addrconf, metric 256). */

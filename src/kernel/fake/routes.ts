@@ -77,6 +77,8 @@ export class FakeRoutes {
     if (this.#around.isLocal(hop.via)) refuse("EINVAL", `gateway ${hop.via} is this namespace itself`, where);
     if (hop.onlink) {
       if (hop.link === undefined) refuse("EINVAL", "onlink needs a device", where);
+      const other = family === 6 ? this.#linkTo(hop.via, undefined, true) : undefined;
+      if (other !== undefined && other !== hop.link) refuse("EINVAL", `gateway ${hop.via} is reached over ${other}`, where);
       return hop;
     }
     const out = this.#linkTo(hop.via, hop.link);
@@ -84,13 +86,14 @@ export class FakeRoutes {
     return { ...hop, link: out };
   }
 
-  /** The link over which an address is reached without a gateway. */
-  #linkTo(address: string, only: string | undefined): string | undefined {
+  /** The link over which an address is reached: without a gateway, if not said otherwise. */
+  #linkTo(address: string, only: string | undefined, throughGateways = false): string | undefined {
     const target = parseAddress(address);
     let best: { link: string; length: number } | undefined;
     for (const route of this.list()) {
       const hop = route.nexthops[0];
-      if (route.table !== MAIN_TABLE || route.type !== "unicast" || hop?.link === undefined || hop.via !== undefined) continue;
+      if (route.table !== MAIN_TABLE || route.type !== "unicast" || hop?.link === undefined) continue;
+      if (hop.via !== undefined && !throughGateways) continue;
       if (only !== undefined && hop.link !== only) continue;
       const prefix = parsePrefix(route.destination);
       if (prefixContains(prefix, target) && (best === undefined || prefix.length > best.length))
