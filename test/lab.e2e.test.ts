@@ -102,6 +102,10 @@ describe("a lab with the shop", () => {
     assert.match(await dig("example.com"), /^198\.51\.100\.10$/m);
   });
 
+  test("a pod reaches the API server through Service kubernetes", async () => {
+    assert.equal((await probe("production/api", "svc/default/kubernetes:443")).verdict, "connected");
+  });
+
   test("trace names the policy that denies, and exits with 1", async () => {
     const result = await place.fairlead("trace", "monitoring/prometheus", "production/mysql:3306", "-o", "json");
     assert.equal(result.status, 1);

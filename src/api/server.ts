@@ -42,6 +42,8 @@ export interface SubresourceHandler {
 export interface ApiServerOptions {
   readonly store: SqliteStore;
   readonly listen: { readonly fd: number } | { readonly host: string; readonly port: number };
+  /** Further listening sockets, such as the one behind the cluster's Service "kubernetes". */
+  readonly alsoListen?: readonly { readonly fd: number }[];
   /** More names and addresses for the certificate. */
   readonly names?: readonly string[];
   readonly subresources?: readonly SubresourceHandler[];
@@ -218,22 +220,27 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const { caPem, certificatePem, keyPem } = await makeCertificates([...new Set(names)], Date.now());
   const streams = new Map((options.subresources ?? []).map((handler) => [`${handler.resource}/${handler.subresource}`, handler]));
   const app = routes(options, isKnown, streams);
-  const server = createAdaptorServer({ fetch: app.fetch, createServer, serverOptions: { key: keyPem, cert: certificatePem } });
-  server.on("upgrade", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const url = new URL(incoming.url ?? "/", "https://localhost");
-    const target = isKnown(incoming.headers.authorization) ? parsePath(url.pathname) : undefined;
-    const stream = target?.name && streams.get(`${target.plural}/${target.subresource}`);
-    if (!target?.name || !stream) {
-      socket.end(`HTTP/1.1 ${target ? "404 Not Found" : "401 Unauthorized"}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-      return;
-    }
-    const request = { method: incoming.method ?? "GET", namespace: target.namespace, name: target.name, query: url.searchParams };
-    stream.handle(request, { incoming, socket, head }).catch(() => socket.destroy());
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.listen, () => resolve());
-  });
+  const listenAt = async (where: ApiServerOptions["listen"]) => {
+    const server = createAdaptorServer({ fetch: app.fetch, createServer, serverOptions: { key: keyPem, cert: certificatePem } });
+    server.on("upgrade", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
+      const url = new URL(incoming.url ?? "/", "https://localhost");
+      const target = isKnown(incoming.headers.authorization) ? parsePath(url.pathname) : undefined;
+      const stream = target?.name && streams.get(`${target.plural}/${target.subresource}`);
+      if (!target?.name || !stream) {
+        socket.end(`HTTP/1.1 ${target ? "404 Not Found" : "401 Unauthorized"}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+        return;
+      }
+      const request = { method: incoming.method ?? "GET", namespace: target.namespace, name: target.name, query: url.searchParams };
+      stream.handle(request, { incoming, socket, head }).catch(() => socket.destroy());
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(where, () => resolve());
+    });
+    return server;
+  };
+  const server = await listenAt(options.listen);
+  const servers = [server, ...(await Promise.all((options.alsoListen ?? []).map(listenAt)))];
   const address = server.address() as AddressInfo;
   const host = ["0.0.0.0", "::"].includes(address.address) ? "127.0.0.1" : address.address;
   const url = `https://${host.includes(":") ? `[${host}]` : host}:${address.port}`;
@@ -243,11 +250,16 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     token,
     kubeconfig: (name) => kubeconfig({ name, url, caPem, token }),
     register: (handler) => void streams.set(`${handler.resource}/${handler.subresource}`, handler),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        if ("closeAllConnections" in server) server.closeAllConnections();
-      }),
+    async close() {
+      const closing = servers.map(
+        (each) =>
+          new Promise<void>((resolve) => {
+            each.close(() => resolve());
+            if ("closeAllConnections" in each) each.closeAllConnections();
+          }),
+      );
+      await Promise.all(closing);
+    },
   };
 }
 

@@ -88,13 +88,15 @@ export class Lab {
       { name: "underlay", cidr: "10.112.0.0/16" },
     ]);
     progress("making the underlay");
+    this.#fabric = createFabric(this.kernel, options);
     // The API's certificate takes a while to make; the rest goes on meanwhile.
     const serving = startApiServer({
       store: this.store,
       listen: { fd: apiFd },
+      // What pods reach as Service default/kubernetes.
+      alsoListen: [{ fd: this.#fabric.router.bindSocket({ protocol: "tcp", address: FABRIC.apiServer, port: CLUSTER.apiPort }) }],
       names: [CLUSTER.apiAddress, "kubernetes", "kubernetes.default"],
     });
-    this.#fabric = createFabric(this.kernel, options);
     this.#startUpstream(this.#fabric);
     this.#responders = startResponders(() => log("the responder process died; its pods answer again after a restart of the lab"));
     this.#dns = createDnsServer({
