@@ -50,6 +50,11 @@ const PROTOCOLS: Readonly<Record<string, string>> = {
   "132": "sctp",
   icmpv6: "ipv6-icmp",
 };
+/** The name that nft gives a protocol; numbers that it does not know stay. */
+export function protocolName(text: string): string {
+  return PROTOCOLS[text] ?? text;
+}
+
 const FAMILIES: Readonly<Record<string, string>> = { "2": "ipv4", "10": "ipv6" };
 
 /** Names for numbers as nft prints them, lists in order; a match on the family that a later one implies is left out, as the kernel does. */
