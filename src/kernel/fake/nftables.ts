@@ -235,6 +235,7 @@ function readOwnedRule(tokens: Tokens): NftRule {
 
 function readChainBody(chain: OpenChain, tokens: Tokens): void {
   for (tokens.skipEnds(); !tokens.take("}"); tokens.skipEnds()) {
+    if (tokens.done) refuse("EINVAL", 'syntax error, unexpected end of the commands, expecting "}"');
     if (tokens.peek() === "type" && tokens.peek(2) === "hook") chain.hook = { ...readHook(tokens), policy: chain.hook?.policy ?? "accept" };
     else if (tokens.take("policy")) {
       const policy = tokens.next() === "drop" ? "drop" : "accept";
