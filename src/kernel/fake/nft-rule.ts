@@ -1,6 +1,8 @@
 // Reads one rule, in the words that our own printer uses, into the rule model.
+
+import { KernelError } from "../errors.ts";
 import type { NftElement, NftField, NftMatch, NftRule, NftStatement, NftTarget, NftVerdict } from "../netfilter.ts";
-import { type Tokens, unquoted } from "./nft-tokens.ts";
+import { Tokens, unquoted } from "./nft-tokens.ts";
 import { refuse } from "./refuse.ts";
 
 const FIELDS = new Set<string>(
@@ -12,6 +14,8 @@ const FIELDS = new Set<string>(
     .split("|"),
 );
 const SHORT: Readonly<Record<string, NftField>> = {
+  iif: "meta iifname",
+  oif: "meta oifname",
   iifname: "meta iifname",
   oifname: "meta oifname",
   ibrname: "meta ibrname",
@@ -21,19 +25,55 @@ const OPERATORS = new Set(["==", "!=", "<", ">", "<=", ">="]);
 
 /** Reads up to the end of the line. @returns the rule and its comment as it stands */
 export function readRule(tokens: Tokens): { readonly rule: NftRule; readonly comment: string | undefined } {
-  const matches: NftMatch[] = [];
-  const statements: NftStatement[] = [];
-  let comment: string | undefined;
-  while (!tokens.atEnd) {
-    if (tokens.take("comment")) comment = unquoted(tokens.next());
-    else if (isMarkSet(tokens)) statements.push(readMarkSet(tokens));
-    else {
-      const statement = readStatement(tokens);
-      if (statement) statements.push(statement);
-      else readFieldTerm(tokens, matches, statements);
+  const rule: OpenRule = { matches: [], statements: [], comment: undefined };
+  while (!tokens.atEnd) readTerm(tokens, rule);
+  return finished(rule);
+}
+
+/**
+ * A rule of somebody else, which may hold what is not understood. What stands before that is kept; the rest is one opaque
+ * match, and the verdict at its end.
+ */
+export function readListedRule(words: readonly string[]): { readonly rule: NftRule; readonly comment: string | undefined } {
+  const tokens = new Tokens(words);
+  const rule: OpenRule = { matches: [], statements: [], comment: undefined };
+  while (!tokens.done) {
+    const { place } = tokens;
+    const before = [rule.matches.length, rule.statements.length] as const;
+    try {
+      readTerm(tokens, rule);
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      rule.matches.length = before[0];
+      rule.statements.length = before[1];
+      const text = words.slice(place).join(" ");
+      const verdict = /(?:^| )(accept|drop|return|continue|(?:jump|goto) \S+)$/.exec(text)?.[1];
+      rule.matches.push({ opaque: verdict === undefined ? text : text.slice(0, -verdict.length).trimEnd() });
+      if (verdict !== undefined) rule.statements.push(readVerdict(new Tokens(verdict)));
+      break;
     }
   }
+  return finished(rule);
+}
+
+interface OpenRule {
+  readonly matches: NftMatch[];
+  readonly statements: NftStatement[];
+  comment: string | undefined;
+}
+
+function finished({ matches, statements, comment }: OpenRule): { readonly rule: NftRule; readonly comment: string | undefined } {
   return { rule: { matches, statements }, comment };
+}
+
+function readTerm(tokens: Tokens, rule: OpenRule): void {
+  if (tokens.take("comment")) rule.comment = unquoted(tokens.next());
+  else if (isMarkSet(tokens)) rule.statements.push(readMarkSet(tokens));
+  else {
+    const statement = readStatement(tokens);
+    if (statement) rule.statements.push(statement);
+    else readFieldTerm(tokens, rule.matches, rule.statements);
+  }
 }
 
 export function readVerdict(tokens: Tokens): NftVerdict {
@@ -161,7 +201,7 @@ function readMarkSet(tokens: Tokens): NftStatement {
   if (which === "ct" && tokens.peek(1) !== "mark" && isField(tokens)) {
     const key = readFields(tokens);
     tokens.expect("map");
-    return { setCtMarkFrom: { map: tokens.next().slice(1), key } };
+    return { setCtMarkFrom: { map: readMapName(tokens), key } };
   }
   const words: string[] = [];
   const isPart = (word: string | undefined) =>
@@ -190,6 +230,7 @@ function readStatement(tokens: Tokens): NftStatement | undefined {
     case "counter":
       tokens.next();
       if (tokens.take("packets")) for (let i = 0; i < 3; i++) tokens.next();
+      if (tokens.take("name")) tokens.next();
       return { counter: true };
     case "notrack":
       tokens.next();
@@ -258,7 +299,13 @@ function readNatTarget(tokens: Tokens, given: 4 | 6 | undefined): NftTarget {
   }
   const key = readFields(tokens);
   tokens.expect("map");
-  return { family: given ?? 4, map: tokens.next().slice(1), key };
+  return { family: given ?? 4, map: readMapName(tokens), key };
+}
+
+function readMapName(tokens: Tokens): string {
+  const word = tokens.next();
+  if (!word.startsWith("@")) refuse("EINVAL", `syntax error, unexpected ${JSON.stringify(word)}, expecting a named map`);
+  return word.slice(1);
 }
 
 function readUpdate(tokens: Tokens): NftStatement {

@@ -5,8 +5,11 @@ export class Tokens {
   readonly #words: readonly string[];
   #at = 0;
 
-  constructor(text: string) {
-    this.#words = text.match(/"[^"]*"|[{}(),;\n]|#[^\n]*|[^\s{}(),;"]+/g)?.filter((word) => !word.startsWith("#")) ?? [];
+  constructor(text: string | readonly string[]) {
+    this.#words =
+      typeof text === "string"
+        ? (text.match(/"[^"]*"|[{}(),;\n]|#[^\n]*|[^\s{}(),;"]+/g)?.filter((word) => !word.startsWith("#")) ?? [])
+        : text;
   }
 
   get done(): boolean {
@@ -32,6 +35,24 @@ export class Tokens {
   expect(word: string): void {
     const found = this.next();
     if (found !== word) refuse("EINVAL", `syntax error, unexpected ${JSON.stringify(found)}, expecting ${JSON.stringify(word)}`);
+  }
+
+  /** Index of the next word. */
+  get place(): number {
+    return this.#at;
+  }
+
+  /** The words up to the end of the line, of the enclosing block or of all; what stands in braces belongs to it. */
+  line(): string[] {
+    const words: string[] = [];
+    for (let depth = 0; !this.done; ) {
+      if (depth === 0 && this.atEnd) break;
+      const word = this.next();
+      if (word === "{") depth++;
+      if (word === "}") depth--;
+      words.push(word);
+    }
+    return words;
   }
 
   /** Skips line ends and semicolons. */

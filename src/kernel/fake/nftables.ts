@@ -1,8 +1,10 @@
 // nftables in memory: runs commands of nft's language as one transaction, and refuses what the kernel refuses.
+
+import { KernelError } from "../errors.ts";
 import type { Nftables } from "../kernel.ts";
 import type { NftChain, NftElement, NftFamily, NftHook, NftRule, NftSet, NftTable, NftType, NftVerdict } from "../netfilter.ts";
 import { parseOwner } from "../nft/owner.ts";
-import { readParts, readRule, readVerdict, seconds } from "./nft-rule.ts";
+import { readListedRule, readParts, readRule, readVerdict, seconds } from "./nft-rule.ts";
 import { Tokens, unquoted } from "./nft-tokens.ts";
 import { refuse } from "./refuse.ts";
 
@@ -43,13 +45,13 @@ export class FakeNftables implements Nftables {
   #tables = new Map<string, OpenTable>();
   readonly #lenient: boolean;
 
-  /** `lenient`: reads what a kernel lists without checking what it refers to. */
+  /** `lenient`: reads what a kernel lists. What is not understood in it is kept as opaque text, and what it refers to is not checked. */
   constructor(options: { readonly lenient?: boolean } = {}) {
     this.#lenient = options.lenient ?? false;
   }
 
   run(commands: string): void {
-    const draft = new Transaction(this.#tables);
+    const draft = new Transaction(this.#tables, this.#lenient);
     draft.run(new Tokens(commands));
     if (!this.#lenient) for (const table of draft.touched) checkReferences(table);
     this.#tables = draft.tables;
@@ -77,9 +79,11 @@ export class FakeNftables implements Nftables {
 class Transaction {
   readonly tables: Map<string, OpenTable>;
   readonly #copied = new Set<OpenTable>();
+  readonly #lenient: boolean;
 
-  constructor(tables: ReadonlyMap<string, OpenTable>) {
+  constructor(tables: ReadonlyMap<string, OpenTable>, lenient: boolean) {
     this.tables = new Map(tables);
+    this.#lenient = lenient;
   }
 
   get touched(): Iterable<OpenTable> {
@@ -151,6 +155,11 @@ class Transaction {
   #block(table: OpenTable, tokens: Tokens): void {
     for (tokens.skipEnds(); !tokens.take("}"); tokens.skipEnds()) {
       const what = tokens.next();
+      if (this.#lenient && what !== "chain" && what !== "set" && what !== "map") {
+        // A counter, quota, flow table …: no rule that is understood needs it.
+        tokens.line();
+        continue;
+      }
       const name = tokens.next();
       if (what === "chain") this.#chainCommand("add", table, name, tokens);
       else if (what === "set" || what === "map") this.#setCommand("add", table, name, tokens);
@@ -164,7 +173,7 @@ class Transaction {
       if (chain && verb === "create") refuse("EEXIST", "File exists", `chain ${name}`);
       const kept = chain ?? { hook: undefined, rules: [] };
       table.chains.set(name, kept);
-      if (tokens.take("{")) readChainBody(kept, tokens);
+      if (tokens.take("{")) readChainBody(kept, tokens, this.#lenient);
       return;
     }
     if (!chain) {
@@ -178,7 +187,7 @@ class Transaction {
   #setCommand(verb: string, table: OpenTable, name: string, tokens: Tokens): void {
     const set = table.sets.get(name);
     if (verb === "add" || verb === "create") {
-      const made = readSetBody(name, tokens);
+      const made = this.#lenient ? readListedSet(name, tokens) : readSetBody(name, tokens);
       if (set && verb === "create") refuse("EEXIST", "File exists", `set ${name}`);
       if (set && JSON.stringify(typeOf(set.head)) !== JSON.stringify(typeOf(made.head)))
         refuse("EEXIST", "the set exists with another type", `set ${name}`);
@@ -197,7 +206,7 @@ class Transaction {
 
   #addRule(table: OpenTable, name: string, tokens: Tokens): void {
     const chain = table.chains.get(name) ?? refuse("ENOENT", "No such file or directory", `chain ${table.name} ${name}`);
-    chain.rules.push(readOwnedRule(tokens));
+    chain.rules.push(owned(readRule(tokens)));
   }
 
   #elementCommand(verb: string, table: OpenTable, name: string, tokens: Tokens): void {
@@ -227,20 +236,30 @@ function addElements(set: OpenSet, elements: readonly NftElement[]): void {
   }
 }
 
-function readOwnedRule(tokens: Tokens): NftRule {
-  const { rule, comment } = readRule(tokens);
+function owned({ rule, comment }: ReturnType<typeof readRule>): NftRule {
   const owner = comment === undefined ? undefined : parseOwner(comment);
   return owner ? { ...rule, owner } : rule;
 }
 
-function readChainBody(chain: OpenChain, tokens: Tokens): void {
+function readChainBody(chain: OpenChain, tokens: Tokens, lenient: boolean): void {
   for (tokens.skipEnds(); !tokens.take("}"); tokens.skipEnds()) {
     if (tokens.done) refuse("EINVAL", 'syntax error, unexpected end of the commands, expecting "}"');
     if (tokens.peek() === "type" && tokens.peek(2) === "hook") chain.hook = { ...readHook(tokens), policy: chain.hook?.policy ?? "accept" };
     else if (tokens.take("policy")) {
       const policy = tokens.next() === "drop" ? "drop" : "accept";
       if (chain.hook) chain.hook = { ...chain.hook, policy };
-    } else chain.rules.push(readOwnedRule(tokens));
+    } else chain.rules.push(owned(lenient ? readListedRule(tokens.line()) : readRule(tokens)));
+  }
+}
+
+/** A set whose type or elements are not understood holds nothing, and its key fits no packet. */
+function readListedSet(name: string, tokens: Tokens): ReturnType<typeof readSetBody> {
+  const words = tokens.line();
+  try {
+    return readSetBody(name, new Tokens(words));
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    return { head: { name, key: [] }, elements: [] };
   }
 }
 
@@ -277,6 +296,7 @@ function readSetBody(name: string, tokens: Tokens): { head: Omit<NftSet, "elemen
       head = { ...head, flags: flags as NonNullable<NftSet["flags"]> };
     } else if (word === "timeout") head = { ...head, timeout: seconds(tokens.next()) };
     else if (word === "size") head = { ...head, size: Number(tokens.next()) };
+    else if (word === "gc-interval" || word === "policy" || word === "comment") tokens.next();
     else if (word === "elements") {
       tokens.expect("=");
       elements = readElements(head, tokens);
@@ -315,7 +335,8 @@ function readElements(head: Omit<NftSet, "elements">, tokens: Tokens): NftElemen
   for (skipLines(); !tokens.take("}"); skipLines()) {
     const key = readParts(tokens);
     if (key.length !== head.key.length) refuse("EINVAL", `${head.name} has ${head.key.length} parts in its key`, key.join(" . "));
-    if (tokens.take("timeout")) tokens.next();
+    for (const extra of ["timeout", "expires"]) if (tokens.take(extra)) tokens.next();
+    if (tokens.take("counter", "packets")) for (let i = 0; i < 3; i++) tokens.next();
     const comment = tokens.take("comment") ? unquoted(tokens.next()) : undefined;
     let value: NftVerdict | string[] | undefined;
     if (tokens.take(":")) value = head.value?.[0] === "verdict" ? readVerdict(tokens) : readParts(tokens);

@@ -37,6 +37,53 @@ test("a table that is not there, and bytes that are no listing", () => {
   ]);
 });
 
+const FOREIGN = `table ip odd {
+	counter web {
+		packets 3 bytes 180
+	}
+	ct helper ftp-standard {
+		type "ftp" protocol tcp
+		l3proto ip
+	}
+	set weird {
+		typeof @th,0,8
+		elements = { 1, 2 }
+	}
+	chain input {
+		type filter hook input priority filter; policy accept;
+		iif "lo" accept
+		tcp dport 22 limit rate 10/second burst 5 packets accept
+		ip daddr 192.0.2.1 dnat to numgen random mod 2 map { 0 : 10.0.0.1, 1 : 10.0.0.2 }
+		meta skuid 1000 counter packets 0 bytes 0 drop
+		tcp flags syn / fin,syn,rst,ack counter name "web"
+		tcp dport { 80, 443 } ct state new accept
+	}
+}
+`;
+
+test("what is not understood in somebody else's table is kept as opaque text, and the rest is read", () => {
+  const [chain] = parseTable(FOREIGN, "ip", "odd")?.chains ?? [];
+  const opaque = (text: string) => ({ opaque: text });
+  const port = (right: string | string[]) => ({ left: "tcp dport", op: "==", right });
+  assert.deepEqual(chain?.rules, [
+    { matches: [{ left: "meta iifname", op: "==", right: "lo" }], statements: [{ verdict: "accept" }] },
+    { matches: [port("22"), opaque("limit rate 10/second burst 5 packets")], statements: [{ verdict: "accept" }] },
+    {
+      matches: [
+        { left: "ip daddr", op: "==", right: "192.0.2.1" },
+        opaque("dnat to numgen random mod 2 map { 0 : 10.0.0.1 , 1 : 10.0.0.2 }"),
+      ],
+      statements: [],
+    },
+    { matches: [opaque("meta skuid 1000 counter packets 0 bytes 0")], statements: [{ verdict: "drop" }] },
+    {
+      matches: [{ left: "tcp flags", op: "==", right: "syn" }, opaque('/ fin , syn , rst , ack counter name "web"')],
+      statements: [],
+    },
+    { matches: [port(["443", "80"]), { left: "ct state", op: "==", right: "new" }], statements: [{ verdict: "accept" }] },
+  ]);
+});
+
 test("damaged listings end in an error or a table, never in a hang", () => {
   let state = 7;
   const below = (limit: number) => {
