@@ -1,5 +1,5 @@
 // Kubernetes objects for tests of Services: short to write, complete enough to plan from.
-import type { EndpointSlice, Node, Service, ServiceSpec } from "../src/resources/index.ts";
+import type { Endpoint, EndpointSlice, Node, Service, ServiceSpec } from "../src/resources/index.ts";
 
 export interface EndpointSpec {
   readonly address: string;
@@ -7,6 +7,7 @@ export interface EndpointSpec {
   readonly ready?: boolean;
   readonly serving?: boolean;
   readonly terminating?: boolean;
+  readonly hints?: Endpoint["hints"];
 }
 
 /** A Service in namespace "shop"; `spec` as in a manifest. */
@@ -36,9 +37,10 @@ export function slice(name: string, { endpoints, port, protocol = "TCP", family 
     metadata: { namespace, name: `${name}-${family}`, labels: { "kubernetes.io/service-name": name } },
     addressType: family === 4 ? "IPv4" : "IPv6",
     ports: [{ port, protocol }],
-    endpoints: endpoints.map(({ address, node, ...conditions }) => ({
+    endpoints: endpoints.map(({ address, node, hints, ...conditions }) => ({
       addresses: [address],
       conditions,
+      ...(hints === undefined ? {} : { hints }),
       ...(node === undefined ? {} : { nodeName: node }),
     })),
   };

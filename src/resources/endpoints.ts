@@ -121,6 +121,7 @@ function endpointOf(service: Service, pod: Pod, address: string, context: Endpoi
     ...(hostname && subdomain === service.metadata.name ? { hostname } : {}),
     ...(nodeName === undefined ? {} : { nodeName }),
     ...(zone === undefined ? {} : { zone }),
+    ...hintsOf(service, nodeName, zone),
     targetRef: {
       kind: "Pod",
       name: pod.metadata.name,
@@ -128,4 +129,13 @@ function endpointOf(service: Service, pod: Pod, address: string, context: Endpoi
       ...(pod.metadata.uid === undefined ? {} : { uid: pod.metadata.uid }),
     },
   };
+}
+
+/** Whom an end point is meant for, as trafficDistribution asks: those of its zone, or first of all those of its node (KEP-3015). */
+function hintsOf(service: Service, node: string | undefined, zone: string | undefined): Pick<Endpoint, "hints"> {
+  const { trafficDistribution } = service.spec;
+  const forZones = zone === undefined ? {} : { forZones: [{ name: zone }] };
+  if (trafficDistribution === "PreferSameNode" && node !== undefined) return { hints: { ...forZones, forNodes: [{ name: node }] } };
+  const same = trafficDistribution === "PreferSameZone" || trafficDistribution === "PreferClose";
+  return same && zone !== undefined ? { hints: forZones } : {};
 }

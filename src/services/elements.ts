@@ -1,8 +1,9 @@
 // The set and map elements of one entry of the service table on one node.
+import { parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import type { NftElement, Owner } from "../kernel/index.ts";
 import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
 import { endpointIds, INSIDE_OFFSET, type Pick, pickMaps, pickName, type Way } from "./pick.ts";
-import { type Choice, chooseAnywhere, chooseEndpoints, entryAddresses } from "./table.ts";
+import { type Choice, chooseAnywhere, chooseEndpoints, entryAddresses, type Standpoint } from "./table.ts";
 
 /** Elements that belong together: all are written, or (when the address or node port is another Service's) none. */
 export interface ElementGroup {
@@ -15,25 +16,28 @@ export interface ElementGroup {
 const kept = new WeakMap<ServiceEntry, Map<string, readonly ElementGroup[]>>();
 
 /** The elements of one entry on one node; kept with the entry. */
-export function elementsOf(entry: ServiceEntry, node: string): readonly ElementGroup[] {
-  const byNode = kept.get(entry) ?? new Map<string, readonly ElementGroup[]>();
-  kept.set(entry, byNode);
-  let groups = byNode.get(node);
+export function elementsOf(entry: ServiceEntry, standpoint: Standpoint): readonly ElementGroup[] {
+  const byPlace = kept.get(entry) ?? new Map<string, readonly ElementGroup[]>();
+  kept.set(entry, byPlace);
+  const place = `${standpoint.node} ${standpoint.zone ?? ""}`;
+  let groups = byPlace.get(place);
   if (!groups) {
-    groups = calculate(entry, node);
-    byNode.set(node, groups);
+    groups = calculate(entry, standpoint);
+    byPlace.set(place, groups);
   }
   return groups;
 }
 
-function calculate(entry: ServiceEntry, node: string): ElementGroup[] {
-  const internal = chooseEndpoints(entry, node, true);
-  const external = chooseEndpoints(entry, node, false);
-  const anywhere = chooseAnywhere(entry);
+function calculate(entry: ServiceEntry, standpoint: Standpoint): ElementGroup[] {
+  const { node } = standpoint;
+  const internal = chooseEndpoints(entry, standpoint, true);
+  const external = chooseEndpoints(entry, standpoint, false);
+  const anywhere = chooseAnywhere(entry, standpoint);
   const way: Way = entry.externalLocal ? "local" : "external";
   const groups: ElementGroup[] = [unclaimed(entry, node)];
   for (const address of entryAddresses(entry)) {
     const group = new Group(entry, address);
+    if (entry.guardedAddresses.includes(address)) group.guard(entry.sourceRanges);
     if (address === entry.clusterIP) group.serve("cluster", internal);
     else {
       group.serve(way, external);
@@ -98,6 +102,15 @@ class Group implements ElementGroup {
     this.#add(entrance, this.#key(), { verdict: "goto", chain: pickName(pick) });
     if (pick.sticky === undefined) this.#number(pick, choice.use);
     else this.#identify(pick, choice.use);
+  }
+
+  /** Only clients in these ranges come in. The address itself is one: a node that loops a packet back to it has it as source. */
+  guard(ranges: readonly string[]): void {
+    const { family } = this.#entry;
+    this.#add(`guarded${family}`, this.#key());
+    for (const range of ranges) this.#add(`sources${family}`, [...this.#key(), range]);
+    if (!ranges.some((range) => prefixContains(parsePrefix(range), parseAddress(this.at))))
+      this.#add(`sources${family}`, [...this.#key(), this.at]);
   }
 
   #number(pick: Pick, endpoints: readonly ServiceEndpoint[]): void {

@@ -1,5 +1,14 @@
 // One Service and its EndpointSlices as entries: a port in one address family, with where it is reached and where it goes.
-import { type Family, familyOf, formatAddress, tryParseAddress } from "../base/index.ts";
+import {
+  type Family,
+  familyOf,
+  formatAddress,
+  formatPrefix,
+  networkOf,
+  prefixContains,
+  tryParseAddress,
+  tryParsePrefix,
+} from "../base/index.ts";
 import type { EndpointSlice, Service, ServicePort } from "../resources/index.ts";
 
 export interface ServiceEndpoint {
@@ -10,6 +19,9 @@ export interface ServiceEndpoint {
   readonly terminating: boolean;
   readonly node?: string;
   readonly zone?: string;
+  /** Zones and nodes that it is meant for (topology hints); absent where the slice says nothing. */
+  readonly forZones?: readonly string[];
+  readonly forNodes?: readonly string[];
   /** "namespace/name" of the pod behind it. */
   readonly pod?: string;
 }
@@ -27,6 +39,10 @@ export interface ServiceEntry {
   readonly nodePort?: number;
   /** externalIPs and the load balancer's addresses. */
   readonly externalAddresses: readonly string[];
+  /** Those of them that only clients in `sourceRanges` may use (loadBalancerSourceRanges); empty: no address is guarded. */
+  readonly guardedAddresses: readonly string[];
+  /** Prefixes of the entry's family, none within another. */
+  readonly sourceRanges: readonly string[];
   /** Seconds that a client keeps its end point after its last connection; undefined: no affinity. */
   readonly affinitySeconds?: number;
   readonly internalLocal: boolean;
@@ -43,7 +59,6 @@ export function serviceEntries(service: Service, slices: readonly EndpointSlice[
   const { spec } = service;
   if (spec.type === "ExternalName" || spec.clusterIP === "None" || !spec.clusterIP) return [];
   const reader = new Reader(service, remarks);
-  reader.remarkUnfollowed();
   const ports = (spec.ports ?? []).filter((port) => reader.takesPort(port));
   return reader
     .addresses(spec.clusterIPs ?? [spec.clusterIP], "clusterIPs")
@@ -54,15 +69,14 @@ class Reader {
   readonly #service: Service;
   readonly #remarks: string[];
   readonly #external: readonly string[];
+  readonly #balanced: readonly string[];
 
   constructor(service: Service, remarks: string[]) {
     this.#service = service;
     this.#remarks = remarks;
     const balanced = (service.status?.loadBalancer?.ingress ?? []).flatMap(({ ip, ipMode }) => (ip && ipMode !== "Proxy" ? [ip] : []));
-    this.#external = [
-      ...this.addresses(service.spec.externalIPs ?? [], "externalIPs"),
-      ...this.addresses(balanced, "status.loadBalancer.ingress"),
-    ];
+    this.#balanced = this.addresses(balanced, "status.loadBalancer.ingress");
+    this.#external = [...this.addresses(service.spec.externalIPs ?? [], "externalIPs"), ...this.#balanced];
   }
 
   #remark(says: string): void {
@@ -70,10 +84,23 @@ class Reader {
     this.#remarks.push(`Service ${namespace}/${name}: ${says}`);
   }
 
-  /** Says so where a Service is more open than its author believes. */
-  remarkUnfollowed(): void {
-    if ((this.#service.spec.loadBalancerSourceRanges ?? []).length > 0)
-      this.#remark("loadBalancerSourceRanges is not followed: everybody reaches the load balancer's addresses; use a NetworkPolicy");
+  /** The source ranges of a family, the wider ones only; undefined where the Service has none at all. */
+  #sourceRanges(family: Family): readonly string[] | undefined {
+    const given = (this.#service.spec.loadBalancerSourceRanges ?? []).map((text) => text.trim()).filter((text) => text !== "");
+    if (given.length === 0) return undefined;
+    const ranges = given.flatMap((text) => {
+      const prefix = tryParsePrefix(text);
+      if (!prefix) this.#remark(`loadBalancerSourceRanges "${text}" is no prefix: it lets nobody in; write it like 192.0.2.0/24`);
+      return prefix?.family === family ? [networkOf(prefix)] : [];
+    });
+    const widest = ranges.filter(
+      (range, index) =>
+        !ranges.some(
+          (other, at) =>
+            at !== index && prefixContains(other, range) && other.length <= range.length && (other.length < range.length || at < index),
+        ),
+    );
+    return widest.map(formatPrefix);
   }
 
   /** The valid ones of a list, in canonical text. */
@@ -96,6 +123,10 @@ class Reader {
   entry(port: ServicePort, clusterIP: string, slices: readonly EndpointSlice[]): ServiceEntry {
     const { spec, metadata } = this.#service;
     const family = familyOf(clusterIP);
+    const sourceRanges = this.#sourceRanges(family);
+    const ofFamily = (addresses: readonly string[]) => [
+      ...new Set(addresses.filter((address) => familyOf(address) === family && address !== clusterIP)),
+    ];
     return {
       namespace: metadata.namespace ?? "",
       name: metadata.name,
@@ -105,7 +136,9 @@ class Reader {
       port: port.port,
       clusterIP,
       ...(port.nodePort !== undefined && isPort(port.nodePort) ? { nodePort: port.nodePort } : {}),
-      externalAddresses: [...new Set(this.#external.filter((address) => familyOf(address) === family && address !== clusterIP))],
+      externalAddresses: ofFamily(this.#external),
+      guardedAddresses: sourceRanges ? ofFamily(this.#balanced) : [],
+      sourceRanges: sourceRanges ?? [],
       ...(spec.sessionAffinity === "ClientIP" ? { affinitySeconds: affinitySeconds(this.#service) } : {}),
       internalLocal: spec.internalTrafficPolicy === "Local",
       externalLocal: spec.externalTrafficPolicy === "Local",
@@ -140,6 +173,8 @@ class Reader {
             terminating: endpoint.conditions?.terminating ?? false,
             ...(endpoint.nodeName === undefined ? {} : { node: endpoint.nodeName }),
             ...(endpoint.zone === undefined ? {} : { zone: endpoint.zone }),
+            ...(endpoint.hints?.forZones?.length ? { forZones: endpoint.hints.forZones.map(({ name }) => name) } : {}),
+            ...(endpoint.hints?.forNodes?.length ? { forNodes: endpoint.hints.forNodes.map(({ name }) => name) } : {}),
             ...(pod === undefined ? {} : { pod }),
           });
         }

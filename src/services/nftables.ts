@@ -31,7 +31,7 @@ import type {
 import { elementsOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
 import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, stickyMap, stickySet } from "./pick.ts";
-import { type ServiceTable, serviceTable } from "./table.ts";
+import { type ServiceTable, type Standpoint, serviceTable } from "./table.ts";
 
 export interface ServicesPlan {
   readonly table: TableContribution;
@@ -50,22 +50,24 @@ const plans = new WeakMap<ServiceTable, Map<string, ServicesPlan>>();
 /** What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same. */
 export function planServices(snapshot: ClusterSnapshot, node: string): ServicesPlan {
   const table = serviceTable(snapshot);
-  const byNode = plans.get(table) ?? new Map<string, ServicesPlan>();
-  plans.set(table, byNode);
-  let plan = byNode.get(node);
+  const byPlace = plans.get(table) ?? new Map<string, ServicesPlan>();
+  plans.set(table, byPlace);
+  const zone = snapshot.nodes.get(node)?.metadata.labels?.["topology.kubernetes.io/zone"];
+  const place = `${node} ${zone ?? ""}`;
+  let plan = byPlace.get(place);
   if (!plan) {
-    plan = calculate(table, node);
-    byNode.set(node, plan);
+    plan = calculate(table, { node, ...(zone === undefined ? {} : { zone }) });
+    byPlace.set(place, plan);
   }
   return plan;
 }
 
-function calculate(table: ServiceTable, node: string): ServicesPlan {
+function calculate(table: ServiceTable, standpoint: Standpoint): ServicesPlan {
   const elements = new Map<string, NftElement[]>();
   const shared = new Set<string>();
   const picks = new Map<string, Pick>();
   for (const entry of table.entries) {
-    for (const group of elementsOf(entry, node)) {
+    for (const group of elementsOf(entry, standpoint)) {
       if (group.at !== undefined && ownerOf(table, entry, group.at) !== entry) continue;
       for (const { set, element } of group.elements) {
         // What stands at an address of its own can't be there twice; the rest can.
@@ -166,6 +168,8 @@ const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
     ...["nodeports-rejected", "nodeports-dropped"].map((name) => set(name, byNode)),
     set("cluster-ips", [address]),
     set("hairpin", [address, address]),
+    set("guarded", byAddress),
+    { ...set("sources", [...byAddress, address]), flags: ["interval"] },
   ];
 });
 
@@ -188,11 +192,25 @@ const FILLED_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
 const STICKY_SETS: readonly NftSet[] = FAMILIES.map((family) => stickySet(family, STICKY_CLIENTS));
 
 const HOOKS: TableContribution["hooks"] = [
+  ...(["prerouting-nat", "output-nat"] as const).map((chain) => ({ chain, order: 5, rules: FAMILIES.map(guard) })),
   { chain: "prerouting-nat", order: 10, rules: [jump([], "services")] },
   { chain: "output-nat", order: 10, rules: [jump([], "services")] },
   { chain: "postrouting-nat", order: 10, rules: [masqueradeMarked(), ...FAMILIES.map(hairpin)] },
   ...FILTERS.map((chain) => ({ chain, order: 10, rules: refusals() })),
 ];
+
+/** loadBalancerSourceRanges: before the address is translated. */
+function guard(family: Family): NftRule {
+  const key = addressKey(family);
+  return {
+    matches: [
+      { left: key, op: "==", right: { set: `guarded${family}` } },
+      { left: [...key, family === 4 ? "ip saddr" : "ip6 saddr"], op: "!=", right: { set: `sources${family}` } },
+    ],
+    statements: [{ verdict: "drop" }],
+    owner: { kind: "Fairlead", name: "source-ranges" },
+  };
+}
 
 /** The mark goes with the packet into a tunnel: it is cleared, or the outer packet would be masqueraded too. */
 function masqueradeMarked(): NftRule {

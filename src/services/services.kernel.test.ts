@@ -22,6 +22,12 @@ const OBJECTS = [
     "203.0.113.82",
   ]),
   slice("local", { endpoints: [points.a, points.c], port: 8080 }),
+  service(
+    "guarded",
+    { type: "LoadBalancer", clusterIP: "10.96.0.86", loadBalancerSourceRanges: ["10.244.0.0/16"], ports: port(80, 30086) },
+    ["203.0.113.86"],
+  ),
+  slice("guarded", { endpoints: [points.a], port: 8080 }),
   service("away", { type: "NodePort", clusterIP: "10.96.0.83", externalTrafficPolicy: "Local", ports: port(80, 30083) }),
   slice("away", { endpoints: [points.c], port: 8080 }),
   service("empty", { type: "NodePort", clusterIP: "10.96.0.84", ports: port(80, 30084) }),
@@ -81,6 +87,10 @@ const REACHES: readonly {
   { from: "node-1", to: "203.0.113.82", port: 80, pods: "a c" },
   { from: "node-1", to: "10.112.0.51", port: 30082, pods: "a c" },
   { from: "b", to: "10.112.0.51", port: 30083, pods: "c", seen: { c: podAddress("b") } },
+  // Source ranges are about the load balancer's address alone.
+  { from: "b", to: "203.0.113.86", port: 80, pods: "a" },
+  { from: "client", to: "10.96.0.86", port: 80, pods: "a" },
+  { from: "client", to: "10.112.0.51", port: 30086, pods: "a" },
   // IPv6
   { from: "b", to: "fd00:10:96::80", port: 80, pods: "a b c", seen: { a: podAddress("b", 6) } },
   { from: "client", to: "fd00:10:96::80", port: 80, pods: "a b c", seen: { a: "fd00:10:244:1::1" } },
@@ -101,6 +111,7 @@ const REFUSED: readonly [Place, string, number, Answer["verdict"]][] = [
   ["client", "10.112.0.51", 30084, "refused"],
   ["a", "10.96.0.80", 81, "refused"],
   ["client", "10.112.0.51", 30083, "timeout"],
+  ["client", "203.0.113.86", 80, "timeout"],
 ];
 
 for (const [from, to, number, verdict] of REFUSED)

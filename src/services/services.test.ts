@@ -164,11 +164,90 @@ test("what is not valid is left out with a remark, and the rest is served", () =
   for (const remark of plan.remarks) assert.match(remark, /^Service shop\/web: .*left out/);
 });
 
-test("source ranges that are not followed are a remark", () => {
-  assert.match(
-    planOf(web({ loadBalancerSourceRanges: ["192.0.2.0/24"] })).remarks.join(),
-    /^Service shop\/web: loadBalancerSourceRanges is not/,
-  );
+test("source ranges guard the load balancer's addresses, and nothing else; a range that can't be read lets nobody in", () => {
+  const ranges = (...loadBalancerSourceRanges: string[]) =>
+    planOf(web({ loadBalancerSourceRanges, externalIPs: ["203.0.113.5"] }, ["203.0.113.80"]), webSlice([A]));
+  const plan = ranges("192.0.2.7/24", "192.0.2.128/25", "192.0.2.0/24", "2001:db8::/32");
+  assert.deepEqual(plan.elements("guarded4"), ["203.0.113.80 tcp 80"]);
+  assert.deepEqual(plan.elements("sources4"), ["203.0.113.80 tcp 80 192.0.2.0/24", "203.0.113.80 tcp 80 203.0.113.80"]);
+  assert.deepEqual(plan.remarks, []);
+  const bad = ranges("everybody");
+  assert.deepEqual(bad.elements("sources4"), ["203.0.113.80 tcp 80 203.0.113.80"]);
+  assert.match(bad.remarks.join(), /^Service shop\/web: loadBalancerSourceRanges "everybody" is no prefix/);
+  assert.deepEqual(planOf(web({}, ["203.0.113.80"]), webSlice([A])).elements("guarded4"), []);
+});
+
+test("topology hints: a zone's and a node's own end points, while every ready one has a hint and one is for here", () => {
+  const zones = (...names: string[]) => ({ forZones: names.map((name) => ({ name })) });
+  const nodes = (...names: string[]) => ({ forNodes: names.map((name) => ({ name })), ...zones("z1") });
+  const used = (endpoints: SliceSpec["endpoints"], spec: Partial<ServiceSpec> = {}) => {
+    const place = node("node-1", [], []);
+    const labelled = { ...place, metadata: { ...place.metadata, labels: { "topology.kubernetes.io/zone": "z1" } } };
+    const { table } = planServices(snapshotOf([labelled, web(spec), webSlice(endpoints)]), "node-1");
+    const set = table.sets.find(({ name }) => name === "endpoints4-tcp");
+    return (set?.elements ?? []).map(({ value }) => (Array.isArray(value) ? value[0] : "")).join(" ");
+  };
+  const cases: readonly [string, SliceSpec["endpoints"], string, Partial<ServiceSpec>?][] = [
+    ["no hints", [A, B, C], "10.244.1.2 10.244.2.2 10.244.2.3"],
+    [
+      "for this zone",
+      [
+        { ...A, hints: zones("z1") },
+        { ...B, hints: zones("z2") },
+        { ...C, hints: zones("z1", "z2") },
+      ],
+      "10.244.1.2 10.244.2.3",
+    ],
+    ["one has no hint", [{ ...A, hints: zones("z1") }, B], "10.244.1.2 10.244.2.2"],
+    [
+      "none for this zone",
+      [
+        { ...A, hints: zones("z2") },
+        { ...B, hints: zones("z3") },
+      ],
+      "10.244.1.2 10.244.2.2",
+    ],
+    [
+      "the one without a hint is not ready",
+      [
+        { ...A, hints: zones("z1") },
+        { ...B, ready: false },
+        { ...C, hints: zones("z2") },
+      ],
+      "10.244.1.2",
+    ],
+    [
+      "for this node",
+      [
+        { ...A, hints: nodes("node-1") },
+        { ...B, hints: nodes("node-2") },
+      ],
+      "10.244.1.2",
+    ],
+    [
+      "none for this node: the zone's",
+      [
+        { ...B, hints: nodes("node-2") },
+        { ...C, hints: { ...nodes("node-2"), ...zones("z2") } },
+      ],
+      "10.244.2.2",
+    ],
+    [
+      "Local goes before hints",
+      [
+        { ...A, hints: zones("z2") },
+        { ...B, hints: zones("z1") },
+      ],
+      "10.244.1.2",
+      { internalTrafficPolicy: "Local" },
+    ],
+    [
+      "only ending ones are left: hints do not count",
+      [{ ...A, ready: false, serving: true, terminating: true, hints: zones("z2") }],
+      "10.244.1.2",
+    ],
+  ];
+  for (const [what, endpoints, expected, spec] of cases) assert.equal(used(endpoints, spec), expected, what);
 });
 
 test("stale flows", () => {

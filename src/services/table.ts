@@ -93,6 +93,13 @@ export function entryAddresses(entry: ServiceEntry): string[] {
   return [...(entry.clusterIP === undefined ? [] : [entry.clusterIP]), ...entry.externalAddresses];
 }
 
+/** Where on the map a connection reaches an entry: topology hints and Local policies are about it. */
+export interface Standpoint {
+  readonly node: string;
+  /** The node's label topology.kubernetes.io/zone. */
+  readonly zone?: string;
+}
+
 /** End points that take new connections: the ready ones, and only if there are none those that end but still serve (KEP-1669). */
 function usableEndpoints(endpoints: readonly ServiceEndpoint[], publishNotReady: boolean): readonly ServiceEndpoint[] {
   if (publishNotReady) return endpoints;
@@ -100,9 +107,25 @@ function usableEndpoints(endpoints: readonly ServiceEndpoint[], publishNotReady:
   return ready.length > 0 ? ready : endpoints.filter((endpoint) => endpoint.serving && endpoint.terminating);
 }
 
+/**
+ * The ready end points that hints mean for a node or its zone; undefined where hints say nothing: they count only if every
+ * ready end point has them, and one of them is for here (KEP-2433, KEP-3015). Node hints go before zone hints.
+ */
+function hintedEndpoints(entry: ServiceEntry, { node, zone }: Standpoint): readonly ServiceEndpoint[] | undefined {
+  const ready = entry.endpoints.filter((endpoint) => endpoint.ready);
+  if (ready.every((endpoint) => endpoint.forNodes !== undefined)) {
+    const near = ready.filter((endpoint) => endpoint.forNodes?.includes(node));
+    if (near.length > 0) return near;
+  }
+  if (zone === undefined || !ready.every((endpoint) => endpoint.forZones !== undefined)) return undefined;
+  const near = ready.filter((endpoint) => endpoint.forZones?.includes(zone));
+  return near.length > 0 ? near : undefined;
+}
+
 /** Where a connection may go, whatever the traffic policy: what pods and the node itself get at an external address or node port. */
-export function chooseAnywhere(entry: ServiceEntry): Choice {
-  const usable = usableEndpoints(entry.endpoints, entry.publishNotReady);
+export function chooseAnywhere(entry: ServiceEntry, standpoint?: Standpoint): Choice {
+  const hinted = standpoint && !entry.publishNotReady ? hintedEndpoints(entry, standpoint) : undefined;
+  const usable = hinted ?? usableEndpoints(entry.endpoints, entry.publishNotReady);
   return usable.length === 0 ? { refuse: "reject" } : { use: usable };
 }
 
@@ -110,11 +133,11 @@ export function chooseAnywhere(entry: ServiceEntry): Choice {
  * Where a connection may go that reaches the entry on a node. `internal`: sent to the ClusterIP; otherwise sent to an
  * external address or node port from outside (for pods and the node itself, see chooseAnywhere).
  */
-export function chooseEndpoints(entry: ServiceEntry, node: string, internal: boolean): Choice {
-  const anywhere = chooseAnywhere(entry);
+export function chooseEndpoints(entry: ServiceEntry, standpoint: Standpoint, internal: boolean): Choice {
+  const anywhere = chooseAnywhere(entry, standpoint);
   if ("refuse" in anywhere || !(internal ? entry.internalLocal : entry.externalLocal)) return anywhere;
   const local = usableEndpoints(
-    entry.endpoints.filter((endpoint) => endpoint.node === node),
+    entry.endpoints.filter((endpoint) => endpoint.node === standpoint.node),
     entry.publishNotReady,
   );
   return local.length > 0 ? { use: local } : { refuse: "drop" };

@@ -158,6 +158,12 @@ function explainRefusal(
         remedy: `its ports: ${ports.map((port) => `${port.port}/${port.protocol ?? "TCP"}`).join(", ")}`,
       };
     }
+    if (step.owner.name === "source-ranges")
+      return {
+        stage: "service",
+        says: `${which} takes connections to ${packet.destination} only from its loadBalancerSourceRanges, and ${packet.source} is in none`,
+        remedy: `widen spec.loadBalancerSourceRanges: ${(snapshot.services.get(`${owner.namespace}/${owner.name}`)?.spec.loadBalancerSourceRanges ?? []).join(", ")}`,
+      };
     const local = step.owner.name === "no-local-endpoints";
     return {
       stage: "service",
