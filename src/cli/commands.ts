@@ -24,6 +24,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "probe", summary: "one real attempt to reach something", load: () => import("./commands/probe.ts") },
   { name: "matrix", summary: "who reaches whom: every pair, by packets or by calculation", load: () => import("./commands/matrix.ts") },
   { name: "trace", summary: "the packet's way, hop by hop, with reasons", load: () => import("./commands/trace.ts") },
+  {
+    name: "services",
+    summary: "Services as a node serves them: rules, end points, connections",
+    load: () => import("./commands/services.ts"),
+  },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
 ];
 

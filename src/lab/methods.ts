@@ -70,6 +70,7 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     matrix: (params: MatrixParams, call: Call) => matrix(lab, params, call),
     snapshot: () => snapshotObjects(lab),
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
+    flows: (params: { node: string }) => lab.nodes.get(params.node)?.namespace.conntrack.list() ?? [],
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.api.kubeconfig(lab.options.name),
     down: () => shutDown(),

@@ -3,4 +3,5 @@ export { isStale } from "./conntrack.ts";
 export type { ServiceEntry } from "./entry.ts";
 export { planServices } from "./nftables.ts";
 export type { ServiceTable } from "./table.ts";
-export { chooseEndpoints, serviceTable } from "./table.ts";
+export { serviceTable } from "./table.ts";
+export { type EndpointView, type PortView, type ServiceView, viewServices } from "./view.ts";

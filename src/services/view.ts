@@ -1,0 +1,175 @@
+// Services as a person looks at them from one node: where each port is held in the kernel, its end points, and why one is not used.
+import type { ClusterSnapshot } from "../cluster/index.ts";
+import type { ConntrackFlow } from "../kernel/index.ts";
+import type { Service } from "../resources/index.ts";
+import { elementsOf } from "./elements.ts";
+import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
+import { chooseAnywhere, chooseEndpoints, type Standpoint, serviceTable } from "./table.ts";
+
+export interface ServiceView {
+  readonly namespace: string;
+  readonly name: string;
+  readonly type: string;
+  readonly ports: readonly PortView[];
+  /** What in the Service is not followed, and why. */
+  readonly remarks: readonly string[];
+}
+
+/** One port in one address family. */
+export interface PortView {
+  readonly name: string;
+  readonly family: 4 | 6;
+  readonly protocol: "TCP" | "UDP" | "SCTP";
+  readonly port: number;
+  readonly nodePort: number | null;
+  readonly addresses: readonly string[];
+  /** Seconds that a client keeps its end point; null without session affinity. */
+  readonly affinity: number | null;
+  readonly internalTrafficPolicy: "Cluster" | "Local";
+  readonly externalTrafficPolicy: "Cluster" | "Local";
+  /** The map and set entries of this node's table. */
+  readonly holds: readonly { readonly at: string; readonly entry: string }[];
+  readonly endpoints: readonly EndpointView[];
+}
+
+export interface EndpointView {
+  readonly address: string;
+  readonly port: number;
+  readonly pod: string | null;
+  readonly node: string | null;
+  readonly zone: string | null;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  /** Whether new connections from this node's pods to the ClusterIP may go there. */
+  readonly used: boolean;
+  /** Why not; null where it is used. */
+  readonly why: string | null;
+  /** Connections that conntrack knows on the node; null where it was not asked. */
+  readonly connections: number | null;
+}
+
+export interface ViewOptions {
+  readonly node: string;
+  /** Only this Service: "namespace/name", or all of "namespace". */
+  readonly only?: string;
+  /** The node's tracked connections, if they are to be counted. */
+  readonly flows?: readonly ConntrackFlow[];
+}
+
+/** The Services of a snapshot as one node serves them, in order of namespace and name. */
+export function viewServices(snapshot: ClusterSnapshot, options: ViewOptions): ServiceView[] {
+  const zone = snapshot.nodes.get(options.node)?.metadata.labels?.["topology.kubernetes.io/zone"];
+  const standpoint: Standpoint = { node: options.node, ...(zone === undefined ? {} : { zone }) };
+  const table = serviceTable(snapshot);
+  const counts = options.flows && countFlows(options.flows);
+  const byService = Map.groupBy(table.entries, (entry) => `${entry.namespace}/${entry.name}`);
+  return [...snapshot.services.values()]
+    .filter((service) => isMeant(service, options.only))
+    .map((service): ServiceView => {
+      const { namespace = "", name } = service.metadata;
+      const entries = byService.get(`${namespace}/${name}`) ?? [];
+      return {
+        namespace,
+        name,
+        type: typeOf(service),
+        ports: entries.map((entry) => viewPort(entry, standpoint, counts)),
+        remarks: table.remarks.filter((remark) => remark.startsWith(`Service ${namespace}/${name}: `)),
+      };
+    });
+}
+
+function isMeant({ metadata: { namespace, name } }: Service, only: string | undefined): boolean {
+  return only === undefined || only === namespace || only === `${namespace}/${name}`;
+}
+
+function typeOf({ spec }: Service): string {
+  if (spec.type === "ExternalName") return `ExternalName ${spec.externalName ?? ""}`.trim();
+  return spec.clusterIP === "None" ? "headless" : (spec.type ?? "ClusterIP");
+}
+
+function viewPort(entry: ServiceEntry, standpoint: Standpoint, counts: ReadonlyMap<string, number> | undefined): PortView {
+  const addresses = [...(entry.clusterIP === undefined ? [] : [entry.clusterIP]), ...entry.externalAddresses];
+  const choice = chooseEndpoints(entry, standpoint, true);
+  const used = new Set("use" in choice ? choice.use : []);
+  return {
+    name: entry.portName,
+    family: entry.family,
+    protocol: entry.protocol.toUpperCase() as PortView["protocol"],
+    port: entry.port,
+    nodePort: entry.nodePort ?? null,
+    addresses,
+    affinity: entry.affinitySeconds ?? null,
+    internalTrafficPolicy: entry.internalLocal ? "Local" : "Cluster",
+    externalTrafficPolicy: entry.externalLocal ? "Local" : "Cluster",
+    holds: holdsOf(entry, standpoint),
+    endpoints: entry.endpoints.map((endpoint) => ({
+      address: endpoint.address,
+      port: endpoint.port,
+      pod: endpoint.pod ?? null,
+      node: endpoint.node ?? null,
+      zone: endpoint.zone ?? null,
+      ready: endpoint.ready,
+      serving: endpoint.serving,
+      terminating: endpoint.terminating,
+      used: used.has(endpoint),
+      why: used.has(endpoint) ? null : whyUnused(entry, endpoint, standpoint),
+      connections: counts ? countOf(entry, endpoint, addresses, counts) : null,
+    })),
+  };
+}
+
+/** The entries by which a packet finds the Service; those that number its end points are read from these. */
+function holdsOf(entry: ServiceEntry, standpoint: Standpoint): PortView["holds"] {
+  return elementsOf(entry, standpoint).flatMap(({ at, elements }) =>
+    elements.flatMap(({ set, element }) => {
+      if (at === undefined || !/^(services|nodeports|no-)/.test(set)) return [];
+      const { value } = element;
+      const leads = value && "verdict" in value && "chain" in value ? ` : ${value.verdict} ${value.chain}` : "";
+      return [
+        {
+          at: at === "node" ? `node port ${entry.nodePort}` : at,
+          entry: `${leads === "" ? "set" : "map"} ${set} { ${element.key.join(" . ")}${leads} }`,
+        },
+      ];
+    }),
+  );
+}
+
+function whyUnused(entry: ServiceEntry, endpoint: ServiceEndpoint, standpoint: Standpoint): string {
+  const anywhere = chooseAnywhere(entry, standpoint);
+  const usable = "use" in anywhere && anywhere.use.includes(endpoint);
+  if (usable && entry.internalLocal) return `on ${endpoint.node ?? "no node"}, and internalTrafficPolicy is Local`;
+  if (endpoint.terminating) return endpoint.serving ? "ending, and others are ready" : "ending, and its readiness probe fails";
+  if (!endpoint.ready) return "not ready";
+  if (endpoint.forNodes && !endpoint.forNodes.includes(standpoint.node))
+    return `meant for ${endpoint.forNodes.join(", ")} (trafficDistribution)`;
+  return `meant for zone ${(endpoint.forZones ?? []).join(", ")} (trafficDistribution), and this node is in ${standpoint.zone ?? "none"}`;
+}
+
+const PROTOCOLS: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
+
+function countFlows(flows: readonly ConntrackFlow[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const flow of flows) {
+    const key = `${PROTOCOLS[flow.protocol]} ${flow.destination} ${flow.destinationPort} ${flow.replySource} ${flow.replySourcePort}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Connections to the Service's addresses; those to node ports have the node's address and are counted by the port. */
+function countOf(
+  entry: ServiceEntry,
+  endpoint: ServiceEndpoint,
+  addresses: readonly string[],
+  counts: ReadonlyMap<string, number>,
+): number {
+  let sum = 0;
+  for (const address of addresses)
+    sum += counts.get(`${entry.protocol} ${address} ${entry.port} ${endpoint.address} ${endpoint.port}`) ?? 0;
+  if (entry.nodePort === undefined) return sum;
+  const tail = ` ${entry.nodePort} ${endpoint.address} ${endpoint.port}`;
+  for (const [key, count] of counts) if (key.startsWith(`${entry.protocol} `) && key.endsWith(tail)) sum += count;
+  return sum;
+}
