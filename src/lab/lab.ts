@@ -3,6 +3,7 @@ import {
   type ApiServer,
   type Controllers,
   checkNetworks,
+  customResource,
   kindRules,
   SqliteStore,
   serviceAddresses,
@@ -13,7 +14,7 @@ import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
 import { createDnsServer, type DnsServer, type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
 import { createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
-import type { KubeObject, Pod } from "../resources/index.ts";
+import { type EndpointSlice, findKind, type KubeObject, type Pod } from "../resources/index.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
@@ -156,7 +157,18 @@ export class Lab {
       if (type === "DELETED") node.kubelet.remove(pod);
       else node.kubelet.update(pod);
     });
-    this.#closers.push(stop);
+    this.#closers.push(stop, this.#watchSlices());
+  }
+
+  /** Tells pods which of their ports Services send to, declared or not. */
+  #watchSlices(): () => void {
+    return this.store.watch(REFS.endpointSlices, {}, ({ type, object }) => {
+      if (type !== "ADDED" && type !== "MODIFIED") return;
+      const { endpoints, ports } = object as EndpointSlice;
+      const offered = (ports ?? []).flatMap(({ port, protocol = "TCP" }) => (port === undefined || protocol === "SCTP" ? [] : [{ port, protocol }]));
+      for (const { nodeName, targetRef } of endpoints ?? [])
+        if (targetRef?.kind === "Pod" && nodeName && targetRef.uid) this.nodes.get(nodeName)?.kubelet.worker(targetRef.uid)?.offer(offered);
+    });
   }
 
   #startUpstream(fabric: Fabric): void {
@@ -185,8 +197,12 @@ export class Lab {
     });
   }
 
-  /** Creates or updates objects, namespaces first; a namespace that is missing is made, as it would have been by hand. */
-  apply(objects: readonly KubeObject[], notice: (text: string) => void = () => {}): void {
+  /**
+   * Creates or updates objects, namespaces first; a namespace that is missing is made, as it would have been by hand. Gives
+   * what the person should know beside.
+   */
+  apply(objects: readonly KubeObject[]): string[] {
+    const notices: string[] = [];
     const ordered = [...objects].sort((a, b) => rankOf(a) - rankOf(b));
     for (const object of ordered) {
       const ref = refOf(this.store, object);
@@ -198,7 +214,7 @@ export class Lab {
             kind: "Namespace",
             metadata: { name: namespace, labels: { "kubernetes.io/metadata.name": namespace } },
           });
-          notice(`made namespace ${namespace}, which no manifest brings`);
+          notices.push(`made namespace ${namespace}, which no manifest brings`);
         }
         const before = this.store.get(ref, namespace, name);
         if (before)
@@ -211,6 +227,9 @@ export class Lab {
         });
       }
     }
+    const idle = idleKinds(objects);
+    if (idle.length > 0) notices.push(`stored, but nothing in this lab acts on it: ${idle.join(", ")}`);
+    return notices;
   }
 
   /** The running worker of a pod. */
@@ -251,13 +270,33 @@ function refOf(store: SqliteStore, object: KubeObject) {
         resource.kind === object.kind &&
         (resource.group ? `${resource.group}/${resource.version}` : resource.version) === object.apiVersion,
     );
+  // A kind that is known but not served from the start is stored, as it would be with its CustomResourceDefinition.
+  const known = found ? undefined : findKind(object.apiVersion, object.kind);
+  if (known) {
+    const resource = customResource(known, false);
+    store.resources.add(resource);
+    return resource;
+  }
   if (!found) {
     throw new FairleadError("unknown-kind", `no kind "${object.kind}" in ${object.apiVersion}`, {
       where: object.metadata?.name,
-      remedy: "see the served kinds with: kubectl api-resources",
+      remedy: "add its CustomResourceDefinition to the manifests, or see the served kinds with: kubectl api-resources",
     });
   }
   return found;
+}
+
+/** Built-in kinds that a cluster's controllers would act on, and the lab has none for. */
+const WITHOUT_CONTROLLER = new Set(
+  "APIService CronJob Endpoints HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ResourceQuota ValidatingWebhookConfiguration".split(" "),
+);
+
+/** "2 Ingress", … of what is stored only: custom objects, and built-in kinds without a controller here. */
+function idleKinds(objects: readonly KubeObject[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { apiVersion, kind } of objects)
+    if (WITHOUT_CONTROLLER.has(kind) || !findKind(apiVersion, kind)?.builtin) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return [...counts].map(([kind, count]) => `${count} ${kind}`);
 }
 
 function upstreamRecords(): ResourceRecord[] {

@@ -11,6 +11,8 @@ export const CLUSTER = {
   apiPort: 6443,
 } as const;
 
+const ARCH = process.arch === "arm64" ? "arm64" : "amd64";
+
 type Loose = KubeObject & Record<string, unknown>;
 
 const COREFILE = `.:53 {
@@ -101,7 +103,10 @@ export function nodeObject(name: string, addresses: readonly string[], zone: str
       labels: {
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": process.arch === "arm64" ? "arm64" : "amd64",
+        "kubernetes.io/arch": ARCH,
+        // The older names, which kubelets still set and published manifests still ask for.
+        "beta.kubernetes.io/os": "linux",
+        "beta.kubernetes.io/arch": ARCH,
         "topology.kubernetes.io/zone": zone,
       },
     },
@@ -129,7 +134,7 @@ export function nodeObject(name: string, addresses: readonly string[], zone: str
         osImage: "Fairlead lab",
         kernelVersion: "",
         operatingSystem: "linux",
-        architecture: process.arch === "arm64" ? "arm64" : "amd64",
+        architecture: ARCH,
       },
     },
   };

@@ -71,7 +71,9 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
       });
     progress?.update(`applying ${objects.length} objects`);
     try {
-      if (objects.length > 0) await callLab(flags, "apply", { objects });
+      const { notices } = objects.length > 0 ? await callLab<{ notices: string[] }>(flags, "apply", { objects }) : { notices: [] };
+      progress?.done();
+      for (const notice of notices) process.stderr.write(`${paint.warn("!")} ${notice}\n`);
     } catch (error) {
       // Nothing half-made stays: a lab that was raised for these manifests goes with them.
       if (!up) await endLab(flags.name);
