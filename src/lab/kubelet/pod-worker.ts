@@ -160,7 +160,8 @@ export class PodWorker {
 
   async #serve(): ReturnType<KubeletContext["responders"]["serve"]> {
     const { namespace } = this;
-    const ports = [...this.#ports, ...(this.#open ? this.#offered : [])].filter(([key]) => !this.#served.has(key));
+    const wanted = this.#open ? new Map([...this.#ports, ...this.#offered]) : this.#ports;
+    const ports = [...wanted].filter(([key]) => !this.#served.has(key));
     if (!namespace || ports.length === 0 || this.#stop.signal.aborted) return [];
     for (const [key] of ports) this.#served.add(key);
     const { namespace: podNamespace, name, uid = "" } = this.pod.metadata;
