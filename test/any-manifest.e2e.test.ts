@@ -15,13 +15,14 @@ const place = makePlace();
 /** Service ports that answer to none of the pods that ask. A policy may keep some of them out, so others are asked as well. */
 async function silentPorts(status: LabStatus): Promise<ProbeResult[]> {
   const services = status.services.filter(
-    (service) => service.type !== "ExternalName" && service.ports.length > 0 && `${service.namespace}/${service.name}` !== "default/kubernetes",
+    (service) =>
+      service.type !== "ExternalName" && service.ports.length > 0 && `${service.namespace}/${service.name}` !== "default/kubernetes",
   );
   const to = services.map((service) => `svc/${service.namespace}/${service.name}`);
   const ready = status.pods.filter((pod) => pod.ready && pod.namespace !== "kube-system");
   let silent: readonly ProbeResult[] | undefined;
   // Every pod in turn, until each port has answered one of them.
-  for (const pod of [...ready, ...status.pods.filter((each) => each.namespace === "kube-system")]) {
+  for (const pod of ready.length > 0 ? ready : status.pods.filter((each) => each.ready)) {
     const { pairs } = await place.json<MatrixAnswer>("matrix", "--from", `${pod.namespace}/${pod.name}`, "--to", ...to);
     const failed = pairs.filter((pair) => pair.verdict !== "connected");
     assert.ok(pairs.length >= services.flatMap((service) => service.ports).length, "every port was tried");
@@ -68,7 +69,10 @@ describe("any manifest", () => {
     // A StatefulSet's pod by its own name, and the policy that lets only the harbour in.
     const named = "ledger-db-1.ledger-db.harbour.svc.cluster.local:5432";
     assert.equal((await place.json<ProbeResult>("probe", "harbour/courier", named)).server, "harbour/ledger-db-1");
-    assert.equal((await place.json<ProbeResult>("probe", "kube-system/coredns", "harbour/ledger-db-1:5432", "--timeout", "300")).verdict, "timeout");
+    assert.equal(
+      (await place.json<ProbeResult>("probe", "kube-system/coredns", "harbour/ledger-db-1:5432", "--timeout", "300")).verdict,
+      "timeout",
+    );
   });
 
   test("a Service that comes later finds its port served, though no container declares it", async () => {
@@ -78,7 +82,10 @@ describe("any manifest", () => {
     writeFileSync(file, JSON.stringify({ ...late, spec }));
     await place.ok("lab", "up", file);
     assert.ok(
-      await eventually(async () => (await place.json<ProbeResult>("probe", "harbour/courier", "svc/harbour/late")).verdict === "connected", 2000),
+      await eventually(
+        async () => (await place.json<ProbeResult>("probe", "harbour/courier", "svc/harbour/late")).verdict === "connected",
+        2000,
+      ),
     );
     await place.ok("lab", "down");
   });

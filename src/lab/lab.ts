@@ -2,7 +2,6 @@
 import {
   type ApiServer,
   type Controllers,
-  checkNetworks,
   customResource,
   kindRules,
   SqliteStore,
@@ -13,9 +12,10 @@ import {
 import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
 import { createDnsServer, type DnsServer, type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
-import { createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
+import { checkNftables, createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
 import { type EndpointSlice, findKind, type KubeObject, type Pod } from "../resources/index.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
+import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { REFS } from "./refs.ts";
@@ -30,6 +30,11 @@ export interface LabOptions {
   readonly mtu: number;
   /** Agents in processes of their own. */
   readonly agentProcesses: boolean;
+  /** One range per family; the first is that of addresses where nothing else is said. */
+  readonly podCidrs: readonly string[];
+  readonly serviceCidrs: readonly string[];
+  /** Port of the API on 127.0.0.1; 0 for any that is free. */
+  readonly apiPort: number;
 }
 
 export interface LabStart {
@@ -43,6 +48,7 @@ export interface LabStart {
 
 export class Lab {
   readonly options: LabOptions;
+  readonly networks: ClusterNetworks;
   readonly kernel: Kernel;
   readonly store: SqliteStore;
   readonly source: ClusterSource;
@@ -58,8 +64,9 @@ export class Lab {
   constructor(start: LabStart) {
     this.#start = start;
     this.options = start.options;
+    this.networks = planNetworks(start.options);
     this.kernel = createLinuxKernel();
-    const addresses = serviceAddresses({ serviceCidrs: CLUSTER.serviceCidrs });
+    const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
     this.store = new SqliteStore({ path: ":memory:", hooks: [addresses], rules: kindRules });
     this.source = sourceFromStore(this.store);
   }
@@ -83,17 +90,13 @@ export class Lab {
     const { options, apiFd, log, progress } = this.#start;
     const names = Array.from({ length: options.nodes }, (_, index) => `node-${index + 1}`);
     const places = placeNodes(names, options.subnets);
-    checkNetworks([
-      ...CLUSTER.podCidrs.map((cidr) => ({ name: "pod network", cidr })),
-      ...CLUSTER.serviceCidrs.map((cidr) => ({ name: "Service network", cidr })),
-      { name: "underlay", cidr: "10.112.0.0/16" },
-    ]);
+    checkNftables();
     progress("making the underlay");
     // The API's certificate takes a while to make; the rest goes on meanwhile.
     const serving = startApiServer({
       store: this.store,
       listen: { fd: apiFd },
-      names: [CLUSTER.apiAddress, "kubernetes", "kubernetes.default"],
+      names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
     });
     this.#fabric = createFabric(this.kernel, options);
     this.#startUpstream(this.#fabric);
@@ -103,7 +106,8 @@ export class Lab {
       zone: { domain: CLUSTER.domain, ttl: 30, pods: "verified" },
       upstreams: [FABRIC.upstreamDns],
     });
-    this.#controllers = startControllers({ store: this.store, podCidrs: CLUSTER.podCidrs, nodeMask: { 4: 24, 6: 64 }, log });
+    const { podCidrs, nodeMask } = this.networks;
+    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -114,7 +118,7 @@ export class Lab {
       await this.#startNode(place.name, place, this.#fabric, this.#responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
-    for (const object of systemObjects(Math.min(2, options.nodes))) this.store.create(refOf(this.store, object), object);
+    for (const object of systemObjects(Math.min(2, options.nodes), this.networks)) this.store.create(refOf(this.store, object), object);
     await this.#responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,
@@ -165,7 +169,9 @@ export class Lab {
     return this.store.watch(REFS.endpointSlices, {}, ({ type, object }) => {
       if (type !== "ADDED" && type !== "MODIFIED") return;
       const { endpoints, ports } = object as EndpointSlice;
-      const offered = (ports ?? []).flatMap(({ port, protocol = "TCP" }) => (port === undefined || protocol === "SCTP" ? [] : [{ port, protocol }]));
+      const offered = (ports ?? []).flatMap(({ port, protocol = "TCP" }) =>
+        port === undefined || protocol === "SCTP" ? [] : [{ port, protocol }],
+      );
       for (const { nodeName, targetRef } of endpoints ?? [])
         if (targetRef?.kind === "Pod" && nodeName && targetRef.uid) this.nodes.get(nodeName)?.kubelet.worker(targetRef.uid)?.offer(offered);
     });
@@ -180,7 +186,7 @@ export class Lab {
   resolvConf(pod: Pod): string {
     return resolvConf(pod, {
       domain: CLUSTER.domain,
-      clusterDns: [CLUSTER.dnsAddress],
+      clusterDns: [this.networks.dnsAddress],
       node: { nameservers: [FABRIC.upstreamDns], searches: [] },
     });
   }
@@ -288,7 +294,9 @@ function refOf(store: SqliteStore, object: KubeObject) {
 
 /** Built-in kinds that a cluster's controllers would act on, and the lab has none for. */
 const WITHOUT_CONTROLLER = new Set(
-  "APIService CronJob Endpoints HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ResourceQuota ValidatingWebhookConfiguration".split(" "),
+  "APIService CronJob Endpoints HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ResourceQuota ValidatingWebhookConfiguration".split(
+    " ",
+  ),
 );
 
 /** "2 Ingress", … of what is stored only: custom objects, and built-in kinds without a controller here. */

@@ -128,7 +128,7 @@ async function addressOf(lab: Lab, namespace: NetworkNamespace, from: End, to: E
 
 async function resolve(lab: Lab, namespace: NetworkNamespace, from: End, name: string): Promise<string> {
   const text = from.kind === "pod" ? lab.resolvConf(from.pod) : "nameserver 10.112.0.1\n";
-  const server = /^nameserver (\S+)/m.exec(text)?.[1] ?? CLUSTER.dnsAddress;
+  const server = /^nameserver (\S+)/m.exec(text)?.[1] ?? lab.networks.dnsAddress;
   const searches = /^search (.+)$/m.exec(text)?.[1]?.split(" ") ?? [];
   const address = await resolveName(namespace, server, name, searches);
   if (address === undefined)

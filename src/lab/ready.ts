@@ -95,7 +95,7 @@ export async function waitReady(lab: Lab, options: WaitOptions): Promise<Readine
   options.progress("asking the cluster's DNS");
   const [node] = lab.nodes.values();
   while (node && performance.now() < end && !options.signal.aborted) {
-    const answer = await askDns(node.namespace, CLUSTER.dnsAddress, `kubernetes.default.svc.${CLUSTER.domain}`, undefined, 500);
+    const answer = await askDns(node.namespace, lab.networks.dnsAddress, `kubernetes.default.svc.${CLUSTER.domain}`, undefined, 500);
     if (answer?.answers.length) return look;
   }
   return { ...look, ready: false, missing: ["the cluster's DNS does not answer"] };

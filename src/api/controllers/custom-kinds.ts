@@ -10,7 +10,11 @@ interface Definition extends KubeObject {
     readonly group?: string;
     readonly scope?: string;
     readonly names?: { readonly plural?: string; readonly singular?: string; readonly kind?: string; readonly shortNames?: string[] };
-    readonly versions?: readonly { readonly name?: string; readonly served?: boolean; readonly subresources?: { readonly status?: object } }[];
+    readonly versions?: readonly {
+      readonly name?: string;
+      readonly served?: boolean;
+      readonly subresources?: { readonly status?: object };
+    }[];
   };
   readonly status?: { readonly conditions?: readonly { readonly type: string }[] };
 }
@@ -55,7 +59,15 @@ function kindsOf({ spec }: Definition) {
       ? []
       : [
           customResource(
-            { group, version: version.name, plural, kind, shortNames: names?.shortNames ?? [], namespaced: scope !== "Cluster", builtin: false },
+            {
+              group,
+              version: version.name,
+              plural,
+              kind,
+              shortNames: names?.shortNames ?? [],
+              namespaced: scope !== "Cluster",
+              builtin: false,
+            },
             version.subresources?.status !== undefined,
           ),
         ],

@@ -139,7 +139,8 @@ export class PodWorker {
   async #simulate(containers: readonly Container[]): Promise<void> {
     if (this.pod.metadata.ownerReferences?.some((owner) => owner.controller && owner.kind === "Job")) {
       const now = this.#context.now();
-      for (const container of containers) this.#set(container, { state: "terminated", ready: false, exitCode: 0, startedAt: now, finishedAt: now });
+      for (const container of containers)
+        this.#set(container, { state: "terminated", ready: false, exitCode: 0, startedAt: now, finishedAt: now });
       this.#settle();
       return;
     }

@@ -32,9 +32,9 @@ hostname "$name" 2>/dev/null || true
 exec setpriv --no-new-privs --bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap --inh-caps=-all -- "$@"
 `;
 
-/** The path of a program of the host, if it has it. */
-export function findProgram(name: string): string | undefined {
-  const candidates = isAbsolute(name) ? [name] : name.includes("/") ? [] : PATH.split(delimiter).map((directory) => join(directory, name));
+/** The path of a program of the host, if it has it; `path` is where pods look for it, unless told. */
+export function findProgram(name: string, path = PATH): string | undefined {
+  const candidates = isAbsolute(name) ? [name] : name.includes("/") ? [] : path.split(delimiter).map((directory) => join(directory, name));
   return candidates.find((path) => {
     try {
       accessSync(path, constants.X_OK);
