@@ -78,6 +78,7 @@ describe("a lab with the shop", () => {
         const result = await probe(from, address.includes(":") ? `[${address}]:8080` : `${address}:8080`);
         assert.equal(result.verdict, "connected", `${from} → ${pod.name} at ${address}`);
         assert.equal(result.server, `production/${pod.name}`);
+        assert.equal((result as { address?: string }).address, address, "it was tried at the address that was written");
       }
     }
     // To the outside, with the node's address.

@@ -1,4 +1,5 @@
 // When a lab is ready: every pod runs and is ready, every workload has what it asks for, every node is in sync.
+import { TYPE } from "../dns/index.ts";
 import type { KubeObject, Pod } from "../resources/index.ts";
 import type { Lab } from "./lab.ts";
 import { REFS } from "./refs.ts";
@@ -95,7 +96,9 @@ export async function waitReady(lab: Lab, options: WaitOptions): Promise<Readine
   options.progress("asking the cluster's DNS");
   const [node] = lab.nodes.values();
   while (node && performance.now() < end && !options.signal.aborted) {
-    const answer = await askDns(node.namespace, lab.networks.dnsAddress, `kubernetes.default.svc.${CLUSTER.domain}`, undefined, 500);
+    const { dnsAddress } = lab.networks;
+    const type = dnsAddress.includes(":") ? TYPE.AAAA : TYPE.A;
+    const answer = await askDns(node.namespace, dnsAddress, `kubernetes.default.svc.${CLUSTER.domain}`, type, 500);
     if (answer?.answers.length) return look;
   }
   return { ...look, ready: false, missing: ["the cluster's DNS does not answer"] };
