@@ -79,6 +79,7 @@ describe("a lab with the shop", () => {
         const result = await probe(from, address.includes(":") ? `[${address}]:8080` : `${address}:8080`);
         assert.equal(result.verdict, "connected", `${from} → ${pod.name} at ${address}`);
         assert.equal(result.server, `production/${pod.name}`);
+        assert.equal((result as { address?: string }).address, address, "it was tried at the address that was written");
       }
     }
     // To the outside, with the node's address.
@@ -241,24 +242,5 @@ describe("a lab that ends badly", () => {
     const status = await new Promise((resolve) => child.on("exit", resolve));
     assert.equal(status, 0);
     assert.equal(existsSync(join(other.directory, "lab")), false);
-  });
-
-  test("bad input: what, where and what to do; nothing half-made stays", async () => {
-    const cases: [string[], RegExp][] = [
-      [["lab", "up", "nowhere.yaml"], /nowhere\.yaml:1:1: no such file or folder/],
-      [["lab", "up", join(import.meta.dirname, "bad.yaml")], /bad\.yaml:\d+:\d+: /],
-      [["lab", "up", "--nodes", "0"], /whole number from 1 to 1000/],
-      [["lab", "up", "--nodes", "201"], /201 nodes do not fit into 1 underlay subnet of 200.*raise --subnets to 2/],
-      [["lab", "up", join(import.meta.dirname, "conflict.yaml")], /provided port is already allocated, to Service default\/first/],
-      [["probe", "a/b", "c/d"], /no lab named lab is up/],
-      [["lab", "nonsense"], /unknown command/],
-      [["lab", "up", "--name", "No Good"], /can't name a lab/],
-    ];
-    for (const [words, expected] of cases) {
-      const result = await other.fairlead(...words);
-      assert.equal(result.status, 2, `${words.join(" ")}\n${result.err}`);
-      assert.match(result.err, expected, words.join(" "));
-      assert.equal(existsSync(join(other.directory, "lab")), false, `${words.join(" ")} left a lab`);
-    }
   });
 });

@@ -63,6 +63,7 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   "apps/v1/StatefulSet": { ...workload, scale: true },
   "batch/v1/CronJob": workload,
   "batch/v1/Job": workload,
+  "autoscaling/v1/HorizontalPodAutoscaler": { status: true, initialStatus: {} },
   "autoscaling/v2/HorizontalPodAutoscaler": { status: true, all: true, initialStatus: {} },
   "policy/v1/PodDisruptionBudget": { status: true, generation: true, initialStatus: {} },
   "discovery.k8s.io/v1/EndpointSlice": { generation: true },
@@ -90,6 +91,11 @@ function build(info: KindInfo): Resource {
     initialStatus: behaviour.initialStatus,
     subresources: behaviour.subresources ?? [],
   };
+}
+
+/** A kind that is not served from the start: stored as it is. `status` tells whether that is a subresource of its own. */
+export function customResource(info: KindInfo, status: boolean): Resource {
+  return { ...build(info), status, generation: true, initialStatus: status ? "keep" : undefined };
 }
 
 /** The kinds that are served from the start. */

@@ -19,7 +19,7 @@ export async function callLab<T>(flags: LabFlags, method: string, params: unknow
   const progress = waiting === undefined || flags.output === "json" ? undefined : startProgress(waiting);
   const gone = new AbortController();
   const stop = () => gone.abort();
-  process.once("SIGINT", stop);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
   try {
     return await callRpc<T>(labPaths(flags.name).socket, method, params, {
       signal: gone.signal,
@@ -34,7 +34,7 @@ export async function callLab<T>(flags: LabFlags, method: string, params: unknow
     throw error;
   } finally {
     progress?.done();
-    process.off("SIGINT", stop);
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, stop);
   }
 }
 

@@ -6,7 +6,9 @@ import { type KubeObject, readManifests } from "../resources/index.ts";
 export function loadManifests(paths: readonly string[]): KubeObject[] {
   const { objects, problems } = readManifests(paths);
   if (problems.length > 0) {
-    const list = problems.map((problem) => `  ${problem.file}:${problem.line}:${problem.column}: ${problem.message}`).join("\n");
+    const list = problems
+      .map(({ file, line, column, message, remedy }) => `  ${file}:${line}:${column}: ${message} (${remedy})`)
+      .join("\n");
     throw new FairleadError(
       "bad-manifest",
       `${problems.length === 1 ? "a manifest is" : `${problems.length} manifests are`} not right:\n${list}`,

@@ -98,12 +98,14 @@ function parsePort(text: string): { port: number; protocol: "TCP" | "UDP" } {
   return { port, protocol: (match?.[2]?.toUpperCase() ?? "TCP") as "TCP" | "UDP" };
 }
 
+const ENTRY_FIELDS = ["from", "to", "port", "protocol", "verdict"];
+
 /** Checks a truth table's shape. @throws FairleadError `bad-expectations` saying which entry */
 export function parseExpectations(value: unknown, where: string): Expectations {
   const bad = (message: string): never => {
     throw new FairleadError("bad-expectations", message, {
       where,
-      remedy: "it is: {default: connected|blocked, pairs: [{from, to, port, protocol, verdict}]}",
+      remedy: "a truth table is: {default: connected|blocked, pairs: [{from, to, port, protocol, verdict}]}",
     });
   };
   if (typeof value !== "object" || value === null || Array.isArray(value)) return bad("a truth table is a mapping");
@@ -114,6 +116,8 @@ export function parseExpectations(value: unknown, where: string): Expectations {
   for (const [index, pair] of pairs.entries()) {
     const { from, to, port, protocol, verdict } = (pair ?? {}) as Record<string, unknown>;
     const at = `pairs[${index}]`;
+    const unknown = Object.keys(pair ?? {}).find((field) => !ENTRY_FIELDS.includes(field));
+    if (unknown !== undefined) bad(`${at} has a field "${unknown}", which is none of ${ENTRY_FIELDS.join(", ")}`);
     if (typeof from !== "string" || typeof to !== "string") bad(`${at} needs from and to`);
     if (port !== undefined && (typeof port !== "number" || port < 1 || port > 65_535)) bad(`${at}.port: ${String(port)} is no port`);
     if (protocol !== undefined && protocol !== "TCP" && protocol !== "UDP" && protocol !== "SCTP")

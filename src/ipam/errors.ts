@@ -5,7 +5,7 @@ import { FairleadError } from "../base/index.ts";
 export class RangeFullError extends FairleadError {
   constructor(range: string, used: number) {
     super("range-full", `no address is free in ${range}: ${used} are in use`, {
-      remedy: "give the node a bigger podCIDR, or see what holds them: fairlead ipam show",
+      remedy: "take pods away, or give the cluster a wider pod range: fairlead lab up --pod-cidr",
     });
   }
 }

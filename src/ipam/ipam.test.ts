@@ -35,7 +35,10 @@ test("a full range says so; the other family's address is given back", () => {
     (error) => {
       assert.ok(error instanceof RangeFullError);
       assert.equal(error.code, "range-full");
-      assert.match(error.message, /^no address is free in fd00::\/126: 2 are in use \(give the node a bigger podCIDR/);
+      assert.match(
+        error.message,
+        /^no address is free in fd00::\/126: 2 are in use \(take pods away, or give the cluster a wider pod range/,
+      );
       return true;
     },
   );

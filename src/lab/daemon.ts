@@ -49,10 +49,17 @@ process.on("unhandledRejection", (error) =>
   log.write(`${new Date().toISOString()} ${error instanceof Error ? error.stack : String(error)}\n`),
 );
 
+// Whoever asked for the lab is gone before it stands: nothing half-made stays.
+let standing = false;
+process.on("disconnect", () => {
+  if (!standing) void shutDown();
+});
+
 try {
   await lab.start();
   writeFileSync(paths.kubeconfig, lab.api.kubeconfig(options.name), { mode: 0o600 });
   await serveRpc(paths.socket, labMethods(lab, shutDown));
+  standing = true;
   tell({ ready: true });
 } catch (error) {
   log.write(`${error instanceof Error ? error.stack : String(error)}\n`);

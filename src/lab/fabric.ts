@@ -71,6 +71,8 @@ export function createFabric(kernel: Kernel, options: FabricOptions): Fabric {
   const make = () => {
     const namespace = kernel.createNamespace();
     held.push(namespace);
+    // A device's link-local address counts at once: until it does, the kernel solicits no neighbour for forwarded packets.
+    namespace.writeSysctl("net.ipv6.conf.default.accept_dad", "0");
     return namespace;
   };
   const router = make();

@@ -2,7 +2,7 @@
 import {
   type ApiServer,
   type Controllers,
-  checkNetworks,
+  customResource,
   kindRules,
   SqliteStore,
   serviceAddresses,
@@ -12,9 +12,10 @@ import {
 import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
 import { createDnsServer, type DnsServer, type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
-import { createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
-import type { KubeObject, Pod } from "../resources/index.ts";
+import { checkNftables, createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
+import { type EndpointSlice, findKind, type KubeObject, type Pod } from "../resources/index.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
+import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { REFS } from "./refs.ts";
@@ -29,6 +30,11 @@ export interface LabOptions {
   readonly mtu: number;
   /** Agents in processes of their own. */
   readonly agentProcesses: boolean;
+  /** One range per family; the first is that of addresses where nothing else is said. */
+  readonly podCidrs: readonly string[];
+  readonly serviceCidrs: readonly string[];
+  /** Port of the API on 127.0.0.1; 0 for any that is free. */
+  readonly apiPort: number;
 }
 
 export interface LabStart {
@@ -42,6 +48,7 @@ export interface LabStart {
 
 export class Lab {
   readonly options: LabOptions;
+  readonly networks: ClusterNetworks;
   readonly kernel: Kernel;
   readonly store: SqliteStore;
   readonly source: ClusterSource;
@@ -57,8 +64,9 @@ export class Lab {
   constructor(start: LabStart) {
     this.#start = start;
     this.options = start.options;
+    this.networks = planNetworks(start.options);
     this.kernel = createLinuxKernel();
-    const addresses = serviceAddresses({ serviceCidrs: CLUSTER.serviceCidrs });
+    const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
     this.store = new SqliteStore({ path: ":memory:", hooks: [addresses], rules: kindRules });
     this.source = sourceFromStore(this.store);
   }
@@ -82,11 +90,7 @@ export class Lab {
     const { options, apiFd, log, progress } = this.#start;
     const names = Array.from({ length: options.nodes }, (_, index) => `node-${index + 1}`);
     const places = placeNodes(names, options.subnets);
-    checkNetworks([
-      ...CLUSTER.podCidrs.map((cidr) => ({ name: "pod network", cidr })),
-      ...CLUSTER.serviceCidrs.map((cidr) => ({ name: "Service network", cidr })),
-      { name: "underlay", cidr: "10.112.0.0/16" },
-    ]);
+    checkNftables();
     progress("making the underlay");
     this.#fabric = createFabric(this.kernel, options);
     // The API's certificate takes a while to make; the rest goes on meanwhile.
@@ -95,7 +99,7 @@ export class Lab {
       listen: { fd: apiFd },
       // What pods reach as Service default/kubernetes.
       alsoListen: [{ fd: this.#fabric.router.bindSocket({ protocol: "tcp", address: FABRIC.apiServer, port: CLUSTER.apiPort }) }],
-      names: [CLUSTER.apiAddress, "kubernetes", "kubernetes.default"],
+      names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
     });
     this.#startUpstream(this.#fabric);
     this.#responders = startResponders(() => log("the responder process died; its pods answer again after a restart of the lab"));
@@ -104,7 +108,8 @@ export class Lab {
       zone: { domain: CLUSTER.domain, ttl: 30, pods: "verified" },
       upstreams: [FABRIC.upstreamDns],
     });
-    this.#controllers = startControllers({ store: this.store, podCidrs: CLUSTER.podCidrs, nodeMask: { 4: 24, 6: 64 }, log });
+    const { podCidrs, nodeMask } = this.networks;
+    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -115,7 +120,7 @@ export class Lab {
       await this.#startNode(place.name, place, this.#fabric, this.#responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
-    for (const object of systemObjects(Math.min(2, options.nodes))) this.store.create(refOf(this.store, object), object);
+    for (const object of systemObjects(Math.min(2, options.nodes), this.networks)) this.store.create(refOf(this.store, object), object);
     await this.#responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,
@@ -158,7 +163,20 @@ export class Lab {
       if (type === "DELETED") node.kubelet.remove(pod);
       else node.kubelet.update(pod);
     });
-    this.#closers.push(stop);
+    this.#closers.push(stop, this.#watchSlices());
+  }
+
+  /** Tells pods which of their ports Services send to, declared or not. */
+  #watchSlices(): () => void {
+    return this.store.watch(REFS.endpointSlices, {}, ({ type, object }) => {
+      if (type !== "ADDED" && type !== "MODIFIED") return;
+      const { endpoints, ports } = object as EndpointSlice;
+      const offered = (ports ?? []).flatMap(({ port, protocol = "TCP" }) =>
+        port === undefined || protocol === "SCTP" ? [] : [{ port, protocol }],
+      );
+      for (const { nodeName, targetRef } of endpoints ?? [])
+        if (targetRef?.kind === "Pod" && nodeName && targetRef.uid) this.nodes.get(nodeName)?.kubelet.worker(targetRef.uid)?.offer(offered);
+    });
   }
 
   #startUpstream(fabric: Fabric): void {
@@ -170,7 +188,7 @@ export class Lab {
   resolvConf(pod: Pod): string {
     return resolvConf(pod, {
       domain: CLUSTER.domain,
-      clusterDns: [CLUSTER.dnsAddress],
+      clusterDns: [this.networks.dnsAddress],
       node: { nameservers: [FABRIC.upstreamDns], searches: [] },
     });
   }
@@ -187,8 +205,12 @@ export class Lab {
     });
   }
 
-  /** Creates or updates objects, namespaces first; a namespace that is missing is made, as it would have been by hand. */
-  apply(objects: readonly KubeObject[], notice: (text: string) => void = () => {}): void {
+  /**
+   * Creates or updates objects, namespaces first; a namespace that is missing is made, as it would have been by hand. Gives
+   * what the person should know beside.
+   */
+  apply(objects: readonly KubeObject[]): string[] {
+    const notices: string[] = [];
     const ordered = [...objects].sort((a, b) => rankOf(a) - rankOf(b));
     for (const object of ordered) {
       const ref = refOf(this.store, object);
@@ -200,7 +222,7 @@ export class Lab {
             kind: "Namespace",
             metadata: { name: namespace, labels: { "kubernetes.io/metadata.name": namespace } },
           });
-          notice(`made namespace ${namespace}, which no manifest brings`);
+          notices.push(`made namespace ${namespace}, which no manifest brings`);
         }
         const before = this.store.get(ref, namespace, name);
         if (before)
@@ -213,6 +235,9 @@ export class Lab {
         });
       }
     }
+    const idle = idleKinds(objects);
+    if (idle.length > 0) notices.push(`stored, but nothing in this lab acts on it: ${idle.join(", ")}`);
+    return notices;
   }
 
   /** The running worker of a pod. */
@@ -253,13 +278,35 @@ function refOf(store: SqliteStore, object: KubeObject) {
         resource.kind === object.kind &&
         (resource.group ? `${resource.group}/${resource.version}` : resource.version) === object.apiVersion,
     );
+  // A kind that is known but not served from the start is stored, as it would be with its CustomResourceDefinition.
+  const known = found ? undefined : findKind(object.apiVersion, object.kind);
+  if (known) {
+    const resource = customResource(known, false);
+    store.resources.add(resource);
+    return resource;
+  }
   if (!found) {
     throw new FairleadError("unknown-kind", `no kind "${object.kind}" in ${object.apiVersion}`, {
       where: object.metadata?.name,
-      remedy: "see the served kinds with: kubectl api-resources",
+      remedy: "add its CustomResourceDefinition to the manifests, or see the served kinds with: kubectl api-resources",
     });
   }
   return found;
+}
+
+/** Built-in kinds that a cluster's controllers would act on, and the lab has none for. */
+const WITHOUT_CONTROLLER = new Set(
+  "APIService CronJob Endpoints HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ResourceQuota ValidatingWebhookConfiguration".split(
+    " ",
+  ),
+);
+
+/** "2 Ingress", … of what is stored only: custom objects, and built-in kinds without a controller here. */
+function idleKinds(objects: readonly KubeObject[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { apiVersion, kind } of objects)
+    if (WITHOUT_CONTROLLER.has(kind) || !findKind(apiVersion, kind)?.builtin) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return [...counts].map(([kind, count]) => `${count} ${kind}`);
 }
 
 function upstreamRecords(): ResourceRecord[] {

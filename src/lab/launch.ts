@@ -3,9 +3,12 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { FairleadError } from "../base/index.ts";
-import { makeBoundSocket } from "../kernel/index.ts";
+import { KernelError, makeBoundSocket } from "../kernel/index.ts";
 import type { DaemonMessage } from "./daemon.ts";
+import { placeNodes } from "./fabric.ts";
+import { checkPrivileges, checkTools } from "./host.ts";
 import type { LabOptions } from "./lab.ts";
+import { planNetworks } from "./networks.ts";
 import { labPaths, labsDirectory, makeLabDirectory } from "./paths.ts";
 import { callRpc } from "./rpc.ts";
 
@@ -41,18 +44,23 @@ export async function removeRemains(name: string): Promise<boolean> {
   return true;
 }
 
-/** Raises a lab in a daemon of its own. Resolves when its API serves. @throws FairleadError `lab-exists`, `lab-failed`, `no-privilege` */
-export async function launchLab(options: LabOptions, progress: (text: string) => void): Promise<void> {
+/** Raises a lab in a daemon of its own; `signal` ends it again. Resolves when its API serves. @throws FairleadError `lab-exists`, `lab-failed`, `no-privilege` */
+export async function launchLab(options: LabOptions, progress: (text: string) => void, signal?: AbortSignal): Promise<void> {
   if (await isUp(options.name)) {
     throw new FairleadError("lab-exists", `a lab named ${options.name} is up already`, {
       remedy: `take it down with "fairlead lab down --name ${options.name}", or give the new one another name`,
     });
   }
+  // What can be known to be wrong is said before anything is made.
+  planNetworks(options);
+  placeNodes(Array(options.nodes).fill(""), options.subnets);
+  const root = process.getuid?.() === 0;
+  if (root) checkPrivileges();
+  checkTools();
   await removeRemains(options.name);
   const paths = labPaths(options.name);
-  const root = process.getuid?.() === 0;
   // Made here, so that it listens where the person is, whatever namespace the lab lives in.
-  const api = makeBoundSocket({ protocol: "tcp", address: "127.0.0.1", port: 0 });
+  const api = bindApi(options.apiPort);
   makeLabDirectory(paths);
   const log = openSync(paths.log, "a", 0o600);
   const node = [
@@ -79,6 +87,12 @@ export async function launchLab(options: LabOptions, progress: (text: string) =>
       else if ("error" in message) fail(`the lab could not be raised: ${message.error}`);
       else resolve();
     });
+    signal?.addEventListener("abort", () => {
+      child.removeAllListeners("exit");
+      child.on("exit", () => fail("interrupted"));
+      child.kill("SIGTERM");
+      setTimeout(() => child.kill("SIGKILL"), END_WAIT_MS).unref();
+    });
     child.on("error", (error) => fail(`the lab's daemon did not start: ${error.message}`));
     child.on("exit", (status) =>
       root
@@ -92,6 +106,19 @@ export async function launchLab(options: LabOptions, progress: (text: string) =>
   child.removeAllListeners();
   child.disconnect();
   child.unref();
+}
+
+/** The API's socket. @throws FairleadError `port-taken` */
+function bindApi(port: number): number {
+  try {
+    return makeBoundSocket({ protocol: "tcp", address: "127.0.0.1", port, reuseAddress: true });
+  } catch (cause) {
+    if (!(cause instanceof KernelError) || cause.errnoName !== "EADDRINUSE") throw cause;
+    throw new FairleadError("port-taken", `port ${port} of 127.0.0.1 is taken, so the API can't listen there`, {
+      remedy: `give another --api-port, or none for any that is free; who has it: ss -ltnp sport = :${port}`,
+      cause,
+    });
+  }
 }
 
 /** The end of the daemon's log: it goes away with the lab. */

@@ -61,9 +61,7 @@ export interface ExecPlace {
 export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
   return {
     status: () => statusOf(lab),
-    apply: (params: { objects: KubeObject[] }, call: Call) => {
-      lab.apply(params.objects, (text) => call.progress(text));
-    },
+    apply: (params: { objects: KubeObject[] }) => ({ notices: lab.apply(params.objects) }),
     wait: (params: { timeoutMs: number }, call: Call) =>
       waitReady(lab, { timeoutMs: params.timeoutMs, progress: call.progress, signal: call.signal }),
     probe: (params: ProbeOptions) => probe(lab, params),

@@ -1,5 +1,5 @@
 // Probes between the ends of a lab, with real packets: `probe` and `matrix`.
-import { FairleadError } from "../base/index.ts";
+import { FairleadError, tryParseAddress } from "../base/index.ts";
 import { declaredPorts, type End, findEnd, nameOfEnd, type Pair, parseTarget } from "../cluster/index.ts";
 import type { NetworkNamespace } from "../kernel/index.ts";
 import { type Attempt, attempt, type Verdict } from "./attempt.ts";
@@ -41,7 +41,8 @@ export async function probe(lab: Lab, options: ProbeOptions): Promise<ProbeResul
   const namespace = namespaceOf(lab, from, options.from);
   const target = parseTarget(options.to);
   const to = target.end.includes("/") || target.end === "outside" ? findEnd(lab.snapshot, target.end) : nameOrEnd(lab, target.end);
-  const address = await addressOf(lab, namespace, from, to);
+  // An address is tried as it was written: a pod that has it may have one of the other family too.
+  const address = tryParseAddress(target.end) ? target.end : await addressOf(lab, namespace, from, to);
   const isIcmp = options.protocol === "icmp";
   const port = isIcmp ? undefined : portOf(lab, to, target.port, options);
   const result = isIcmp
@@ -127,7 +128,7 @@ async function addressOf(lab: Lab, namespace: NetworkNamespace, from: End, to: E
 
 async function resolve(lab: Lab, namespace: NetworkNamespace, from: End, name: string): Promise<string> {
   const text = from.kind === "pod" ? lab.resolvConf(from.pod) : "nameserver 10.112.0.1\n";
-  const server = /^nameserver (\S+)/m.exec(text)?.[1] ?? CLUSTER.dnsAddress;
+  const server = /^nameserver (\S+)/m.exec(text)?.[1] ?? lab.networks.dnsAddress;
   const searches = /^search (.+)$/m.exec(text)?.[1]?.split(" ") ?? [];
   const address = await resolveName(namespace, server, name, searches);
   if (address === undefined)

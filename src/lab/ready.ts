@@ -1,4 +1,5 @@
 // When a lab is ready: every pod runs and is ready, every workload has what it asks for, every node is in sync.
+import { TYPE } from "../dns/index.ts";
 import type { KubeObject, Pod } from "../resources/index.ts";
 import type { Lab } from "./lab.ts";
 import { REFS } from "./refs.ts";
@@ -17,7 +18,7 @@ export function readiness(lab: Lab): Readiness {
   const missing: string[] = [];
   const counts = { ready: 0, all: 0 };
   for (const pod of lab.snapshot.pods.values()) {
-    if (pod.metadata.deletionTimestamp !== undefined || pod.status?.phase === "Succeeded") continue;
+    if (pod.metadata.deletionTimestamp !== undefined || pod.status?.phase === "Succeeded" || isTriedAgain(pod)) continue;
     counts.all++;
     const why = whyNotReady(pod);
     if (why === undefined) counts.ready++;
@@ -26,6 +27,7 @@ export function readiness(lab: Lab): Readiness {
   for (const [ref, wanted, have] of [
     [REFS.deployments, "replicas", "readyReplicas"],
     [REFS.statefulSets, "replicas", "readyReplicas"],
+    [REFS.replicationControllers, "replicas", "readyReplicas"],
     [REFS.daemonSets, undefined, "numberReady"],
   ] as const) {
     for (const object of lab.store.list<KubeObject & { spec: Record<string, number>; status?: Record<string, number> }>(ref).items) {
@@ -36,6 +38,12 @@ export function readiness(lab: Lab): Readiness {
         );
     }
   }
+  for (const job of lab.store.list<KubeObject & { spec: { suspend?: boolean }; status?: JobStatus }>(REFS.jobs).items) {
+    if (job.spec.suspend) continue;
+    const ended = job.status?.conditions?.find(({ type }) => type === "Complete" || type === "Failed");
+    if (ended?.type === "Failed") missing.push(`Job ${job.metadata.namespace}/${job.metadata.name}: failed`);
+    else if (!ended) missing.push(`Job ${job.metadata.namespace}/${job.metadata.name}: not complete yet`);
+  }
   const revision = lab.snapshot.revision;
   for (const node of lab.nodes.values()) {
     const status = node.agent.status;
@@ -43,6 +51,15 @@ export function readiness(lab: Lab): Readiness {
     else if (node.agent.plan && status.revision < revision) missing.push(`${node.name}: not at the newest revision yet`);
   }
   return { ready: missing.length === 0 && lab.controllersIdle, missing, pods: counts };
+}
+
+interface JobStatus {
+  readonly conditions?: readonly { readonly type: string }[];
+}
+
+/** A Job's pod that failed: the Job makes another, or fails itself. */
+function isTriedAgain(pod: Pod): boolean {
+  return pod.status?.phase === "Failed" && (pod.metadata.ownerReferences?.some((owner) => owner.kind === "Job") ?? false);
 }
 
 /** Why a pod is not ready; undefined if it is. */
@@ -54,6 +71,7 @@ export function whyNotReady(pod: Pod): string | undefined {
     ?.map((container) => (container.state as { waiting?: { reason?: string; message?: string } } | undefined)?.waiting)
     .find((state) => state);
   if (waiting) return `${waiting.reason ?? "waiting"}${waiting.message ? `: ${waiting.message}` : ""}`;
+  if (pod.status?.phase === "Running") return pod.status.conditions?.find(({ type }) => type === "Ready")?.message ?? "Running, not ready";
   return pod.status?.message ?? pod.status?.reason ?? pod.status?.phase ?? "Pending";
 }
 
@@ -78,7 +96,9 @@ export async function waitReady(lab: Lab, options: WaitOptions): Promise<Readine
   options.progress("asking the cluster's DNS");
   const [node] = lab.nodes.values();
   while (node && performance.now() < end && !options.signal.aborted) {
-    const answer = await askDns(node.namespace, CLUSTER.dnsAddress, `kubernetes.default.svc.${CLUSTER.domain}`, undefined, 500);
+    const { dnsAddress } = lab.networks;
+    const type = dnsAddress.includes(":") ? TYPE.AAAA : TYPE.A;
+    const answer = await askDns(node.namespace, dnsAddress, `kubernetes.default.svc.${CLUSTER.domain}`, type, 500);
     if (answer?.answers.length) return look;
   }
   return { ...look, ready: false, missing: ["the cluster's DNS does not answer"] };

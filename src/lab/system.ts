@@ -1,15 +1,12 @@
 // What every lab's cluster holds from the start: namespaces, cluster DNS, the API's own Service.
 import type { KubeObject } from "../resources/index.ts";
 import { FABRIC } from "./fabric.ts";
+import type { ClusterNetworks } from "./networks.ts";
 
-export const CLUSTER = {
-  domain: "cluster.local",
-  podCidrs: ["10.244.0.0/16", "fd00:10:244::/48"],
-  serviceCidrs: ["10.96.0.0/12", "fd00:10:96::/112"],
-  dnsAddress: "10.96.0.10",
-  apiAddress: "10.96.0.1",
-  apiPort: 6443,
-} as const;
+/** Name and port that every lab has. */
+export const CLUSTER = { domain: "cluster.local", apiPort: 6443 } as const;
+
+const ARCH = process.arch === "arm64" ? "arm64" : "amd64";
 
 type Loose = KubeObject & Record<string, unknown>;
 
@@ -31,7 +28,7 @@ const COREFILE = `.:53 {
 `;
 
 /** Objects made before a person's own. `replicas` of the DNS server: two, as kubeadm has it, where there are two nodes for them. */
-export function systemObjects(replicas: number): Loose[] {
+export function systemObjects(replicas: number, networks: ClusterNetworks): Loose[] {
   const dnsLabels = { "k8s-app": "kube-dns" };
   return [
     { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "coredns", namespace: "kube-system" }, data: { Corefile: COREFILE } },
@@ -67,7 +64,7 @@ export function systemObjects(replicas: number): Loose[] {
       metadata: { name: "kube-dns", namespace: "kube-system", labels: { ...dnsLabels, "kubernetes.io/name": "CoreDNS" } },
       spec: {
         selector: dnsLabels,
-        clusterIP: CLUSTER.dnsAddress,
+        clusterIP: networks.dnsAddress,
         ports: [
           { name: "dns", port: 53, protocol: "UDP" },
           { name: "dns-tcp", port: 53, protocol: "TCP" },
@@ -78,7 +75,7 @@ export function systemObjects(replicas: number): Loose[] {
       apiVersion: "v1",
       kind: "Service",
       metadata: { name: "kubernetes", namespace: "default", labels: { component: "apiserver", provider: "kubernetes" } },
-      spec: { clusterIP: CLUSTER.apiAddress, ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: CLUSTER.apiPort }] },
+      spec: { clusterIP: networks.apiAddress, ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: CLUSTER.apiPort }] },
     },
     {
       apiVersion: "discovery.k8s.io/v1",
@@ -101,7 +98,10 @@ export function nodeObject(name: string, addresses: readonly string[], zone: str
       labels: {
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": process.arch === "arm64" ? "arm64" : "amd64",
+        "kubernetes.io/arch": ARCH,
+        // The older names, which kubelets still set and published manifests still ask for.
+        "beta.kubernetes.io/os": "linux",
+        "beta.kubernetes.io/arch": ARCH,
         "topology.kubernetes.io/zone": zone,
       },
     },
@@ -129,7 +129,7 @@ export function nodeObject(name: string, addresses: readonly string[], zone: str
         osImage: "Fairlead lab",
         kernelVersion: "",
         operatingSystem: "linux",
-        architecture: process.arch === "arm64" ? "arm64" : "amd64",
+        architecture: ARCH,
       },
     },
   };

@@ -100,7 +100,9 @@ function portsOf(service: Service, pod: Pod): Group["ports"] | undefined {
 function targetOf(port: ServicePort, pod: Pod): number | undefined {
   const target = port.targetPort ?? port.port;
   if (typeof target === "number") return target === 0 ? port.port : target;
-  for (const container of pod.spec.containers) {
+  // A sidecar's ports count too: an init container that goes on (KEP-753).
+  const sidecars = (pod.spec.initContainers ?? []).filter((container) => container.restartPolicy === "Always");
+  for (const container of [...pod.spec.containers, ...sidecars]) {
     const found = container.ports?.find(
       (candidate) => candidate.name === target && (candidate.protocol ?? "TCP") === (port.protocol ?? "TCP"),
     );

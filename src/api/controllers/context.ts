@@ -11,11 +11,14 @@ export const REF = {
   pods: core("pods"),
   services: core("services"),
   serviceAccounts: core("serviceaccounts"),
+  replicationControllers: core("replicationcontrollers"),
   endpointSlices: { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
   deployments: apps("deployments"),
   replicaSets: apps("replicasets"),
   daemonSets: apps("daemonsets"),
   statefulSets: apps("statefulsets"),
+  jobs: { group: "batch", version: "v1", plural: "jobs" },
+  customResourceDefinitions: { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" },
 } as const satisfies Record<string, ResourceRef>;
 
 export interface ControllerContext {

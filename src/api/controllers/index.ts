@@ -2,7 +2,9 @@
 import type { SqliteStore } from "../sqlite-store.ts";
 import { garbageController, namespaceController, type PodNetworks, podCidrController, unboundPodController } from "./cluster.ts";
 import { type Controller, type ControllerContext, PodIndex, REF } from "./context.ts";
+import { customKindController } from "./custom-kinds.ts";
 import { endpointSliceController } from "./endpoints.ts";
+import { jobController } from "./jobs.ts";
 import { deploymentController, replicaSetController } from "./replicas.ts";
 import { schedulerController } from "./scheduler.ts";
 import { daemonSetController, statefulSetController } from "./sets.ts";
@@ -33,12 +35,15 @@ export function startControllers(options: ControllersOptions): Controllers {
   // First, so that every controller finds the index up to date when it hears of a pod.
   context.watch(REF.pods, (event) => pods.apply(event));
   const controllers: Controller[] = [
+    customKindController(context, store.resources),
     namespaceController(context, store.resources),
     podCidrController(context, options),
     garbageController(context, store.resources),
     unboundPodController(context),
     deploymentController(context),
     replicaSetController(context),
+    replicaSetController(context, REF.replicationControllers),
+    jobController(context),
     statefulSetController(context),
     daemonSetController(context),
     schedulerController(context),

@@ -7,21 +7,24 @@ import { createQueue } from "./queue.ts";
 const HASH = "pod-template-hash";
 const REVISION = "deployment.kubernetes.io/revision";
 
-/** Keeps as many pods as a ReplicaSet asks for. */
-export function replicaSetController(context: ControllerContext): Controller {
+/** Keeps as many pods as a ReplicaSet asks for; or a ReplicationController, which differs in its selector only. */
+export function replicaSetController(
+  context: ControllerContext,
+  ref: typeof REF.replicaSets | typeof REF.replicationControllers = REF.replicaSets,
+): Controller {
   const byUid = new Map<string, string>();
-  const queue = createQueue("replicaset", (key) => reconcile(key), context.log);
+  const queue = createQueue(ref.plural, (key) => reconcile(key), context.log);
 
   function reconcile(key: string): void {
     const [namespace, name] = splitKey(key);
-    const set = context.store.get<ReplicaSet>(REF.replicaSets, namespace, name);
+    const set = context.store.get<ReplicaSet>(ref, namespace, name);
     if (!set || set.metadata.deletionTimestamp !== undefined) return;
     const pods = context.pods.ownedBy(set.metadata.uid).filter((pod) => !isGone(pod));
     const wanted = set.spec.replicas ?? 1;
     for (let i = pods.length; i < wanted; i++) createPod(context, set, set.spec.template);
     if (pods.length > wanted) for (const pod of pods.sort(expendableFirst).slice(0, pods.length - wanted)) deletePod(context, pod);
     const ready = pods.filter(isReady).length;
-    writeStatus(context, REF.replicaSets, set, {
+    writeStatus(context, ref, set, {
       replicas: pods.length,
       fullyLabeledReplicas: pods.length,
       readyReplicas: ready,
@@ -30,7 +33,7 @@ export function replicaSetController(context: ControllerContext): Controller {
     });
   }
 
-  context.watch(REF.replicaSets, ({ object }) => {
+  context.watch(ref, ({ object }) => {
     byUid.set(object.metadata.uid ?? "", keyOf(object));
     queue.add(keyOf(object));
   });

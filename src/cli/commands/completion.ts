@@ -12,8 +12,20 @@ export function command(command: Command): void {
     .action((shell: string) => {
       const make = SHELLS[shell];
       if (!make) return command.error(`error: no completion for "${shell}": bash, zsh and fish have one`);
-      process.stdout.write(make());
+      process.stdout.write(make(optionsOf(command.parent)));
     });
+}
+
+/** "lab up" → "--nodes --mtu …", of every command. */
+function optionsOf(program: Command | null): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  const visit = (command: Command, path: string) => {
+    const long = command.options.flatMap((option) => option.long ?? []);
+    if (path !== "") found.set(path, [...long, "--help"].join(" "));
+    for (const inner of command.commands) visit(inner, `${path} ${inner.name()}`.trim());
+  };
+  if (program) visit(program, "");
+  return found;
 }
 
 const words = (group?: string) => {
@@ -27,9 +39,21 @@ const words = (group?: string) => {
   ].join(" ");
 };
 
-const SHELLS: Readonly<Record<string, () => string>> = {
-  bash: () => `_fairlead() {
+/** "lab up" before "lab": the first pattern that fits is taken. */
+const longestFirst = ([a]: [string, string], [b]: [string, string]) => b.length - a.length;
+
+const SHELLS: Readonly<Record<string, (options: ReadonlyMap<string, string>) => string>> = {
+  bash: (options) => `_fairlead() {
   local word=\${COMP_WORDS[COMP_CWORD]}
+  if [[ $word == -* ]]; then
+    case "\${COMP_WORDS[1]} \${COMP_WORDS[2]}" in
+${[...options]
+  .sort(longestFirst)
+  .map(([name, list]) => `      "${name}"${name.includes(" ") ? "" : '" "*'}) COMPREPLY=($(compgen -W "${list}" -- "$word")) ;;`)
+  .join("\n")}
+    esac
+    return
+  fi
   case \${COMP_CWORD} in
     1) COMPREPLY=($(compgen -W "${words()}" -- "$word")) ;;
     2) [ "\${COMP_WORDS[1]}" = lab ] && COMPREPLY=($(compgen -W "${words("lab")}" -- "$word")) || COMPREPLY=($(compgen -f -- "$word")) ;;
@@ -38,15 +62,22 @@ const SHELLS: Readonly<Record<string, () => string>> = {
 }
 complete -F _fairlead fairlead
 `,
-  zsh: () => `#compdef fairlead
+  zsh: (options) => `#compdef fairlead
 _fairlead() {
-  if (( CURRENT == 2 )); then compadd ${words()}
+  if [[ $PREFIX == -* ]]; then
+    case "$words[2] $words[3]" in
+${[...options]
+  .sort(longestFirst)
+  .map(([name, list]) => `      "${name}"${name.includes(" ") ? "" : '" "*'}) compadd -- ${list} ;;`)
+  .join("\n")}
+    esac
+  elif (( CURRENT == 2 )); then compadd ${words()}
   elif (( CURRENT == 3 )) && [[ $words[2] == lab ]]; then compadd ${words("lab")}
   else _files; fi
 }
 compdef _fairlead fairlead
 `,
-  fish: () =>
+  fish: (options) =>
     COMMANDS.map(({ name, summary }) => {
       const [first = "", second] = name.split(" ");
       const text = summary.replaceAll("'", "\\'");
@@ -55,5 +86,14 @@ compdef _fairlead fairlead
         : `complete -c fairlead -n '__fish_seen_subcommand_from ${first}' -f -a ${second} -d '${text}'\n`;
     })
       .concat("complete -c fairlead -n __fish_use_subcommand -f -a lab -d 'labs'\n")
+      .concat(
+        [...options].map(([name, list]) => {
+          const seen = name
+            .split(" ")
+            .map((word) => `__fish_seen_subcommand_from ${word}`)
+            .join("; and ");
+          return `complete -c fairlead -n '${seen}' ${list.replaceAll("--", "-l ")}\n`;
+        }),
+      )
       .join(""),
 };

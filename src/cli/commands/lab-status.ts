@@ -8,6 +8,7 @@ import { paint, printJson } from "../terminal.ts";
 
 export function command(command: Command): void {
   labFlags(command)
+    .addHelpText("after", "\nExamples:\n  fairlead lab status\n  fairlead lab status --name second -o json\n")
     .addHelpText("after", "\nExit status: 0 if all is ready and in sync, 1 if not.\n")
     .action(async (flags: LabFlags) => {
       const status = await callLab<LabStatus>(flags, "status");

@@ -1,7 +1,7 @@
 // fairlead lab up: raises a lab and applies manifests.
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { FairleadError } from "../../base/index.ts";
-import { isUp, type LabStatus, labPaths, launchLab, type Readiness } from "../../lab/index.ts";
+import { DEFAULT_NETWORKS, isUp, type LabStatus, labPaths, launchLab, type Readiness } from "../../lab/index.ts";
 import { Answer } from "../exit.ts";
 import { callLab, endLab, labFlags } from "../lab-client.ts";
 import { loadManifests } from "../manifests.ts";
@@ -15,6 +15,9 @@ export interface UpFlags {
   readonly subnets: number;
   readonly mtu: number;
   readonly agents: string;
+  readonly podCidr: readonly string[];
+  readonly serviceCidr: readonly string[];
+  readonly apiPort: number;
   readonly timeout: number;
   readonly foreground?: boolean;
   readonly quiet?: boolean;
@@ -26,6 +29,11 @@ export function command(command: Command): void {
     .option("--nodes <number>", "how many nodes", number(1, 1000), 3)
     .option("--subnets <number>", "underlay subnets that the nodes are spread over", number(1, 16), 1)
     .option("--mtu <bytes>", "MTU of the underlay", number(1280, 9216), 1500)
+    .option("--pod-cidr <ranges>", "range of the pods' addresses; one per family: 10.244.0.0/16,fd00:10:244::/48", list, [
+      ...DEFAULT_NETWORKS.podCidrs,
+    ])
+    .option("--service-cidr <ranges>", "range of the Services' addresses; one per family", list, [...DEFAULT_NETWORKS.serviceCidrs])
+    .option("--api-port <port>", "port of the API on 127.0.0.1; 0 for any that is free", number(0, 65_535), 0)
     .addOption(new Option("--network <kind>", "how pods are connected").choices(["overlay"]).default("overlay"))
     .addOption(new Option("--services <mode>", "how Services are balanced").choices(["nftables"]).default("nftables"))
     .addOption(
@@ -37,9 +45,10 @@ export function command(command: Command): void {
     .option("--foreground", "stay until Ctrl-C, then take the lab down")
     .addHelpText(
       "after",
-      "\nExamples:\n  fairlead lab up examples/shop\n  fairlead lab up --nodes 5 --subnets 2 --mtu 9000 app.yaml\n  export KUBECONFIG=$(fairlead lab kubeconfig); kubectl get pods -A -o wide\n",
+      "\nExamples:\n  fairlead lab up examples/shop\n  fairlead lab up --nodes 5 --subnets 2 --mtu 9000 app.yaml\n  fairlead lab up --pod-cidr 10.50.0.0/16 --service-cidr 10.60.0.0/20\n  export KUBECONFIG=$(fairlead lab kubeconfig); kubectl get pods -A -o wide\n",
     )
     .action(async (paths: string[], flags: UpFlags) => {
+      await refuseChanges(command, flags);
       await raise(paths, flags);
       const status = await callLab<LabStatus>(flags, "status");
       if (flags.output === "json") printJson(status);
@@ -55,30 +64,37 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
   const objects = loadManifests(paths);
   const started = performance.now();
   const progress = flags.output === "json" ? undefined : startProgress("raising the lab");
+  const interruption = new AbortController();
+  const interrupt = () => interruption.abort();
+  for (const signal of SIGNALS) process.once(signal, interrupt);
   const up = await isUp(flags.name);
-  const interrupted = () => {
-    progress?.done();
-    void endLab(flags.name).finally(() => process.exit(130));
-  };
-  process.once("SIGINT", interrupted);
+  let raised = false;
   try {
     if (!up) {
-      const { name, nodes, subnets, mtu } = flags;
-      await launchLab({ name, nodes, subnets, mtu, agentProcesses: flags.agents === "processes" }, (text) => progress?.update(text));
-    } else if (paths.length === 0)
+      const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort } = flags;
+      const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort };
+      const launching = { ...options, agentProcesses: flags.agents === "processes" };
+      await launchLab(launching, (text) => progress?.update(text), interruption.signal);
+      raised = true;
+    } else if (paths.length === 0) {
       throw new FairleadError("lab-exists", `a lab named ${flags.name} is up already`, {
-        remedy: `fairlead lab down${flags.name === "lab" ? "" : ` --name ${flags.name}`} first, or give manifests to apply to it`,
+        remedy: `fairlead lab down${nameFlag(flags)} first, or give manifests to apply to it`,
       });
+    }
+    interruption.signal.throwIfAborted();
     progress?.update(`applying ${objects.length} objects`);
     try {
-      if (objects.length > 0) await callLab(flags, "apply", { objects });
+      const { notices } = objects.length > 0 ? await callLab<{ notices: string[] }>(flags, "apply", { objects }) : { notices: [] };
+      progress?.done();
+      for (const notice of notices) process.stderr.write(`${paint.warn("!")} ${notice}\n`);
     } catch (error) {
       // Nothing half-made stays: a lab that was raised for these manifests goes with them.
-      if (!up) await endLab(flags.name);
+      if (raised && !interruption.signal.aborted) await endLab(flags.name);
       throw error;
     }
     progress?.update("waiting for pods");
     const look = await callLab<Readiness>(flags, "wait", { timeoutMs: flags.timeout * 1000 });
+    interruption.signal.throwIfAborted();
     if (!look.ready) {
       progress?.done();
       process.stderr.write(
@@ -89,17 +105,43 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
     progress?.done(
       `lab ${paint.name(flags.name)}: ${look.pods.ready} pods ready in ${((performance.now() - started) / 1000).toFixed(1)} s  ${paint.dim(`KUBECONFIG=${labPaths(flags.name).kubeconfig}`)}`,
     );
+  } catch (error) {
+    if (!interruption.signal.aborted) throw error;
+    progress?.done();
+    // A lab that was up before stays.
+    if (raised) await endLab(flags.name).catch(() => {});
+    process.stderr.write(up ? "interrupted; the lab stays up\n" : "interrupted; nothing was left\n");
+    throw new Answer(130);
   } finally {
     progress?.done();
-    process.off("SIGINT", interrupted);
+    for (const signal of SIGNALS) process.off(signal, interrupt);
   }
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
+/** How the lab is named in a command: nothing for the usual one. */
+export function nameFlag({ name }: Pick<UpFlags, "name">): string {
+  return name === "lab" ? "" : ` --name ${name}`;
+}
+
+/** What a lab is made with can't be changed by a second `lab up`. @throws FairleadError `lab-exists` */
+async function refuseChanges(command: Command, flags: UpFlags): Promise<void> {
+  const given = ["nodes", "subnets", "mtu", "agents", "podCidr", "serviceCidr", "apiPort"].filter(
+    (option) => command.getOptionValueSource(option) === "cli",
+  );
+  if (given.length === 0 || !(await isUp(flags.name))) return;
+  const options = command.options.filter((option) => given.includes(option.attributeName())).map((option) => option.long);
+  throw new FairleadError("lab-exists", `a lab named ${flags.name} is up already, and ${options.join(", ")} can't be changed while it is`, {
+    remedy: `fairlead lab down${nameFlag(flags)} first, or give the new one another --name`,
+  });
 }
 
 /** Resolves at Ctrl-C or SIGTERM. */
 export function untilInterrupted(): Promise<void> {
   const keep = setInterval(() => {}, 1 << 30);
   return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    for (const signal of SIGNALS) {
       process.once(signal, () => {
         clearInterval(keep);
         resolve();
@@ -107,6 +149,9 @@ export function untilInterrupted(): Promise<void> {
     }
   });
 }
+
+/** "a,b" */
+const list = (text: string): string[] => text.split(",").map((part) => part.trim());
 
 /** A whole number within bounds. */
 export function number(least: number, most: number): (text: string) => number {

@@ -77,7 +77,9 @@ export function readTable(file: string): unknown {
   try {
     return parse(readFileSync(file, "utf8"));
   } catch (cause) {
-    throw new FairleadError("bad-expectations", messageOf(cause), { where: file, cause });
+    const missing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+    const message = missing ? "no such file" : messageOf(cause).trimEnd();
+    throw new FairleadError("bad-expectations", message, { where: file, remedy: missing ? "check the path" : "correct the YAML", cause });
   }
 }
 

@@ -1,13 +1,14 @@
 // fairlead start: the main job, shown: a lab with the example shop, who reaches whom, and why.
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import type { LabStatus, MatrixAnswer } from "../../lab/index.ts";
+import { FairleadError } from "../../base/index.ts";
+import { DEFAULT_NETWORKS, isUp, type LabStatus, type MatrixAnswer } from "../../lab/index.ts";
 import { Answer } from "../exit.ts";
 import { callLab, endLab, labFlags } from "../lab-client.ts";
 import { showMatrix, showProbe, showStatus, showTrace } from "../show.ts";
 import { paint } from "../terminal.ts";
 import { viewTrace } from "../views.ts";
-import { raise, type UpFlags, untilInterrupted } from "./lab-up.ts";
+import { nameFlag, raise, type UpFlags, untilInterrupted } from "./lab-up.ts";
 import { readTable } from "./matrix.ts";
 
 const SHOP = fileURLToPath(new URL("../../../examples/shop", import.meta.url));
@@ -17,7 +18,13 @@ export function command(command: Command): void {
     .option("--check", "verify the truth table with real packets, then take the lab down: exit status 0 or 1")
     .addHelpText("after", "\nExamples:\n  npm start\n  npm start -- --check\n")
     .action(async (flags: { name: string; check?: boolean }) => {
-      const up: UpFlags = { name: flags.name, nodes: 3, subnets: 1, mtu: 1500, agents: "inline", timeout: 60 };
+      const networks = { podCidr: DEFAULT_NETWORKS.podCidrs, serviceCidr: DEFAULT_NETWORKS.serviceCidrs, apiPort: 0 };
+      const up: UpFlags = { name: flags.name, nodes: 3, subnets: 1, mtu: 1500, agents: "inline", timeout: 60, ...networks };
+      if (await isUp(up.name)) {
+        throw new FairleadError("lab-exists", `a lab named ${up.name} is up already`, {
+          remedy: `fairlead lab down${nameFlag(up)} first, or give --name another name`,
+        });
+      }
       let met = false;
       try {
         await raise([SHOP], up);

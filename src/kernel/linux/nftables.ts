@@ -49,6 +49,11 @@ function library(): Library {
   return loaded;
 }
 
+/** Loads the library. @throws KernelError where it is not on the machine */
+export function checkNftables(): void {
+  library();
+}
+
 /** A handle on one namespace's nftables; `run` executes a function inside it. The library's socket is made at the first use and stays there. */
 export function openNftables(run: <T>(action: () => T) => T): Nftables & { close(): void } {
   let context: unknown;

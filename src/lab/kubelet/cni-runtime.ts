@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { FairleadError } from "../../base/index.ts";
+import { FairleadError, messageOf } from "../../base/index.ts";
 
 interface CniNetwork {
   readonly cniVersion: string;
@@ -59,17 +59,26 @@ function readNetwork(directory: string): CniNetwork {
       remedy: "the agent writes one when it starts: is it running?",
     });
   const file = join(directory, first);
+  const bad = (message: string, cause?: unknown) => new FairleadError("cni-config", message, { where: file, remedy: REWRITE, cause });
+  let network: Partial<CniNetwork> | null;
   try {
-    const network = JSON.parse(readFileSync(file, "utf8")) as CniNetwork;
-    if (!network.name || !Array.isArray(network.plugins) || network.plugins.length === 0) throw new Error("it needs name and plugins");
-    return network;
+    network = JSON.parse(readFileSync(file, "utf8")) as Partial<CniNetwork> | null;
   } catch (cause) {
-    throw new FairleadError("cni-config", `not a CNI configuration list: ${cause instanceof Error ? cause.message : cause}`, {
-      where: file,
-      cause,
-    });
+    throw bad(`not a CNI configuration list, as it is no JSON: ${messageOf(cause)}`, cause);
   }
+  const { name, cniVersion, plugins } = network ?? {};
+  if (typeof name !== "string" || name === "") throw bad("the CNI configuration list has no name");
+  if (typeof cniVersion !== "string" || !VERSIONS.includes(cniVersion))
+    throw bad(`cniVersion ${JSON.stringify(cniVersion) ?? "is missing, and"} is none that a list can have: ${VERSIONS.join(", ")}`);
+  if (!Array.isArray(plugins) || plugins.length === 0) throw bad("the CNI configuration list has no plugins");
+  for (const [index, plugin] of plugins.entries())
+    if (typeof plugin?.type !== "string" || !/^[\w.-]+$/.test(plugin.type))
+      throw bad(`plugins[${index}].type must name a plugin's executable`);
+  return { name, cniVersion, plugins };
 }
+
+const VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+const REWRITE = "correct the file, or remove it: the first *.conflist in order of name is used";
 
 /** A runtime over one node's configuration, plugins and cache. */
 export function createCniRuntime(options: CniRuntimeOptions): CniRuntime {
@@ -156,7 +165,7 @@ function callPlugin(path: string, verb: string, call: Partial<CniCall>, stdin: s
       err += chunk;
     });
     child.stdin.on("error", () => {});
-    child.on("error", (cause) => reject(new FairleadError("cni", `the CNI plugin can't be run: ${cause.message}`, { where: path, cause })));
+    child.on("error", (cause) => reject(cannotRun(path, cause as NodeJS.ErrnoException)));
     child.on("close", (status) => {
       const answer = parseJson(out);
       if (status === 0) resolve(answer);
@@ -165,6 +174,17 @@ function callPlugin(path: string, verb: string, call: Partial<CniCall>, stdin: s
     });
     child.stdin.end(stdin);
   });
+}
+
+function cannotRun(path: string, cause: NodeJS.ErrnoException): FairleadError {
+  const type = path.slice(path.lastIndexOf("/") + 1);
+  return cause.code === "ENOENT"
+    ? new FairleadError("cni", `there is no CNI plugin of type "${type}"`, {
+        where: path,
+        remedy: "correct the type in the configuration list, or put the executable there",
+        cause,
+      })
+    : new FairleadError("cni", `the CNI plugin can't be run: ${cause.message}`, { where: path, cause });
 }
 
 function parseJson(text: string): unknown {

@@ -47,7 +47,9 @@ export function podStatus(report: PodReport): PodStatus {
   const { pod, phase, now } = report;
   const finished = phase === "Succeeded" || phase === "Failed";
   const ready = phase === "Running" && report.containers.every((container) => container.ready);
-  const condition = (type: string, met: boolean, reason?: string): Condition => {
+  const unsound = report.containers.filter((container) => !container.ready);
+  const why = unsound.map(({ container, message }) => `${container.name}${message ? ` (${message})` : ""}`).join(", ");
+  const condition = (type: string, met: boolean, reason?: string, message?: string): Condition => {
     const before = pod.status?.conditions?.find((candidate) => candidate.type === type);
     const status = met ? "True" : "False";
     return {
@@ -55,8 +57,10 @@ export function podStatus(report: PodReport): PodStatus {
       status,
       lastTransitionTime: before?.status === status && before.lastTransitionTime ? before.lastTransitionTime : now,
       ...(reason && !met ? { reason } : {}),
+      ...(message && !met ? { message } : {}),
     };
   };
+  const message = finished ? undefined : `containers with unready status: ${why}`;
   const unready = finished ? "PodCompleted" : "ContainersNotReady";
   return {
     ...pod.status,
@@ -70,8 +74,8 @@ export function podStatus(report: PodReport): PodStatus {
     conditions: [
       condition("PodReadyToStartContainers", report.addresses.length > 0),
       condition("Initialized", report.initialized, "ContainersNotInitialized"),
-      condition("Ready", ready, unready),
-      condition("ContainersReady", ready, unready),
+      condition("Ready", ready, unready, message),
+      condition("ContainersReady", ready, unready, message),
       condition("PodScheduled", true),
     ],
     containerStatuses: report.containers.map((container) => ({

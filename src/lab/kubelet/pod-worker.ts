@@ -20,6 +20,13 @@ export class PodWorker {
   readonly #directory: string;
   readonly #containers = new Map<string, ContainerState>();
   readonly #children = new Map<string, ChildProcess>();
+  readonly #probing = new Map<string, AbortController>();
+  /** What responders serve or are to serve, by "TCP/80": what containers declare, and what Services send to. */
+  readonly #ports = new Map<string, Port>();
+  readonly #offered = new Map<string, Port>();
+  readonly #served = new Set<string>();
+  /** All its containers are responders: ports that none of them declares are served too. */
+  #open = false;
   readonly #stop = new AbortController();
   #namespace: NetworkNamespace | undefined;
   #addresses: readonly string[] = [];
@@ -82,10 +89,18 @@ export class PodWorker {
     this.#writeFiles();
     // With its address reported early, the other nodes' policies know the pod before it speaks.
     this.#report();
-    for (const container of this.pod.spec.initContainers ?? []) await this.#runToEnd(container);
+    for (const container of this.pod.spec.initContainers ?? []) {
+      // A sidecar (KEP-753) starts in its turn and goes on.
+      if (container.restartPolicy === "Always") await this.#startContainers([container]);
+      else await this.#runToEnd(container);
+      if (this.#stop.signal.aborted) return;
+    }
     if (this.#stop.signal.aborted) return;
     this.#initialized = true;
-    await this.#startContainers();
+    this.#service = this.#context.serveSpecial(this.pod, this.namespace as NetworkNamespace);
+    await this.#startContainers(this.pod.spec.containers);
+    this.#open = this.#children.size === 0 && this.#service === undefined;
+    if (this.#open) await this.#serve();
     if (this.#phase === "Pending") this.#phase = "Running";
     this.#report();
   }
@@ -111,43 +126,66 @@ export class PodWorker {
     writeFileSync(join(this.#directory, "hosts"), hostsFile(this.pod, this.#addresses, this.#context.domain));
   }
 
-  async #startContainers(): Promise<void> {
-    const namespace = this.namespace;
-    if (!namespace) return;
+  async #startContainers(containers: readonly Container[]): Promise<void> {
     const simulated: Container[] = [];
-    for (const container of this.pod.spec.containers) {
-      if (this.#programOf(container)) this.#startProgram(container);
+    for (const container of containers) {
+      if (hostProgram(container)) this.#startProgram(container);
       else simulated.push(container);
     }
-    this.#service = this.#context.serveSpecial(this.pod, namespace);
-    const ports = this.#service ? [] : portsOf(simulated);
-    const who = { pod: `${this.pod.metadata.namespace}/${this.pod.metadata.name}`, node: this.#context.node };
-    const failed =
-      ports.length > 0 ? await this.#context.responders.serve({ key: this.pod.metadata.uid ?? "", netns: namespace.path, who, ports }) : [];
-    for (const container of simulated) {
+    await this.#simulate(simulated);
+  }
+
+  /** Responders stand for containers: their ports answer. A Job's container has done its work at once. */
+  async #simulate(containers: readonly Container[]): Promise<void> {
+    if (this.pod.metadata.ownerReferences?.some((owner) => owner.controller && owner.kind === "Job")) {
+      const now = this.#context.now();
+      for (const container of containers)
+        this.#set(container, { state: "terminated", ready: false, exitCode: 0, startedAt: now, finishedAt: now });
+      this.#settle();
+      return;
+    }
+    if (this.#service === undefined) for (const port of containers.flatMap(portsOf)) this.#ports.set(keyOf(port), port);
+    const failed = await this.#serve();
+    for (const container of containers) {
       const bad = failed.find((failure) => container.ports?.some((port) => port.containerPort === failure.port));
       if (bad) this.#set(container, { state: "waiting", ready: false, reason: "PortInUse", message: `port ${bad.port}: ${bad.message}` });
       else this.#running(container, true);
     }
   }
 
+  /** Ports that Services send to this pod: where responders stand for all its containers, they answer there too. */
+  offer(ports: readonly Port[]): void {
+    for (const port of ports) this.#offered.set(keyOf(port), port);
+    if (this.#open) void this.#serve();
+  }
+
+  async #serve(): ReturnType<KubeletContext["responders"]["serve"]> {
+    const { namespace } = this;
+    const wanted = this.#open ? new Map([...this.#ports, ...this.#offered]) : this.#ports;
+    const ports = [...wanted].filter(([key]) => !this.#served.has(key));
+    if (!namespace || ports.length === 0 || this.#stop.signal.aborted) return [];
+    for (const [key] of ports) this.#served.add(key);
+    const { namespace: podNamespace, name, uid = "" } = this.pod.metadata;
+    const who = { pod: `${podNamespace}/${name}`, node: this.#context.node };
+    return this.#context.responders.serve({ key: uid, netns: namespace.path, who, ports: ports.map(([, port]) => port) });
+  }
+
   #running(container: Container, simulated: boolean): void {
     const probe = container.readinessProbe;
     this.#set(container, { state: "running", ready: !probe, startedAt: this.#context.now() });
+    this.#probing.get(container.name)?.abort();
     if (!probe) return;
     const address = this.#addresses[0] ?? "127.0.0.1";
     const exec = (command: readonly string[]) => this.#exec(command);
-    runProbe(probe, { namespace: this.#context.namespace, address, container, simulated, exec }, this.#stop.signal, (success, message) => {
+    const probing = new AbortController();
+    this.#probing.set(container.name, probing);
+    const signal = AbortSignal.any([this.#stop.signal, probing.signal]);
+    runProbe(probe, { namespace: this.#context.namespace, address, container, simulated, exec }, signal, (success, message) => {
       const now = this.#containers.get(container.name);
       if (now?.state !== "running") return;
       this.#set(container, { ready: success, ...(success ? {} : { message }) });
       this.#report();
     });
-  }
-
-  #programOf(container: Container): string | undefined {
-    const program = container.command?.[0];
-    return program === undefined ? undefined : findProgram(program);
   }
 
   #launch(container: Container): ChildProcess {
@@ -173,6 +211,12 @@ export class PodWorker {
       this.#children.delete(container.name);
       if (this.#stop.signal.aborted) return;
       const exitCode = status ?? 128 + (signal === "SIGKILL" ? 9 : 15);
+      if (isOfImage(exitCode)) {
+        // The host has the shell, but not what the shell was to run: a responder stands for the container after all.
+        this.#open = this.#initialized && this.#children.size === 0 && this.#service === undefined;
+        void this.#simulate([container]).then(() => this.#report());
+        return;
+      }
       const restarts = this.#containers.get(container.name)?.restarts ?? 0;
       this.#set(container, { state: "terminated", ready: false, exitCode, finishedAt: this.#context.now() });
       const policy = this.pod.spec.restartPolicy ?? "Always";
@@ -196,13 +240,20 @@ export class PodWorker {
     this.#phase = states.every((state) => state.exitCode === 0) ? "Succeeded" : "Failed";
   }
 
-  /** An init container: run to its end if the host has its program, else taken as done. */
+  /** An init container: run to its end if the host has all that it needs, else taken as done. */
   async #runToEnd(container: Container): Promise<void> {
-    while (this.#programOf(container) && !this.#stop.signal.aborted) {
+    while (hostProgram(container) && !this.#stop.signal.aborted) {
       const child = this.#launch(container);
       this.#children.set(container.name, child);
+      let lacks = false;
+      child.stderr?.on("data", (chunk: Buffer) => {
+        // "until nc -z db 5432" would wait for ever for a program that only the image has.
+        lacks ||= /: (?:command )?not found\s*$/m.test(chunk.toString("utf8"));
+        if (lacks) child.kill("SIGKILL");
+      });
       const status = await new Promise<number>((resolve) => child.on("exit", (code) => resolve(code ?? 1)).on("error", () => resolve(1)));
-      if (status === 0) return;
+      this.#children.delete(container.name);
+      if (status === 0 || lacks || isOfImage(status)) return;
       this.#waiting("PodInitializing", `init container ${container.name} exited with ${status}`);
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
@@ -286,13 +337,44 @@ export class PodWorker {
   }
 }
 
-function portsOf(containers: readonly Container[]): { port: number; protocol: "TCP" | "UDP" }[] {
-  const seen = new Map<string, { port: number; protocol: "TCP" | "UDP" }>();
-  for (const port of containers.flatMap((container) => container.ports ?? [])) {
-    const protocol = port.protocol ?? "TCP";
-    if (protocol !== "SCTP") seen.set(`${protocol}/${port.containerPort}`, { port: port.containerPort, protocol });
-  }
-  return [...seen.values()];
+interface Port {
+  readonly port: number;
+  readonly protocol: "TCP" | "UDP";
+}
+
+function keyOf({ protocol, port }: Port): string {
+  return `${protocol}/${port}`;
+}
+
+/** What a container listens on, as far as its manifest tells: the ports it declares, and those its probes ask. */
+function portsOf(container: Container): Port[] {
+  const declared = (container.ports ?? []).flatMap(({ containerPort, protocol = "TCP" }) =>
+    protocol === "SCTP" ? [] : [{ port: containerPort, protocol }],
+  );
+  const probed = [container.readinessProbe, container.livenessProbe, container.startupProbe].flatMap((probe) => {
+    const port = Number(probe?.httpGet?.port ?? probe?.tcpSocket?.port ?? probe?.grpc?.port);
+    return port > 0 ? [{ port, protocol: "TCP" as const }] : [];
+  });
+  return [...declared, ...probed];
+}
+
+/**
+ * The program of the host that a container runs; undefined where a responder must stand for it: the program or the files of
+ * mounted volumes that its command names are not here, or it wants privileges, which nothing in a lab has.
+ */
+function hostProgram(container: Container): string | undefined {
+  const program = container.command?.[0];
+  if (program === undefined) return undefined;
+  const { privileged } = (container.securityContext ?? {}) as { readonly privileged?: boolean };
+  const mounts = (container.volumeMounts ?? []) as readonly { readonly mountPath?: string }[];
+  const words = [...(container.command ?? []), ...(container.args ?? [])];
+  const needsVolume = mounts.some(({ mountPath }) => mountPath && words.some((word) => word.includes(mountPath)));
+  return privileged || needsVolume ? undefined : findProgram(program);
+}
+
+/** How a shell says that there is no such program, or none that runs here. */
+function isOfImage(exitCode: number): boolean {
+  return exitCode === 126 || exitCode === 127;
 }
 
 function environmentOf(container: Container, pod: Pod, addresses: readonly string[], context: KubeletContext): Record<string, string> {

@@ -2,6 +2,7 @@
 import type { NetworkNamespace } from "../../kernel/index.ts";
 import type { Container, IntOrString, Probe } from "../../resources/index.ts";
 import { attempt } from "../attempt.ts";
+import { askGrpcHealth } from "./grpc-health.ts";
 
 export interface ProbeTarget {
   readonly namespace: NetworkNamespace;
@@ -58,6 +59,7 @@ async function probeOnce(probe: Probe, target: ProbeTarget): Promise<{ success: 
     const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(result.answer)?.[1] ?? 0);
     return { success: status >= 200 && status < 400, message: status ? `HTTP ${status}` : `${result.verdict} ${address}:${port}` };
   }
+  if (probe.grpc) return askGrpcHealth(target.namespace, { address, port, service: probe.grpc.service ?? "", timeoutMs });
   const result = await attempt(target.namespace, { address, port, protocol: "tcp", timeoutMs });
   return { success: result.verdict === "connected", message: `${result.verdict} ${address}:${port}` };
 }

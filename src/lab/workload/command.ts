@@ -27,13 +27,14 @@ mount --bind "$hosts" /etc/hosts
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -o remount,bind,ro /
+for closed in /proc/sys /sys; do mount --bind "$closed" "$closed" && mount -o remount,bind,ro "$closed"; done
 hostname "$name" 2>/dev/null || true
 exec setpriv --no-new-privs --bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap --inh-caps=-all -- "$@"
 `;
 
-/** The path of a program of the host, if it has it. */
-export function findProgram(name: string): string | undefined {
-  const candidates = isAbsolute(name) ? [name] : name.includes("/") ? [] : PATH.split(delimiter).map((directory) => join(directory, name));
+/** The path of a program of the host, if it has it; `path` is where pods look for it, unless told. */
+export function findProgram(name: string, path = PATH): string | undefined {
+  const candidates = isAbsolute(name) ? [name] : name.includes("/") ? [] : path.split(delimiter).map((directory) => join(directory, name));
   return candidates.find((path) => {
     try {
       accessSync(path, constants.X_OK);

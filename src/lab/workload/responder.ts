@@ -1,8 +1,9 @@
 // One port's responder: answers HTTP/1.1, HTTP/2 with gRPC health, plain TCP and UDP, and tells who it is.
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { createServer as createHttp } from "node:http";
-import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import { type IncomingHttpHeaders, performServerHandshake, type ServerHttp2Stream } from "node:http2";
 import { createServer, type Server, type Socket } from "node:net";
+import { Duplex } from "node:stream";
 import { type Identity, plainAddress } from "./identity.ts";
 
 /** Who answers. */
@@ -35,8 +36,6 @@ export function respondTcp(fd: number, port: number, who: Who): Responder {
     response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body), "x-fairlead-pod": who.pod });
     response.end(request.method === "HEAD" ? undefined : body);
   });
-  const http2 = createHttp2((request, response) => answerHttp2(request, response, () => identity(request.socket as Socket)));
-  http2.on("sessionError", () => {});
 
   const open = new Set<Socket>();
   const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
@@ -48,7 +47,7 @@ export function respondTcp(fd: number, port: number, who: Who): Responder {
     socket.once("data", (first: Buffer) => {
       socket.off("end", sayWho);
       const start = first.toString("latin1", 0, 24);
-      if (start.startsWith(HTTP2_PREFACE)) hand(socket, first, http2);
+      if (start.startsWith(HTTP2_PREFACE)) serveHttp2(socket, first, () => identity(socket));
       else if (HTTP_METHOD.test(start)) hand(socket, first, http);
       else sayWho();
     });
@@ -69,23 +68,53 @@ function hand(socket: Socket, first: Buffer, server: { emit(event: "connection",
   socket.resume();
 }
 
-function answerHttp2(request: Http2ServerRequest, response: Http2ServerResponse, identity: () => Identity): void {
-  const isGrpc = (request.headers["content-type"] ?? "").startsWith("application/grpc");
+function serveHttp2(socket: Socket, first: Buffer, identity: () => Identity): void {
+  const session = performServerHandshake(replay(socket, first));
+  session.on("error", () => socket.destroy());
+  session.on("stream", (stream, headers) => {
+    stream.on("error", () => {});
+    answerHttp2(stream, headers, identity);
+  });
+}
+
+/** The connection from its first byte on: HTTP/2 reads from a socket's descriptor, past what was read before and put back. */
+function replay(socket: Socket, first: Buffer): Duplex {
+  const stream = new Duplex({
+    read: () => void socket.resume(),
+    write: (chunk, _encoding, done) => void socket.write(chunk, done),
+    final: (done) => void socket.end(done),
+    destroy: (error, done) => {
+      socket.destroy();
+      done(error);
+    },
+  });
+  stream.on("error", () => {});
+  stream.push(first);
+  socket.on("data", (chunk) => {
+    if (!stream.push(chunk)) socket.pause();
+  });
+  socket.on("end", () => stream.push(null));
+  socket.on("close", () => stream.destroy());
+  return stream;
+}
+
+function answerHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, identity: () => Identity): void {
+  const isGrpc = (headers["content-type"] ?? "").startsWith("application/grpc");
   if (!isGrpc) {
-    response.writeHead(200, { "content-type": "application/json" });
-    response.end(`${JSON.stringify(identity())}\n`);
+    stream.respond({ ":status": 200, "content-type": "application/json" });
+    stream.end(`${JSON.stringify(identity())}\n`);
     return;
   }
-  const healthy = request.url === "/grpc.health.v1.Health/Check";
-  response.stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
-  response.stream.on("wantTrailers", () =>
-    response.stream.sendTrailers(
+  const healthy = headers[":path"] === "/grpc.health.v1.Health/Check";
+  stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+  stream.on("wantTrailers", () =>
+    stream.sendTrailers(
       healthy
         ? { "grpc-status": "0" }
         : { "grpc-status": "12", "grpc-message": encodeURIComponent(`${identity().pod} is a responder; it serves health only`) },
     ),
   );
-  response.stream.end(healthy ? GRPC_SERVING : undefined);
+  stream.end(healthy ? GRPC_SERVING : undefined);
 }
 
 /** Answers each datagram on a bound UDP socket with one that tells who answers. */
