@@ -18,7 +18,7 @@ import {
 } from "../kernel/index.ts";
 import { keepSame, type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
 import { observeUnderlay } from "./facts.ts";
-import { createFlowCutter, type FlowCutter } from "./flow-cutter.ts";
+import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { PodNetwork } from "./pod-network.ts";
 
 export interface AgentOptions {
@@ -195,10 +195,11 @@ class NodeAgent implements Agent {
           vtepMac: this.#vtepMac(),
         }),
       );
+      const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
       this.#pods.reconcile();
-      this.#cutter.follow(snapshot);
+      this.#cutter.follow(snapshot, moved);
       this.#annotate(plan.annotations);
     } catch (error) {
       this.#options.log(`plan: ${messageOf(error)}`);
