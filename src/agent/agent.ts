@@ -16,9 +16,9 @@ import {
   type ReconcileStatus,
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
-import { type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
+import { keepSame, type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
 import { observeUnderlay } from "./facts.ts";
-import { createFlowCutter, type FlowCutter } from "./flow-cutter.ts";
+import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { PodNetwork } from "./pod-network.ts";
 
 export interface AgentOptions {
@@ -59,6 +59,10 @@ export interface Agent {
 const POD_WAIT_MS = 5000;
 /** The snapshot goes to disk at most this often, in milliseconds. */
 const SAVE_EVERY_MS = 2000;
+/** Saving takes this share of the time at most. */
+const SAVE_SHARE = 100;
+/** A plan is never put off longer, in milliseconds. */
+const LONGEST_WAIT_MS = 1000;
 
 /** Starts the agent of a node. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
@@ -81,6 +85,9 @@ class NodeAgent implements Agent {
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
+  /** How late the last timer was, in milliseconds: how busy the process is with other things, such as other nodes' agents. */
+  #lag = 0;
+  #saveMs = 0;
   #annotated = "";
   #closers: (() => unknown)[] = [];
   #closed = false;
@@ -133,30 +140,37 @@ class NodeAgent implements Agent {
     this.#snapshot = snapshot;
     for (const listener of this.#waiting) listener(snapshot);
     this.#schedule();
-    this.#saver ??= setTimeout(() => {
-      this.#saver = undefined;
-      this.#save();
-    }, SAVE_EVERY_MS).unref();
+    // Agents of one process save at the same moments, the same snapshot, which is then written once.
+    const every = SAVE_EVERY_MS * Math.ceil((this.#saveMs * SAVE_SHARE + 1) / SAVE_EVERY_MS);
+    this.#saver ??= setTimeout(
+      () => {
+        this.#saver = undefined;
+        this.#save();
+      },
+      every - (performance.now() % every),
+    ).unref();
   }
 
   #save(): void {
+    const started = performance.now();
     try {
       if (this.#snapshot) saveSnapshot(join(this.#options.stateDirectory, "snapshot.json"), this.#snapshot);
     } catch (error) {
       this.#options.log(`snapshot not saved: ${messageOf(error)}`);
     }
+    this.#saveMs = performance.now() - started;
   }
 
-  /** Plans after the changes of this moment are in; a costly plan waits longer, so that planning never takes all the time. */
+  /** Plans after the changes of this moment are in; a costly plan or a busy process waits longer, so that planning never takes all the time. */
   #schedule(): void {
-    if (this.#closed) return;
-    this.#timer ??= setTimeout(
-      () => {
-        this.#timer = undefined;
-        this.#apply();
-      },
-      Math.min(200, 2 + this.#lastMs * 3),
-    );
+    if (this.#closed || this.#timer) return;
+    const wait = Math.min(LONGEST_WAIT_MS, 2 + this.#lastMs * 3 + this.#lag * 4);
+    const due = performance.now() + wait;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#lag = Math.max(0, performance.now() - due - 1);
+      this.#apply();
+    }, wait);
   }
 
   #apply(): void {
@@ -172,16 +186,20 @@ class NodeAgent implements Agent {
         const inUse = this.#attachments.list().flatMap((record) => record.addresses);
         this.#ipam = { cidrs: cidrs.join(), ipam: createIpam(cidrs, inUse) };
       }
-      const plan = planNode(snapshot, {
-        node: this.#options.node,
-        underlay: this.#facts,
-        attachments: this.#attachments.list(),
-        vtepMac: this.#vtepMac(),
-      });
+      const plan = keepSame(
+        this.#plan,
+        planNode(snapshot, {
+          node: this.#options.node,
+          underlay: this.#facts,
+          attachments: this.#attachments.list(),
+          vtepMac: this.#vtepMac(),
+        }),
+      );
+      const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
       this.#pods.reconcile();
-      this.#cutter.follow(snapshot);
+      this.#cutter.follow(snapshot, moved);
       this.#annotate(plan.annotations);
     } catch (error) {
       this.#options.log(`plan: ${messageOf(error)}`);

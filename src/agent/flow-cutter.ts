@@ -3,13 +3,14 @@
 // The kernel keeps one table of flows for all namespaces, and a walk through it costs milliseconds: what is to be cut is
 // collected, and looked for in one walk.
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import type { Conntrack, ConntrackFlow } from "../kernel/index.ts";
+import type { Conntrack, ConntrackFlow, NftSet } from "../kernel/index.ts";
+import type { NodePlan } from "../plan/index.ts";
 import { cutFlows } from "../policy/index.ts";
-import { isStale, type ServiceTable, serviceTable } from "../services/index.ts";
+import { isStale, type ServiceEntry, type ServiceTable, serviceTable } from "../services/index.ts";
 
 export interface FlowCutter {
-  /** The node follows `after` from now on. */
-  follow(after: ClusterSnapshot): void;
+  /** The node follows `after` from now on; `policyMoved`: its own rules of policy are no longer those of before. */
+  follow(after: ClusterSnapshot, policyMoved: boolean): void;
   /** These addresses have no owner any more. */
   forget(addresses: Iterable<string>): void;
   /** These addresses are about to be given out: if their flows are yet to be cut, it happens now. */
@@ -27,6 +28,7 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
   let newest: ClusterSnapshot | undefined;
   /** What the flows that are there were last compared with. */
   let compared: ClusterSnapshot | undefined;
+  let denied = false;
   const forgotten = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let lastMs = 0;
@@ -43,7 +45,8 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
     forgotten.clear();
     const services =
       before && after && concernsServices(before, after) ? ([serviceTable(before), serviceTable(after)] as const) : undefined;
-    const policy = before && after && concernsPolicy(before, after);
+    const policy = denied && before && after && concernsPolicy(before, after);
+    denied = false;
     if (!services && !policy && addresses.size === 0) return;
     const started = performance.now();
     try {
@@ -61,11 +64,13 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
   }
 
   return {
-    follow(after) {
+    follow(after, policyMoved) {
       if (after === newest) return;
       newest = after;
       compared ??= after;
-      if (concernsServices(compared, after) || concernsPolicy(compared, after)) schedule();
+      if (policyMoved) denied = true;
+      if (concernsServices(compared, after) || (denied && concernsPolicy(compared, after))) schedule();
+      else if (!denied) compared = after;
     },
     forget(addresses) {
       for (const address of addresses) forgotten.add(address);
@@ -90,9 +95,48 @@ function concernsPolicy(before: ClusterSnapshot, after: ClusterSnapshot): boolea
 /** Whether a Service without connections of its own (UDP, SCTP) changed: only its flows can go stale. */
 function concernsServices(before: ClusterSnapshot, after: ClusterSnapshot): boolean {
   if (before.endpointSlices === after.endpointSlices && before.services === after.services) return false;
-  const [was, is] = [serviceTable(before), serviceTable(after)];
-  const connectionless = (table: ServiceTable) => table.entries.filter((entry) => entry.protocol !== "tcp");
-  const known = new Set(connectionless(was));
-  const now = connectionless(is);
-  return now.length !== known.size || now.some((entry) => !known.has(entry));
+  const [was, is] = [connectionless(serviceTable(before)), connectionless(serviceTable(after))];
+  return was !== is && (was.size !== is.size || !is.isSubsetOf(was));
+}
+
+const kept = new WeakMap<ServiceTable, ReadonlySet<ServiceEntry>>();
+
+/** A table's Services without connections; found once for all agents of a process. */
+function connectionless(table: ServiceTable): ReadonlySet<ServiceEntry> {
+  let found = kept.get(table);
+  if (!found) {
+    found = new Set(table.entries.filter((entry) => entry.protocol !== "tcp"));
+    kept.set(table, found);
+  }
+  return found;
+}
+
+/**
+ * Whether a node's rules of policy changed such that a flow of a pod that was there before may be denied now. What is added
+ * for a new pod is no such change: it has no flows yet.
+ */
+export function policyMoved(before: NodePlan | undefined, after: NodePlan): boolean {
+  const [was] = before?.kernel.tables ?? [];
+  const [is] = after.kernel.tables;
+  if (!was || !is || was === is) return false;
+  const chains = new Set(was.chains);
+  if (is.chains.some((chain) => POLICY_CHAIN.test(chain.name) && !chains.has(chain))) return true;
+  const sets = new Map(was.sets.map((set) => [set.name, set]));
+  return is.sets.some((set) => {
+    const old = sets.get(set.name);
+    if (old === set || !POLICY_SET.test(set.name)) return false;
+    const known = set.name.endsWith("4") ? sets.get("pod-self4") : sets.get("pod-self6");
+    return old === undefined || !set.value || jumpsMoved(old, set, known);
+  });
+}
+
+/** What the policy room's writer names: chains of a pod's policies, and the sets that these look into. */
+const POLICY_CHAIN = /^(egress|ingress|policy)-/;
+const POLICY_SET = /^(pod-egress|pod-ingress|peer|block|ports)/;
+
+/** Whether an address that the node knew before jumps elsewhere now. */
+function jumpsMoved(before: NftSet, after: NftSet, known: NftSet | undefined): boolean {
+  const old = new Set(before.elements);
+  const addresses = new Set(known?.elements.map((element) => element.key[0]));
+  return after.elements.some((element) => !old.has(element) && addresses.has(element.key[0]));
 }

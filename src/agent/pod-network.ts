@@ -64,7 +64,7 @@ const IN_POD: Ownership = { links: () => false, routeProtocol: ROUTE_PROTOCOL.fa
 /** The node's wired pods: CNI handler, and a reconciler for each pod's namespace. */
 export class PodNetwork implements CniHandler {
   readonly #options: PodNetworkOptions;
-  readonly #pods = new Map<string, { namespace: NetworkNamespace; reconciler: Reconciler }>();
+  readonly #pods = new Map<string, { namespace: NetworkNamespace; reconciler: Reconciler; state?: KernelState }>();
 
   constructor(options: PodNetworkOptions) {
     this.#options = options;
@@ -102,9 +102,12 @@ export class PodNetwork implements CniHandler {
 
   /** Brings the pods' namespaces to the newest plan. */
   reconcile(): void {
-    for (const [containerId, { reconciler }] of this.#pods) {
+    for (const [containerId, pod] of this.#pods) {
       const state = this.#options.podState(containerId);
-      if (state) reconciler.set(state);
+      // What is the same has been given; that it stays is the reconciler's own concern.
+      if (!state || state === pod.state) continue;
+      pod.state = state;
+      pod.reconciler.set(state);
     }
   }
 

@@ -1,5 +1,5 @@
 // Sources of snapshots: the embedded API in the same process, a fixed list of objects, and the copy on disk.
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { FairleadError, messageOf } from "../base/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { createSnapshotBuilder, type SnapshotBuilder } from "./build.ts";
@@ -128,13 +128,33 @@ export function createReplicaSource(): ReplicaSource {
 
 const DISK_VERSION = 1;
 
+/** What was written last. No file is changed in its place, so that the agents of one machine can share one. */
+let last: { readonly snapshot: WeakRef<ClusterSnapshot>; readonly path: string } | undefined;
+
 /** Writes a snapshot's objects, so that an agent can restart without the API. Atomic; readable by its owner only. */
 export function saveSnapshot(path: string, snapshot: ClusterSnapshot): void {
+  // What an interrupted save left may be another's file.
+  rmSync(`${path}.new`, { force: true });
+  if (last?.snapshot.deref() === snapshot && last.path !== path && linked(last.path, `${path}.new`)) {
+    renameSync(`${path}.new`, path);
+    return;
+  }
   const { namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps } = snapshot;
   const parts = [namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps, ...snapshot.others.values()];
   const objects = parts.flatMap((part) => [...part.values()]);
   writeFileSync(`${path}.new`, JSON.stringify({ version: DISK_VERSION, objects }), { mode: 0o600 });
   renameSync(`${path}.new`, path);
+  last = { snapshot: new WeakRef(snapshot), path };
+}
+
+function linked(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch {
+    // It is gone, or on another file system.
+    return false;
+  }
 }
 
 /** Reads a saved snapshot's objects; a reason where there are none. */

@@ -83,8 +83,12 @@ export class Belief {
       neighbours: [...this.#neighbours.values()],
       fdb: [...this.#fdb.values()].flat(),
       sysctls,
-      tables: [...this.#tables.values()].flatMap((entry) => entry.table ?? []),
+      tables: this.tables(),
     };
+  }
+
+  tables(): NftTable[] {
+    return [...this.#tables.values()].flatMap((entry) => entry.table ?? []);
   }
 
   /** Takes in a step that the kernel has carried out. What follows from it in the kernel by itself becomes stale. */

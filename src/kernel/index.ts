@@ -6,6 +6,7 @@ export type * from "./kernel.ts";
 export { makeBoundSocket } from "./linux/bind.ts";
 export { createLinuxKernel } from "./linux/kernel.ts";
 export { checkNftables } from "./linux/nftables.ts";
+export { type ProgramEnd, runProgram } from "./linux/program.ts";
 export type * from "./netfilter.ts";
 export { diffTable } from "./nft/diff.ts";
 export { formatOwner, parseOwner } from "./nft/owner.ts";

@@ -12,7 +12,7 @@ import type { WatchTopic } from "./kernel.ts";
 import { interfaceOfSysctl } from "./keys.ts";
 import { isMade } from "./link-diff.ts";
 import type { CreateReconciler, Reconciler, ReconcilerClock, ReconcilerOptions, ReconcileStatus } from "./reconcile.ts";
-import type { KernelState } from "./state.ts";
+import { EMPTY_STATE, type KernelState } from "./state.ts";
 import { type ChangeStep, carryOut } from "./steps.ts";
 
 const DEBOUNCE_MS = 20;
@@ -62,6 +62,8 @@ class KernelReconciler implements Reconciler {
   readonly #sysctlCheck: Alarm;
   readonly #quiet: Alarm;
   #desired: KernelState | undefined;
+  /** What the kernel held when the last run ended; undefined if that failed. */
+  #held: KernelState | undefined;
   #stopWatching: (() => void) | undefined;
   #closed = false;
   #firstEventAt: number | undefined;
@@ -87,6 +89,7 @@ class KernelReconciler implements Reconciler {
 
   set(desired: KernelState): ReconcileStatus {
     if (this.#closed) return this.#status;
+    if (desired === this.#held && this.#belief.stale.size === 0) return this.#status;
     this.#desired = desired;
     // Listening begins before the first reading, so that no change falls between them.
     this.#watch();
@@ -158,10 +161,18 @@ class KernelReconciler implements Reconciler {
     const errors = new Map<string, string>();
     const drift: ChangeStep[] = [];
     let wrote = 0;
+    const held = this.#held;
+    this.#held = undefined;
     try {
-      wrote = this.#converge(desired, errors, (first) => {
-        if (why !== "set" && this.#status.runs > 0) drift.push(...this.#driftIn(first, desired, before));
-      });
+      wrote = this.#converge(
+        desired,
+        errors,
+        (first) => {
+          if (why !== "set" && this.#status.runs > 0) drift.push(...this.#driftIn(first, desired, before));
+        },
+        held,
+      );
+      if (errors.size === 0) this.#held = desired;
     } catch (error) {
       // Reading back failed: nothing is known for certain.
       for (const part of PARTS) this.#belief.stale.add(part);
@@ -183,14 +194,24 @@ class KernelReconciler implements Reconciler {
   }
 
   /** Reads, diffs and writes until nothing differs or nothing more can be done. Returns the number of steps written. */
-  #converge(desired: KernelState, errors: Map<string, string>, onFirst: (steps: readonly ChangeStep[]) => void): number {
+  #converge(
+    desired: KernelState,
+    errors: Map<string, string>,
+    onFirst: (steps: readonly ChangeStep[]) => void,
+    held: KernelState | undefined,
+  ): number {
     const { namespace, owns } = this.#options;
     let wrote = 0;
     let failedRounds = 0;
     for (let round = 0; ; round++) {
+      const fresh = this.#belief.stale.size === 0;
       this.#belief.refresh(namespace);
       this.#belief.follow(Object.keys(desired.sysctls), [...owns.tables, ...desired.tables], namespace);
-      const steps = diffState(desired, this.#belief.state(), owns);
+      // Most changes are of Services and policy: what is held and was not touched need not be compared again.
+      const steps =
+        fresh && held && onlyTablesDiffer(held, desired)
+          ? diffState({ ...EMPTY_STATE, tables: desired.tables }, { ...EMPTY_STATE, tables: this.#belief.tables() }, owns)
+          : diffState(desired, this.#belief.state(), owns);
       errors.clear();
       if (round === 0) onFirst(steps);
       if (steps.length === 0) return wrote;
@@ -251,6 +272,10 @@ class KernelReconciler implements Reconciler {
     };
     this.#options.onStatus?.(this.#status);
   }
+}
+
+function onlyTablesDiffer(a: KernelState, b: KernelState): boolean {
+  return (Object.keys(a) as (keyof KernelState)[]).every((part) => part === "tables" || a[part] === b[part]);
 }
 
 function linksOf(step: ChangeStep): readonly string[] {

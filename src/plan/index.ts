@@ -1,3 +1,4 @@
 // The face of the plan room.
+export { keepSame } from "./keep.ts";
 export { composeTable, planNode, TABLE } from "./node-plan.ts";
 export type { NodeFacts, NodePlan, PlanNode, PodAttachment } from "./plan.ts";

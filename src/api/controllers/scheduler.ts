@@ -1,12 +1,26 @@
 // Scheduling: a node for every pod that has none, the one with the fewest of the pod's siblings, then the fewest pods.
 import { hostPorts, type Node, type Pod, whyNotOn } from "../../resources/index.ts";
-import { type Controller, type ControllerContext, controllerOf, isGone, keyOf, REF, splitKey } from "./context.ts";
+import { type Controller, type ControllerContext, controllerOf, keyOf, REF, splitKey } from "./context.ts";
+import { Places } from "./places.ts";
 import { createQueue } from "./queue.ts";
+
+interface Candidate {
+  readonly name: string;
+  readonly siblings: number;
+  readonly pods: number;
+}
+
+const inOrder = new Intl.Collator("en", { numeric: true });
+
+function isBetter(a: Candidate, b: Candidate): boolean {
+  return (a.siblings - b.siblings || a.pods - b.pods || inOrder.compare(a.name, b.name)) < 0;
+}
 
 /** Binds pods to nodes. */
 export function schedulerController(context: ControllerContext): Controller {
   const pending = new Set<string>();
   const nodes = new Map<string, Node>();
+  const places = new Places();
   const queue = createQueue("scheduler", (key) => schedule(key), context.log);
 
   function schedule(key: string): void {
@@ -17,31 +31,24 @@ export function schedulerController(context: ControllerContext): Controller {
       return;
     }
     const reasons = new Map<string, number>();
-    const candidates: { node: Node; siblings: number; pods: number }[] = [];
+    let best: Candidate | undefined;
     const owner = controllerOf(pod);
     const ports = hostPorts(pod.spec);
     for (const node of nodes.values()) {
-      const residents = [...context.pods.onNode(node.metadata.name)].filter((each) => !isGone(each));
+      const place = places.on(node.metadata.name);
       const limit = Number((node.status?.allocatable as { pods?: string } | undefined)?.pods ?? 110);
-      const clash =
-        ports.length > 0
-          ? residents.map((each) => ({ each, port: hostPorts(each.spec).find((port) => ports.includes(port)) })).find(({ port }) => port)
-          : undefined;
+      const clash = place.clash(ports);
       const why =
         whyNotOn(node, pod.spec) ??
-        (residents.length >= limit ? "has no room for another pod" : undefined) ??
-        (clash ? `has port ${clash.port} taken by ${keyOf(clash.each)}` : undefined);
+        (place.pods >= limit ? "has no room for another pod" : undefined) ??
+        (clash ? `has port ${clash.port} taken by ${clash.pod}` : undefined);
       if (why !== undefined) reasons.set(why, (reasons.get(why) ?? 0) + 1);
       else {
-        const siblings = owner === undefined ? 0 : residents.filter((each) => controllerOf(each) === owner).length;
-        candidates.push({ node, siblings, pods: residents.length });
+        const candidate = { name: node.metadata.name, siblings: place.ownedBy(owner), pods: place.pods };
+        if (!best || isBetter(candidate, best)) best = candidate;
       }
     }
-    const best = candidates.sort(
-      (a, b) =>
-        a.siblings - b.siblings || a.pods - b.pods || a.node.metadata.name.localeCompare(b.node.metadata.name, "en", { numeric: true }),
-    )[0];
-    if (best) bind(pod, best.node.metadata.name);
+    if (best) bind(pod, best.name);
     else refuse(pod, reasons);
   }
 
@@ -79,7 +86,9 @@ export function schedulerController(context: ControllerContext): Controller {
     else nodes.set(object.metadata.name, object as Node);
     for (const key of pending) queue.add(key);
   });
-  context.watch(REF.pods, ({ type, object }) => {
+  context.watch(REF.pods, (event) => {
+    places.apply(event);
+    const { type, object } = event;
     const pod = object as Pod;
     if (pod.spec.nodeName === undefined && type !== "DELETED") {
       const isNew = !pending.has(keyOf(pod));

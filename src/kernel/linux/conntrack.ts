@@ -5,11 +5,12 @@ import type { Conntrack, ConntrackFilter, ConntrackFlow } from "../kernel.ts";
 import { CONNTRACK_MESSAGE, conntrackDump, decodeFlow, matchesFlow, type TrackedFlow } from "../netlink/conntrack.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
-/** `socket` gives the namespace's NETLINK_NETFILTER socket, opened at first need. */
-export function openConntrack(socket: () => NetlinkSocket): Conntrack {
-  const find = (family: Family | undefined, wanted: (flow: ConntrackFlow) => boolean): TrackedFlow[] =>
-    // One walk for both families: the kernel's table is one for all namespaces, and a walk costs milliseconds.
-    socket().dump(
+/** `socket` gives the namespace's NETLINK_NETFILTER socket, opened at first need; `count` how many flows are its own, if that is known. */
+export function openConntrack(socket: () => NetlinkSocket, count: () => number | undefined): Conntrack {
+  const find = (family: Family | undefined, wanted: (flow: ConntrackFlow) => boolean): TrackedFlow[] => {
+    // The kernel's table is one for all namespaces, and a walk costs milliseconds: none where there is nothing, one for both families.
+    if (count() === 0) return [];
+    return socket().dump(
       CONNTRACK_MESSAGE.get,
       conntrackDump(family),
       (message) => {
@@ -18,6 +19,7 @@ export function openConntrack(socket: () => NetlinkSocket): Conntrack {
       },
       { operation: "list tracked connections" },
     );
+  };
   return {
     list: (filter: ConntrackFilter = {}) => find(filter.family, (flow) => matchesFlow(filter, flow)).map(({ flow }) => flow),
     delete(filter) {

@@ -36,6 +36,7 @@ export const C = {
   EFD_CLOEXEC: 0x80000,
   EFD_NONBLOCK: 0x800,
   RLIMIT_NOFILE: 7,
+  MFD_CLOEXEC: 1,
 } as const;
 
 const PROTOTYPES = {
@@ -54,6 +55,18 @@ const PROTOTYPES = {
   eventfd: "int eventfd(unsigned int value, int flags)",
   getrlimit: "int getrlimit(int resource, void *limit)",
   setrlimit: "int setrlimit(int resource, const void *limit)",
+  memfd_create: "int memfd_create(const char *name, unsigned int flags)",
+  syscall: "long syscall(long number, long first, long second)",
+  waitpid: "int waitpid(int pid, void *status, int options)",
+  posix_spawn:
+    "int posix_spawn(void *pid, const char *path, const void *actions, const void *attributes, const char **argv, const char **envp)",
+  posix_spawn_file_actions_init: "int posix_spawn_file_actions_init(void *actions)",
+  posix_spawn_file_actions_adddup2: "int posix_spawn_file_actions_adddup2(void *actions, int fd, int as)",
+  posix_spawn_file_actions_destroy: "int posix_spawn_file_actions_destroy(void *actions)",
+  posix_spawnattr_init: "int posix_spawnattr_init(void *attributes)",
+  posix_spawnattr_setflags: "int posix_spawnattr_setflags(void *attributes, short flags)",
+  posix_spawnattr_setsigdefault: "int posix_spawnattr_setsigdefault(void *attributes, const void *signals)",
+  posix_spawnattr_setsigmask: "int posix_spawnattr_setsigmask(void *attributes, const void *signals)",
 } as const;
 
 type Name = keyof typeof PROTOTYPES;

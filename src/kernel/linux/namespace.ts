@@ -149,10 +149,16 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   get conntrack(): Conntrack {
-    this.#conntrack ??= openConntrack(() => {
-      this.#netfilter ??= this.run(() => new NetlinkSocket(NETLINK_NETFILTER));
-      return this.#netfilter;
-    });
+    this.#conntrack ??= openConntrack(
+      () => {
+        this.#netfilter ??= this.run(() => new NetlinkSocket(NETLINK_NETFILTER));
+        return this.#netfilter;
+      },
+      () => {
+        const count = this.readSysctl("net.netfilter.nf_conntrack_count");
+        return count === undefined ? undefined : Number(count);
+      },
+    );
     return this.#conntrack;
   }
 

@@ -85,7 +85,7 @@ export class NamespaceEvents {
       if (!setOption(fd, C.SOL_SOCKET, C.SO_RCVBUFFORCE, RECEIVE_BUFFER)) setOption(fd, C.SOL_SOCKET, C.SO_RCVBUF, RECEIVE_BUFFER);
       socket = { fd, groups: new Set() };
       this.#sockets.set(multicast, socket);
-      loop().add(fd, () => this.#drain(multicast, fd, undefined));
+      eventLoop().add(fd, () => this.#drain(multicast, fd, undefined));
     }
     for (const group of groups) {
       if (socket.groups.has(group)) continue;
@@ -152,7 +152,7 @@ export class NamespaceEvents {
 
   #closeSockets(): void {
     for (const { fd } of this.#sockets.values()) {
-      loop().remove(fd);
+      eventLoop().remove(fd);
       closeSync(fd);
     }
     this.#sockets.clear();
@@ -231,7 +231,8 @@ class EventLoop {
 
 let shared: EventLoop | undefined;
 
-function loop(): EventLoop {
+/** The process's one wait for descriptors that Node can't watch. */
+export function eventLoop(): EventLoop {
   shared ??= new EventLoop();
   return shared;
 }

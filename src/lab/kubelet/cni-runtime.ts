@@ -1,11 +1,10 @@
 // The container runtime's side of CNI: reads a configuration list and calls its plugins as libcni does
 // (CNI specification 1.1.0, section 3): environment, configuration on stdin, prevResult handed on, result kept.
-
-import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FairleadError, messageOf } from "../../base/index.ts";
+import { isErrno, type ProgramEnd, runProgram } from "../../kernel/index.ts";
 
 interface CniNetwork {
   readonly cniVersion: string;
@@ -141,50 +140,40 @@ export function createCniRuntime(options: CniRuntimeOptions): CniRuntime {
   };
 }
 
-function callPlugin(path: string, verb: string, call: Partial<CniCall>, stdin: string, cniPath: string): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const args = Object.entries(call.args ?? {}).map(([key, value]) => `${key}=${value}`);
-    const child = spawn(path, [], {
-      env: {
-        PATH: process.env.PATH ?? "",
-        CNI_COMMAND: verb,
-        CNI_PATH: cniPath,
-        ...(call.containerId === undefined
-          ? {}
-          : { CNI_CONTAINERID: call.containerId, CNI_NETNS: call.netns ?? "", CNI_IFNAME: call.interface ?? "eth0" }),
-        ...(args.length > 0 ? { CNI_ARGS: args.join(";") } : {}),
-      },
-      stdio: ["pipe", "pipe", "pipe"],
-    });
-    let out = "";
-    let err = "";
-    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-      out += chunk;
-    });
-    child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-      err += chunk;
-    });
-    child.stdin.on("error", () => {});
-    child.on("error", (cause) => reject(cannotRun(path, cause as NodeJS.ErrnoException)));
-    child.on("close", (status) => {
-      const answer = parseJson(out);
-      if (status === 0) resolve(answer);
-      else
-        reject(new FairleadError("cni", `${verb} failed: ${describe(answer) ?? (err.trim() || `exit status ${status}`)}`, { where: path }));
-    });
-    child.stdin.end(stdin);
+/** A real call of the executable: environment, configuration on standard input, result on standard output (section 4). */
+async function callPlugin(path: string, verb: string, call: Partial<CniCall>, stdin: string, cniPath: string): Promise<unknown> {
+  const args = Object.entries(call.args ?? {}).map(([key, value]) => `${key}=${value}`);
+  const env = {
+    PATH: process.env.PATH ?? "",
+    CNI_COMMAND: verb,
+    CNI_PATH: cniPath,
+    ...(call.containerId === undefined
+      ? {}
+      : { CNI_CONTAINERID: call.containerId, CNI_NETNS: call.netns ?? "", CNI_IFNAME: call.interface ?? "eth0" }),
+    ...(args.length > 0 ? { CNI_ARGS: args.join(";") } : {}),
+  };
+  let end: ProgramEnd;
+  try {
+    end = await runProgram({ path, args: [], env, stdin });
+  } catch (cause) {
+    throw cannotRun(path, cause);
+  }
+  const answer = parseJson(end.stdout);
+  if (end.status === 0) return answer;
+  throw new FairleadError("cni", `${verb} failed: ${describe(answer) ?? (end.stderr.trim() || `exit status ${end.status}`)}`, {
+    where: path,
   });
 }
 
-function cannotRun(path: string, cause: NodeJS.ErrnoException): FairleadError {
+function cannotRun(path: string, cause: unknown): FairleadError {
   const type = path.slice(path.lastIndexOf("/") + 1);
-  return cause.code === "ENOENT"
+  return isErrno(cause, "ENOENT")
     ? new FairleadError("cni", `there is no CNI plugin of type "${type}"`, {
         where: path,
         remedy: "correct the type in the configuration list, or put the executable there",
         cause,
       })
-    : new FairleadError("cni", `the CNI plugin can't be run: ${cause.message}`, { where: path, cause });
+    : new FairleadError("cni", `the CNI plugin can't be run: ${messageOf(cause)}`, { where: path, cause });
 }
 
 function parseJson(text: string): unknown {

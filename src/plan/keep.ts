@@ -1,0 +1,45 @@
+// What a new plan has in common with the one before becomes the same objects, so that whoever follows plans sees by identity what changed.
+import type { KernelState } from "../kernel/index.ts";
+import type { NodePlan } from "./plan.ts";
+
+/** The new plan, built of the old one's parts as far as they are equal by value. */
+export function keepSame(before: NodePlan | undefined, after: NodePlan): NodePlan {
+  if (!before) return after;
+  const pods = new Map<string, KernelState>();
+  for (const [id, state] of after.pods) pods.set(id, share(before.pods.get(id), state));
+  return { ...after, kernel: share(before.kernel, after.kernel), pods };
+}
+
+/** `after`, or `before` where they are equal; else a copy of `after` that holds what is equal of `before`. Plain data only. */
+function share<T>(before: unknown, after: T): T {
+  if (before === after || typeof before !== "object" || typeof after !== "object" || before === null || after === null) return after;
+  if (Array.isArray(before) !== Array.isArray(after)) return after;
+  return (Array.isArray(after) ? shareArray(before as unknown[], after) : shareObject(before, after)) as T;
+}
+
+function shareArray(before: readonly unknown[], after: readonly unknown[]): readonly unknown[] {
+  let same = before.length === after.length;
+  let changed = false;
+  const shared = after.map((item, index) => {
+    const kept = share(before[index], item);
+    if (kept !== before[index]) same = false;
+    if (kept !== item) changed = true;
+    return kept;
+  });
+  return same ? before : changed ? shared : after;
+}
+
+function shareObject(before: object, after: object): object {
+  const old = before as Readonly<Record<string, unknown>>;
+  let same = Object.keys(before).length === Object.keys(after).length;
+  let changed = false;
+  const shared: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(after)) {
+    const kept = share(old[key], value);
+    if (kept !== old[key] || !(key in old)) same = false;
+    if (kept !== value) changed = true;
+    shared[key] = kept;
+  }
+  // Sets and chains are remembered by the objects that made them: what is new stays the very object that it is.
+  return same ? before : changed ? shared : after;
+}
