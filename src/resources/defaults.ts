@@ -1,5 +1,5 @@
 // What an object means where it says nothing: defaults per kind, as the API server fills them in. Pure.
-import { alter, alterEach, fill, isMap, type JsonMap } from "./json.ts";
+import { alter, alterEach, fill, isMap, type JsonMap, textOf } from "./json.ts";
 import { podOnlyDefaults, podSpecDefaults } from "./pod-defaults.ts";
 import { withoutLeftovers } from "./service-leftovers.ts";
 
@@ -16,7 +16,7 @@ export function applyDefaults<T>(object: T, old?: unknown): T {
     const before = old.spec;
     return serviceRule(alter(object, "spec", (given) => withoutLeftovers(given, before))) as T;
   }
-  const rule = RULES[`${String(object.apiVersion)}/${String(object.kind)}`];
+  const rule = RULES[`${textOf(object.apiVersion)}/${textOf(object.kind)}`];
   return (rule ? rule(object) : object) as T;
 }
 

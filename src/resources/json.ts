@@ -34,3 +34,8 @@ export function alterEach(map: JsonMap, key: string, change: (value: JsonMap) =>
   });
   return changed ? { ...map, [key]: next } : map;
 }
+
+/** Any JSON value as text, for keys and comparisons. String() throws where a value has a field named toString. */
+export function textOf(value: unknown): string {
+  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
+}

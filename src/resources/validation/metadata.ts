@@ -1,5 +1,5 @@
 // Metadata, label maps and label selectors: what every kind has.
-import { isMap } from "../json.ts";
+import { isMap, textOf } from "../json.ts";
 import { checkText, keyFault, label1035Fault, labelFault, labelValueFault, subdomainFault } from "./names.ts";
 import { type FieldError, Place } from "./place.ts";
 
@@ -30,7 +30,7 @@ export function validateMetadata(object: unknown): FieldError[] {
     if (!metadata.present) name.required("name or generateName is required");
     return errors;
   }
-  checkText(name, (text) => nameFault(String(apiVersion), String(kind), text));
+  checkText(name, (text) => nameFault(textOf(apiVersion), textOf(kind), text));
   if (metadata.at("namespace").value !== "") checkText(metadata.at("namespace"), labelFault);
   checkLabels(metadata.at("labels"));
   checkAnnotations(metadata.at("annotations"));

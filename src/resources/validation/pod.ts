@@ -1,5 +1,7 @@
 // Pods and the templates of pods.
+
 import { tryParseAddress } from "../../base/index.ts";
+import { textOf } from "../json.ts";
 import { checkLabels } from "./metadata.ts";
 import { addressFault, checkPort, checkPortOrName, checkText, labelFault, portNameFault, subdomainFault } from "./names.ts";
 import { findDuplicates, type Place } from "./place.ts";
@@ -157,7 +159,7 @@ function checkHostPorts(containers: readonly Place[]): void {
     used.map((port) => {
       const address = port.at("hostIP").value;
       const known = typeof address === "string" && tryParseAddress(address) ? address : "";
-      return [port.at("hostPort"), `${String(port.at("protocol").value ?? "TCP")}/${known}/${String(port.at("hostPort").value)}`] as const;
+      return [port.at("hostPort"), `${textOf(port.at("protocol").value ?? "TCP")}/${known}/${textOf(port.at("hostPort").value)}`] as const;
     }),
   );
 }

@@ -1,6 +1,6 @@
 // Services and EndpointSlices.
 import { familyOf, tryParseAddress } from "../../base/index.ts";
-import { isMap } from "../json.ts";
+import { isMap, textOf } from "../json.ts";
 import { checkLabels } from "./metadata.ts";
 import { addressFault, checkPort, checkPortOrName, checkPrefix, checkText, keyFault, labelFault, subdomainFault } from "./names.ts";
 import { findDuplicates, type Place } from "./place.ts";
@@ -60,15 +60,15 @@ function checkServicePort(
 
 function checkPortDuplicates(ports: readonly Place[]): void {
   findDuplicates(ports.map((port) => [port.at("name"), nonEmpty(port.at("name").value)]));
-  const protocol = (port: Place) => String(port.at("protocol").value ?? "TCP");
+  const protocol = (port: Place) => textOf(port.at("protocol").value ?? "TCP");
   const seen = { port: new Set<string>(), nodePort: new Set<string>() };
   for (const port of ports) {
     const value = port.at("port").value;
-    const key = `${protocol(port)}/${String(value)}`;
+    const key = `${protocol(port)}/${textOf(value)}`;
     if (value !== undefined && seen.port.has(key)) port.duplicate({ port: value, protocol: protocol(port) });
     seen.port.add(key);
     const nodePort = port.at("nodePort");
-    const nodeKey = `${protocol(port)}/${String(nodePort.value)}`;
+    const nodeKey = `${protocol(port)}/${textOf(nodePort.value)}`;
     if (nodePort.value && seen.nodePort.has(nodeKey)) nodePort.duplicate();
     seen.nodePort.add(nodeKey);
   }
@@ -116,7 +116,7 @@ function checkAddresses(spec: Place, type: string): void {
   const first = all[0];
   if (first && clusterIP.value && first.value !== clusterIP.value) first.invalid(`must be the same as spec.clusterIP`);
   if (all.length === 2 && all.every(({ value }) => typeof value === "string" && tryParseAddress(value))) {
-    if (familyOf(String(all[0]?.value)) === familyOf(String(all[1]?.value))) clusterIPs.invalid("must hold one address of each IP family");
+    if (familyOf(textOf(all[0]?.value)) === familyOf(textOf(all[1]?.value))) clusterIPs.invalid("must hold one address of each IP family");
   }
   if (clusterIP.value === "None" && (type === "NodePort" || type === "LoadBalancer"))
     clusterIP.invalid(`may not be set to 'None' for ${type} services`);
@@ -167,7 +167,7 @@ export function checkEndpointSlice(slice: Place, old: unknown): void {
     checkPort(port.at("port"));
     checkText(port.at("appProtocol"), keyFault);
   }
-  findDuplicates(ports.map((port) => [port.at("name"), typeof port.at("name").value === "string" ? String(port.at("name").value) : ""]));
+  findDuplicates(ports.map((port) => [port.at("name"), typeof port.at("name").value === "string" ? textOf(port.at("name").value) : ""]));
 }
 
 function checkEndpoint(endpoint: Place, family: "IPv4" | "IPv6" | "FQDN" | undefined): void {

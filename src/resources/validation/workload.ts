@@ -1,6 +1,6 @@
 // Workloads: what makes pods from a template.
 import { isDeepStrictEqual } from "node:util";
-import { isMap } from "../json.ts";
+import { isMap, textOf } from "../json.ts";
 import { compileSelector } from "../selectors.ts";
 import type { LabelSelector } from "../types.ts";
 import { checkLabels, checkSelector } from "./metadata.ts";
@@ -53,7 +53,7 @@ function isSoundSelector(selector: unknown): boolean {
 }
 
 function labelsOf(value: unknown): Record<string, string> {
-  return isMap(value) ? Object.fromEntries(Object.entries(value).map(([key, label]) => [key, String(label)])) : {};
+  return isMap(value) ? Object.fromEntries(Object.entries(value).map(([key, label]) => [key, textOf(label)])) : {};
 }
 
 /** A template of pods that restart in one of these ways. */
@@ -69,7 +69,7 @@ function checkTemplate(template: Place, restarts: readonly string[]): void {
   if (!spec.present) spec.at("containers").required();
   else checkPodSpec(spec);
   const restart = spec.at("restartPolicy");
-  if (["Always", "OnFailure", "Never"].includes(String(restart.value)) && !restarts.includes(String(restart.value)))
+  if (["Always", "OnFailure", "Never"].includes(textOf(restart.value)) && !restarts.includes(textOf(restart.value)))
     restart.oneOf(restarts);
 }
 
