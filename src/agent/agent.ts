@@ -17,8 +17,11 @@ import {
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
 import { keepSame, type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
+import type { Node } from "../resources/index.ts";
+import { healthChecks } from "../services/index.ts";
 import { observeUnderlay } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
+import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { PodNetwork } from "./pod-network.ts";
 
 export interface AgentOptions {
@@ -77,6 +80,7 @@ class NodeAgent implements Agent {
   readonly #reconciler: Reconciler;
   readonly #pods: PodNetwork;
   readonly #cutter: FlowCutter;
+  readonly #health: HealthPorts;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
   #snapshot: ClusterSnapshot | undefined;
   #plan: NodePlan | undefined;
@@ -105,6 +109,12 @@ class NodeAgent implements Agent {
       },
     });
     this.#cutter = createFlowCutter(options.namespace.conntrack, options.log);
+    this.#health = createHealthPorts({
+      namespace: options.namespace,
+      impaired: () => this.#unready() ?? this.#unprotected(),
+      eligible: () => isEligible(this.#snapshot?.nodes.get(options.node)),
+      log: options.log,
+    });
     this.#pods = new PodNetwork({
       kernel: options.kernel,
       namespace: options.namespace,
@@ -200,6 +210,7 @@ class NodeAgent implements Agent {
       this.#reconciler.set(plan.kernel);
       this.#pods.reconcile();
       this.#cutter.follow(snapshot, moved);
+      this.#health.follow(healthChecks(snapshot, this.#options.node));
       this.#annotate(plan.annotations);
     } catch (error) {
       this.#options.log(`plan: ${messageOf(error)}`);
@@ -292,9 +303,16 @@ class NodeAgent implements Agent {
     clearTimeout(this.#saver);
     for (const close of this.#closers) await close();
     this.#cutter.close();
+    this.#health.close();
     this.#reconciler.close();
     this.#pods.close();
   }
+}
+
+/** A node that is going takes no new connections from load balancers (KEP-3836). */
+function isEligible(node: Node | undefined): boolean {
+  if (!node || node.metadata.deletionTimestamp !== undefined) return false;
+  return !(node.spec?.taints ?? []).some((taint) => taint.key === "ToBeDeletedByClusterAutoscaler");
 }
 
 function randomMac(): string {

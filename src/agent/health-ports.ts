@@ -1,0 +1,97 @@
+// The ports at which a node tells load balancers and operators how its Services are: healthCheckNodePorts, and /healthz and /livez on 10256.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { messageOf } from "../base/index.ts";
+import type { NetworkNamespace } from "../kernel/index.ts";
+import type { HealthCheck } from "../services/index.ts";
+
+/** kube-proxy's healthz port. */
+const HEALTHZ_PORT = 10_256;
+
+export interface HealthPortsOptions {
+  readonly namespace: NetworkNamespace;
+  /** Why Services are not as they should be on this node; undefined if they are. */
+  readonly impaired: () => string | undefined;
+  /** Whether load balancers may send here: not while the node is being taken away. */
+  readonly eligible: () => boolean;
+  readonly log: (message: string) => void;
+}
+
+export interface HealthPorts {
+  /** From now on these are served, and no others. */
+  follow(checks: readonly HealthCheck[]): void;
+  close(): void;
+}
+
+/** Serves at once on 10256; Services' own ports as they come. A port that is taken is logged, and everything else goes on. */
+export function createHealthPorts(options: HealthPortsOptions): HealthPorts {
+  const servers = new Map<number, Server>();
+  let checks = new Map<number, HealthCheck>();
+  let newest: readonly HealthCheck[] | undefined;
+  let updated = new Date();
+
+  function open(port: number, answer: (request: IncomingMessage, response: ServerResponse) => void): void {
+    try {
+      const fd = options.namespace.bindSocket({ protocol: "tcp", address: "::", port, reuseAddress: true, backlog: 64 });
+      const server = createServer({ requestTimeout: 10_000 }, answer);
+      server.on("error", (error) => options.log(`port ${port}: ${messageOf(error)}`));
+      server.listen({ fd });
+      server.unref();
+      servers.set(port, server);
+    } catch (error) {
+      options.log(`health check port ${port}: ${messageOf(error)}`);
+    }
+  }
+
+  function shut(port: number): void {
+    const server = servers.get(port);
+    server?.close();
+    server?.closeAllConnections();
+    servers.delete(port);
+  }
+
+  const healthz = (request: IncomingMessage, response: ServerResponse) => {
+    const live = request.url === "/livez";
+    if (!live && request.url !== "/healthz") return void response.writeHead(404).end();
+    const impaired = options.impaired();
+    const eligible = options.eligible();
+    const body = {
+      lastUpdated: updated.toISOString(),
+      currentTime: new Date().toISOString(),
+      ...(live ? {} : { nodeEligible: eligible }),
+      ...(impaired === undefined ? {} : { reason: impaired }),
+    };
+    send(response, impaired === undefined && (live || eligible) ? 200 : 503, body);
+  };
+
+  const check = (port: number) => (_request: IncomingMessage, response: ServerResponse) => {
+    const asked = checks.get(port);
+    if (!asked) return void response.writeHead(404).end();
+    const { namespace, name, localEndpoints } = asked;
+    const healthy = options.impaired() === undefined;
+    response.setHeader("x-load-balancing-endpoint-weight", String(localEndpoints));
+    send(response, localEndpoints > 0 && healthy ? 200 : 503, {
+      service: { namespace, name },
+      localEndpoints,
+      serviceProxyHealthy: healthy,
+    });
+  };
+
+  open(HEALTHZ_PORT, healthz);
+  return {
+    follow(next) {
+      updated = new Date();
+      if (next === newest) return;
+      newest = next;
+      checks = new Map(next.map((each) => [each.port, each]));
+      for (const port of servers.keys()) if (port !== HEALTHZ_PORT && !checks.has(port)) shut(port);
+      for (const port of checks.keys()) if (!servers.has(port)) open(port, check(port));
+    },
+    close() {
+      for (const port of [...servers.keys()]) shut(port);
+    },
+  };
+}
+
+function send(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { "content-type": "application/json", "x-content-type-options": "nosniff" }).end(JSON.stringify(body));
+}

@@ -1,0 +1,41 @@
+// Health check node ports: what a load balancer asks a node about a Service whose external traffic stays on the node.
+import type { ClusterSnapshot } from "../cluster/index.ts";
+import type { Service } from "../resources/index.ts";
+import { type ServiceTable, serviceTable } from "./table.ts";
+
+/** One port at which a node answers for one Service. */
+export interface HealthCheck {
+  readonly port: number;
+  readonly namespace: string;
+  readonly name: string;
+  /** Ready end points on the node, each pod once. */
+  readonly localEndpoints: number;
+}
+
+const kept = new WeakMap<ServiceTable, Map<string, readonly HealthCheck[]>>();
+
+/** The health checks of a node (spec.healthCheckNodePort: type LoadBalancer with externalTrafficPolicy Local); the same list while Services stay the same. */
+export function healthChecks(snapshot: ClusterSnapshot, node: string): readonly HealthCheck[] {
+  const table = serviceTable(snapshot);
+  const byNode = kept.get(table) ?? new Map<string, readonly HealthCheck[]>();
+  kept.set(table, byNode);
+  const known = byNode.get(node);
+  if (known) return known;
+  const checks = [...snapshot.services.values()].flatMap((service): HealthCheck[] => {
+    const { healthCheckNodePort: port, type, externalTrafficPolicy } = service.spec;
+    if (!port || type !== "LoadBalancer" || externalTrafficPolicy !== "Local") return [];
+    const { namespace = "", name } = service.metadata;
+    return [{ port, namespace, name, localEndpoints: countLocal(table, service, node) }];
+  });
+  byNode.set(node, checks);
+  return checks;
+}
+
+function countLocal(table: ServiceTable, { metadata }: Service, node: string): number {
+  const local = new Set<string>();
+  for (const entry of table.entries) {
+    if (entry.namespace !== metadata.namespace || entry.name !== metadata.name) continue;
+    for (const endpoint of entry.endpoints) if (endpoint.ready && endpoint.node === node) local.add(endpoint.pod ?? endpoint.address);
+  }
+  return local.size;
+}
