@@ -2,6 +2,7 @@
 //
 // The kernel keeps one table of flows for all namespaces, and a walk through it costs milliseconds: what is to be cut is
 // collected, and looked for in one walk.
+import { isDeepStrictEqual } from "node:util";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Conntrack, ConntrackFlow, NftSet } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
@@ -96,16 +97,28 @@ function concernsPolicy(before: ClusterSnapshot, after: ClusterSnapshot): boolea
 function concernsServices(before: ClusterSnapshot, after: ClusterSnapshot): boolean {
   if (before.endpointSlices === after.endpointSlices && before.services === after.services) return false;
   const [was, is] = [connectionless(serviceTable(before)), connectionless(serviceTable(after))];
-  return was !== is && (was.size !== is.size || !is.isSubsetOf(was));
+  if (was === is) return false;
+  for (const [key, entry] of was) if (entry !== is.get(key) && !stillGoes(entry, is.get(key))) return true;
+  // What went nowhere was not translated, and must be now.
+  for (const [key, entry] of is) if (entry !== was.get(key) && entry.endpoints.length > 0 && !was.get(key)?.endpoints.length) return true;
+  return false;
 }
 
-const kept = new WeakMap<ServiceTable, ReadonlySet<ServiceEntry>>();
+/** Whether every flow that went to the one may go on to the other: it is reached and balanced as before, and has lost no end point. */
+function stillGoes(was: ServiceEntry, is: ServiceEntry | undefined): boolean {
+  if (!is) return was.endpoints.length === 0;
+  const [{ endpoints: old, ...wasElse }, { endpoints, ...isElse }] = [was, is];
+  return isDeepStrictEqual(wasElse, isElse) && old.every((endpoint) => endpoints.some((other) => isDeepStrictEqual(other, endpoint)));
+}
+
+const kept = new WeakMap<ServiceTable, ReadonlyMap<string, ServiceEntry>>();
 
 /** A table's Services without connections; found once for all agents of a process. */
-function connectionless(table: ServiceTable): ReadonlySet<ServiceEntry> {
+function connectionless(table: ServiceTable): ReadonlyMap<string, ServiceEntry> {
   let found = kept.get(table);
   if (!found) {
-    found = new Set(table.entries.filter((entry) => entry.protocol !== "tcp"));
+    const entries = table.entries.filter((entry) => entry.protocol !== "tcp");
+    found = new Map(entries.map((entry) => [`${entry.namespace}/${entry.name} ${entry.portName} ${entry.family}`, entry]));
     kept.set(table, found);
   }
   return found;

@@ -21,6 +21,7 @@ export class Belief {
   #neighbours = new Map<string, Neighbour>();
   /** By link, MAC and table: the all-zero MAC has many destinations. */
   #fdb = new Map<string, FdbEntry[]>();
+  #neighboursRead = false;
   #sysctls = new Map<string, string | undefined>();
   #tables = new Map<string, { readonly family: NftFamily; readonly name: string; table: NftTable | undefined }>();
   /** Links that the last reading found and the one before did not. */
@@ -37,16 +38,20 @@ export class Belief {
     }
   }
 
-  /** Reads the stale parts from the kernel. */
-  refresh(from: NetworkNamespace): void {
+  /**
+   * Reads the stale parts from the kernel. Neighbours only where `neighboursMatter`: their table is one for all namespaces,
+   * so that a listing costs by the size of the whole machine's.
+   */
+  refresh(from: NetworkNamespace, neighboursMatter: (links: Iterable<string>) => boolean): void {
     this.arrived = new Set();
     if (this.stale.has("link")) {
       const before = this.#links;
       this.#links = new Map(from.listLinks().map((link) => [link.name, link]));
       this.arrived = new Set(this.#links.keys()).difference(new Set(before.keys()));
-      // The kernel drops addresses and routes of a link that goes (down) without a word of its own.
-      if (structureOf(before) !== structureOf(this.#links))
-        for (const part of ["address", "route", "neighbour", "sysctl"] as const) this.stale.add(part);
+      // The kernel drops addresses and routes of a link that goes (down) without a word of its own. What came new has lost nothing.
+      const changed = [...before.values()].filter((link) => structureOf(this.#links.get(link.name)) !== structureOf(link));
+      if (changed.length > 0) for (const part of ["address", "route", "sysctl"] as const) this.stale.add(part);
+      if (changed.some((link) => this.#hasNeighbours(link.name))) this.stale.add("neighbour");
     }
     if (this.stale.has("address")) {
       this.stale.add("route");
@@ -57,13 +62,20 @@ export class Belief {
       for (const route of from.listRoutes()) this.#noteRoute(route);
     }
     if (this.stale.has("rule")) this.#rules = new Map(from.listRules().map((rule) => [ruleKey(rule), rule]));
-    if (this.stale.has("neighbour")) {
-      this.#neighbours = new Map(from.listNeighbours().map((neighbour) => [neighbourKey(neighbour), neighbour]));
-      this.#fdb = Map.groupBy(from.listFdb(), fdbMacKey);
+    if (this.stale.has("neighbour") || !this.#neighboursRead) {
+      this.#neighboursRead = neighboursMatter(this.#links.keys());
+      this.#neighbours = new Map((this.#neighboursRead ? from.listNeighbours() : []).map((each) => [neighbourKey(each), each]));
+      this.#fdb = Map.groupBy(this.#neighboursRead ? from.listFdb() : [], fdbMacKey);
     }
     if (this.stale.has("sysctl")) for (const key of this.#sysctls.keys()) this.#sysctls.set(key, from.readSysctl(key));
     if (this.stale.has("table")) for (const entry of this.#tables.values()) entry.table = from.nft.readTable(entry.family, entry.name);
     this.stale.clear();
+  }
+
+  #hasNeighbours(link: string): boolean {
+    for (const neighbour of this.#neighbours.values()) if (neighbour.link === link) return true;
+    for (const entries of this.#fdb.values()) if (entries.some((entry) => entry.link === link)) return true;
+    return false;
   }
 
   /** Whether a followed sysctl reads otherwise than believed. */
@@ -76,7 +88,7 @@ export class Belief {
     const sysctls: Record<string, string> = {};
     for (const [key, value] of this.#sysctls) if (value !== undefined) sysctls[key] = value;
     return {
-      links: [...this.#links.values()],
+      links: this.links(),
       addresses: [...this.#addresses.values()],
       routes: [...this.#routes.values()].flat(),
       rules: [...this.#rules.values()],
@@ -85,6 +97,10 @@ export class Belief {
       sysctls,
       tables: this.tables(),
     };
+  }
+
+  links(): Link[] {
+    return [...this.#links.values()];
   }
 
   tables(): NftTable[] {
@@ -164,6 +180,6 @@ function put<T>(map: Map<string, T>, key: string, value: T, op: "add" | "replace
   else map.set(key, value);
 }
 
-function structureOf(links: ReadonlyMap<string, Link>): string {
-  return [...links.values()].map((link) => `${link.name} ${link.index} ${link.up} ${link.mac}`).join("\n");
+function structureOf(link: Link | undefined): string {
+  return link ? `${link.index} ${link.up} ${link.mac}` : "";
 }

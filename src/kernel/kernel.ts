@@ -35,6 +35,8 @@ export interface NetworkNamespace {
 
   /** Carries out one change. @throws KernelError with errno: EEXIST, ENOENT (ESRCH for a route), ENODEV, EINVAL, EPERM, … as the kernel says */
   apply(change: LinkChange): void;
+  /** Carries out several changes of routes, neighbours and forwarding entries, with one look at the kernel's events before and after. */
+  together<T>(changes: () => T): T;
   /** Makes a veth pair; each end may be born in another namespace, fully configured and, if asked, up. */
   addVethPair(a: VethEnd, b: VethEnd): void;
   /** Moves a link. @throws KernelError */

@@ -10,10 +10,10 @@ import { diffState } from "./diff.ts";
 import { Flapping } from "./flapping.ts";
 import type { WatchTopic } from "./kernel.ts";
 import { interfaceOfSysctl } from "./keys.ts";
-import { isMade } from "./link-diff.ts";
-import type { CreateReconciler, Reconciler, ReconcilerClock, ReconcilerOptions, ReconcileStatus } from "./reconcile.ts";
+import { diffLinks, isMade } from "./link-diff.ts";
+import type { CreateReconciler, Ownership, Reconciler, ReconcilerClock, ReconcilerOptions, ReconcileStatus } from "./reconcile.ts";
 import { EMPTY_STATE, type KernelState } from "./state.ts";
-import { type ChangeStep, carryOut } from "./steps.ts";
+import { type ChangeStep, carryOut, type ObjectKind } from "./steps.ts";
 
 const DEBOUNCE_MS = 20;
 const LONGEST_DEBOUNCE_MS = 200;
@@ -25,6 +25,10 @@ const SYSCTL_CHECK_MS = 1000;
 const LONGEST_REST_MS = 500;
 /** Rounds of write and read back in one run: structure first, then what hangs on it, then a proof. */
 const ROUNDS = 4;
+
+/** Steps that are written with one look at the kernel's events before and after. */
+const BATCH = 256;
+const IN_BATCHES: ReadonlySet<ObjectKind> = new Set(["route", "neighbour", "fdb"]);
 
 const STALE_BY: Readonly<Record<WatchTopic, readonly Part[]>> = {
   link: ["link"],
@@ -205,13 +209,9 @@ class KernelReconciler implements Reconciler {
     let failedRounds = 0;
     for (let round = 0; ; round++) {
       const fresh = this.#belief.stale.size === 0;
-      this.#belief.refresh(namespace);
+      this.#belief.refresh(namespace, (links) => concernsNeighbours(desired, links, owns));
       this.#belief.follow(Object.keys(desired.sysctls), [...owns.tables, ...desired.tables], namespace);
-      // Most changes are of Services and policy: what is held and was not touched need not be compared again.
-      const steps =
-        fresh && held && onlyTablesDiffer(held, desired)
-          ? diffState({ ...EMPTY_STATE, tables: desired.tables }, { ...EMPTY_STATE, tables: this.#belief.tables() }, owns)
-          : diffState(desired, this.#belief.state(), owns);
+      const steps = fresh && held ? diffSince(held, desired, this.#belief, owns) : diffState(desired, this.#belief.state(), owns);
       errors.clear();
       if (round === 0) onFirst(steps);
       if (steps.length === 0) return wrote;
@@ -226,6 +226,23 @@ class KernelReconciler implements Reconciler {
   }
 
   #write(steps: readonly ChangeStep[], errors: Map<string, string>): number {
+    let wrote = 0;
+    for (let at = 0; at < steps.length; ) {
+      // A node's peers come by the thousand, and all that is announced of one batch must fit into the listening sockets.
+      const batch = steps.slice(at, at + BATCH);
+      const end = batch.findIndex((step) => !IN_BATCHES.has(step.kind));
+      const taken = end < 0 ? batch : batch.slice(0, Math.max(1, end));
+      at += taken.length;
+      const write = () => {
+        wrote += this.#writeEach(taken, errors);
+      };
+      if (taken.length > 1) this.#options.namespace.together(write);
+      else write();
+    }
+    return wrote;
+  }
+
+  #writeEach(steps: readonly ChangeStep[], errors: Map<string, string>): number {
     let wrote = 0;
     for (const step of steps) {
       try {
@@ -274,8 +291,25 @@ class KernelReconciler implements Reconciler {
   }
 }
 
-function onlyTablesDiffer(a: KernelState, b: KernelState): boolean {
-  return (Object.keys(a) as (keyof KernelState)[]).every((part) => part === "tables" || a[part] === b[part]);
+/** The difference, where the kernel is known to hold `held`: of most changes only one part is to be compared. */
+function diffSince(held: KernelState, desired: KernelState, belief: Belief, owns: Ownership): ChangeStep[] {
+  const observed = belief.state();
+  // What stands on a link that is made or taken down must be looked at anew.
+  if (held.links !== desired.links && diffLinks(desired.links, observed.links, owns).steps.length > 0)
+    return diffState(desired, observed, owns);
+  const moved = (state: KernelState): KernelState =>
+    Object.assign(
+      {},
+      ...(Object.keys(EMPTY_STATE) as (keyof KernelState)[]).map((part) => ({
+        [part]: part === "links" || held[part] !== desired[part] ? state[part] : EMPTY_STATE[part],
+      })),
+    );
+  return diffState(moved(desired), moved(observed), owns);
+}
+
+/** Whether neighbours and forwarding entries are wanted, or can be in the way, on a namespace's links. */
+function concernsNeighbours(desired: KernelState, links: Iterable<string>, owns: Ownership): boolean {
+  return desired.neighbours.length > 0 || desired.fdb.length > 0 || [...links].some(owns.links);
 }
 
 function linksOf(step: ChangeStep): readonly string[] {

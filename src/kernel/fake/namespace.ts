@@ -156,6 +156,10 @@ export class FakeNamespace implements NetworkNamespace {
     };
   }
 
+  together<T>(changes: () => T): T {
+    return changes();
+  }
+
   apply(change: LinkChange): void {
     const kind = ["link", "address", "route", "rule", "neighbour", "fdb"].find((name) => name in change);
     this.#write(`${change.op} ${kind}`, () => this.#network.apply(change));

@@ -106,6 +106,10 @@ export class LinuxNamespace implements NetworkNamespace {
     );
   }
 
+  together<T>(actions: () => T): T {
+    return this.#events.together(actions);
+  }
+
   addVethPair(a: VethEnd, b: VethEnd): void {
     const socket = this.#socket();
     this.#events.quietly(

@@ -39,6 +39,8 @@ export class NamespaceEvents {
   readonly #run: <T>(action: () => T) => T;
   readonly #isOwn: (port: number) => boolean;
   readonly #watchers = new Set<Watcher>();
+  /** What the actions under way may stir up, while several are taken together. */
+  #batch: { readonly links: Set<number>; readonly topics: Set<WatchTopic> } | undefined;
   /** What was last said of each object. */
   readonly #known = new Map<string, string>();
   readonly #sockets = new Map<Multicast, { readonly fd: number; readonly groups: Set<number> }>();
@@ -63,12 +65,39 @@ export class NamespaceEvents {
   /** Carries out an own action such that its echoes do not count. `echo` is asked after the action. */
   quietly<T>(action: () => T, echo: () => Echo): T {
     if (this.#watchers.size === 0) return action();
+    const batch = this.#batch;
+    if (batch) {
+      try {
+        return action();
+      } finally {
+        const { links, topics } = echo();
+        for (const link of links) batch.links.add(link);
+        for (const topic of topics) batch.topics.add(topic);
+      }
+    }
     this.#drainAll(undefined);
     try {
       return action();
     } finally {
       this.#drainAll(echo());
     }
+  }
+
+  /** Carries out many own actions with one look at the events before and after. */
+  together<T>(actions: () => T): T {
+    if (this.#batch) return actions();
+    const batch = { links: new Set<number>(), topics: new Set<WatchTopic>() };
+    return this.quietly(
+      () => {
+        this.#batch = batch;
+        try {
+          return actions();
+        } finally {
+          this.#batch = undefined;
+        }
+      },
+      () => batch,
+    );
   }
 
   close(): void {

@@ -68,11 +68,16 @@ export function decodeFdb(body: Uint8Array, nameOf: (index: number) => string): 
   };
 }
 
+/** Type of a destination (linux/rtnetlink.h). */
+const RTN_MULTICAST = 5;
+
 /** Whether an event is the kernel's own learning and ageing, which is no configuration. `port` is the causer's (0: the kernel). */
 export function isNeighbourDynamics(type: number, port: number, body: Uint8Array): boolean {
   const lasting = (readU16(body, 8) & (STATES.permanent | STATES.noarp)) !== 0;
   // Forwarding entries are announced with port 0 whoever made them, but they say of themselves whether they last.
   if (body[0] === AF_BRIDGE) return !lasting;
+  // What a device sends to groups resolves by itself; the kernel keeps such entries, and collects them, for every device.
+  if (body[11] === RTN_MULTICAST) return true;
   return type === NEIGHBOUR_MESSAGE.new && port === 0 && !lasting;
 }
 
