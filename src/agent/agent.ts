@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/index.ts";
-import { type ClusterSnapshot, type ClusterSource, loadSnapshot, saveSnapshot, snapshotOf } from "../cluster/index.ts";
+import { type ClusterSnapshot, type ClusterSource, loadSnapshot, type Part, saveSnapshot, snapshotOf } from "../cluster/index.ts";
 import { type AttachmentStore, openAttachments, serveCni } from "../cni/index.ts";
 import { BRIDGE, podCidrs } from "../datapath/overlay/index.ts";
 import { createIpam, type Ipam } from "../ipam/index.ts";
@@ -17,11 +17,12 @@ import {
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
 import { keepSame, type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
-import type { Node } from "../resources/index.ts";
-import { healthChecks } from "../services/index.ts";
+import type { KubeObject, Node } from "../resources/index.ts";
+import { countNoLocal, healthChecks } from "../services/index.ts";
 import { observeUnderlay } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
+import { createMetrics } from "./metrics.ts";
 import { PodNetwork } from "./pod-network.ts";
 
 export interface AgentOptions {
@@ -81,6 +82,8 @@ class NodeAgent implements Agent {
   readonly #pods: PodNetwork;
   readonly #cutter: FlowCutter;
   readonly #health: HealthPorts;
+  readonly #metrics = createMetrics();
+  #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
   #snapshot: ClusterSnapshot | undefined;
   #plan: NodePlan | undefined;
@@ -113,6 +116,8 @@ class NodeAgent implements Agent {
       namespace: options.namespace,
       impaired: () => this.#unready() ?? this.#unprotected(),
       eligible: () => isEligible(this.#snapshot?.nodes.get(options.node)),
+      metrics: () => this.#metrics.read(this.status),
+      asked: (code) => this.#metrics.asked(code),
       log: options.log,
     });
     this.#pods = new PodNetwork({
@@ -211,6 +216,14 @@ class NodeAgent implements Agent {
       this.#pods.reconcile();
       this.#cutter.follow(snapshot, moved);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
+      this.#metrics.synced({
+        seconds: (performance.now() - started) / 1000,
+        full: this.#synced === undefined,
+        serviceChanges: changesOf(this.#synced?.services, snapshot.services),
+        endpointChanges: changesOf(this.#synced?.endpointSlices, snapshot.endpointSlices),
+        noLocal: countNoLocal(snapshot, this.#options.node),
+      });
+      this.#synced = snapshot;
       this.#annotate(plan.annotations);
     } catch (error) {
       this.#options.log(`plan: ${messageOf(error)}`);
@@ -307,6 +320,20 @@ class NodeAgent implements Agent {
     this.#reconciler.close();
     this.#pods.close();
   }
+}
+
+/** How many objects of a kind are new, other or gone. */
+function changesOf(before: Part<KubeObject> | undefined, after: Part<KubeObject>): number {
+  if (before === after) return 0;
+  let changes = 0;
+  let kept = 0;
+  for (const object of after.values()) {
+    const { namespace, name } = object.metadata;
+    const old = before?.get(namespace === undefined ? name : `${namespace}/${name}`);
+    if (old !== undefined) kept++;
+    if (old !== object) changes++;
+  }
+  return changes + (before ? before.size - kept : 0);
 }
 
 /** A node that is going takes no new connections from load balancers (KEP-3836). */

@@ -35,7 +35,15 @@ test("health check ports come, answer and go; /healthz and /livez tell apart a n
   let impaired: string | undefined;
   let eligible = true;
   const log: string[] = [];
-  const ports = createHealthPorts({ namespace, impaired: () => impaired, eligible: () => eligible, log: (text) => log.push(text) });
+  const codes: number[] = [];
+  const ports = createHealthPorts({
+    namespace,
+    impaired: () => impaired,
+    eligible: () => eligible,
+    metrics: async () => ({ type: "application/json", text: JSON.stringify({ codes }) }),
+    asked: (code) => codes.push(code),
+    log: (text) => log.push(text),
+  });
   try {
     const check = (localEndpoints: number) => ({ port: 32_000, namespace: "shop", name: "web", localEndpoints });
     assert.equal(await get(namespace, 32_000), undefined);

@@ -1,11 +1,12 @@
-// The ports at which a node tells load balancers and operators how its Services are: healthCheckNodePorts, and /healthz and /livez on 10256.
+// The ports at which a node tells load balancers and operators how its Services are: healthCheckNodePorts, /healthz and /livez on 10256, /metrics on 10249.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { messageOf } from "../base/index.ts";
 import type { NetworkNamespace } from "../kernel/index.ts";
 import type { HealthCheck } from "../services/index.ts";
 
-/** kube-proxy's healthz port. */
+/** kube-proxy's ports. */
 const HEALTHZ_PORT = 10_256;
+const METRICS_PORT = 10_249;
 
 export interface HealthPortsOptions {
   readonly namespace: NetworkNamespace;
@@ -13,6 +14,10 @@ export interface HealthPortsOptions {
   readonly impaired: () => string | undefined;
   /** Whether load balancers may send here: not while the node is being taken away. */
   readonly eligible: () => boolean;
+  /** The text for /metrics, on loopback alone. */
+  readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
+  /** Somebody asked for /healthz, and was told this. */
+  readonly asked: (code: number) => void;
   readonly log: (message: string) => void;
 }
 
@@ -22,16 +27,16 @@ export interface HealthPorts {
   close(): void;
 }
 
-/** Serves at once on 10256; Services' own ports as they come. A port that is taken is logged, and everything else goes on. */
+/** Serves at once on 10256 and 10249; Services' own ports as they come. A port that is taken is logged, and everything else goes on. */
 export function createHealthPorts(options: HealthPortsOptions): HealthPorts {
   const servers = new Map<number, Server>();
   let checks = new Map<number, HealthCheck>();
   let newest: readonly HealthCheck[] | undefined;
   let updated = new Date();
 
-  function open(port: number, answer: (request: IncomingMessage, response: ServerResponse) => void): void {
+  function open(port: number, address: string, answer: (request: IncomingMessage, response: ServerResponse) => void): void {
     try {
-      const fd = options.namespace.bindSocket({ protocol: "tcp", address: "::", port, reuseAddress: true, backlog: 64 });
+      const fd = options.namespace.bindSocket({ protocol: "tcp", address, port, reuseAddress: true, backlog: 64 });
       const server = createServer({ requestTimeout: 10_000 }, answer);
       server.on("error", (error) => options.log(`port ${port}: ${messageOf(error)}`));
       server.listen({ fd });
@@ -60,7 +65,17 @@ export function createHealthPorts(options: HealthPortsOptions): HealthPorts {
       ...(live ? {} : { nodeEligible: eligible }),
       ...(impaired === undefined ? {} : { reason: impaired }),
     };
-    send(response, impaired === undefined && (live || eligible) ? 200 : 503, body);
+    const code = impaired === undefined && (live || eligible) ? 200 : 503;
+    if (!live) options.asked(code);
+    send(response, code, body);
+  };
+
+  const metrics = (request: IncomingMessage, response: ServerResponse) => {
+    if (request.url !== "/metrics") return void response.writeHead(404).end();
+    options.metrics().then(
+      ({ type, text }) => response.writeHead(200, { "content-type": type }).end(text),
+      (error) => response.writeHead(500).end(messageOf(error)),
+    );
   };
 
   const check = (port: number) => (_request: IncomingMessage, response: ServerResponse) => {
@@ -76,15 +91,17 @@ export function createHealthPorts(options: HealthPortsOptions): HealthPorts {
     });
   };
 
-  open(HEALTHZ_PORT, healthz);
+  const own = new Set([HEALTHZ_PORT, METRICS_PORT]);
+  open(HEALTHZ_PORT, "::", healthz);
+  open(METRICS_PORT, "127.0.0.1", metrics);
   return {
     follow(next) {
       updated = new Date();
       if (next === newest) return;
       newest = next;
       checks = new Map(next.map((each) => [each.port, each]));
-      for (const port of servers.keys()) if (port !== HEALTHZ_PORT && !checks.has(port)) shut(port);
-      for (const port of checks.keys()) if (!servers.has(port)) open(port, check(port));
+      for (const port of servers.keys()) if (!own.has(port) && !checks.has(port)) shut(port);
+      for (const port of checks.keys()) if (!servers.has(port)) open(port, "::", check(port));
     },
     close() {
       for (const port of [...servers.keys()]) shut(port);

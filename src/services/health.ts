@@ -1,7 +1,7 @@
 // Health check node ports: what a load balancer asks a node about a Service whose external traffic stays on the node.
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Service } from "../resources/index.ts";
-import { type ServiceTable, serviceTable } from "./table.ts";
+import { chooseEndpoints, type ServiceTable, serviceTable } from "./table.ts";
 
 /** One port at which a node answers for one Service. */
 export interface HealthCheck {
@@ -38,4 +38,29 @@ function countLocal(table: ServiceTable, { metadata }: Service, node: string): n
     for (const endpoint of entry.endpoints) if (endpoint.ready && endpoint.node === node) local.add(endpoint.pod ?? endpoint.address);
   }
   return local.size;
+}
+
+const keptCounts = new WeakMap<ServiceTable, Map<string, NoLocal>>();
+
+export interface NoLocal {
+  readonly internal: number;
+  readonly external: number;
+}
+
+/** How many entries of traffic policy Local have end points, but none on a node. */
+export function countNoLocal(snapshot: ClusterSnapshot, node: string): NoLocal {
+  const table = serviceTable(snapshot);
+  const byNode = keptCounts.get(table) ?? new Map<string, NoLocal>();
+  keptCounts.set(table, byNode);
+  let count = byNode.get(node);
+  if (!count) {
+    const lacking = (internal: boolean) =>
+      table.entries.filter((entry) => {
+        const choice = (internal ? entry.internalLocal : entry.externalLocal) ? chooseEndpoints(entry, { node }, internal) : undefined;
+        return choice !== undefined && "refuse" in choice && choice.refuse === "drop";
+      }).length;
+    count = { internal: lacking(true), external: lacking(false) };
+    byNode.set(node, count);
+  }
+  return count;
 }

@@ -1,7 +1,7 @@
 // The face of the services room.
 export { isStale } from "./conntrack.ts";
 export type { ServiceEntry } from "./entry.ts";
-export { type HealthCheck, healthChecks } from "./health.ts";
+export { countNoLocal, type HealthCheck, healthChecks } from "./health.ts";
 export { planServices } from "./nftables.ts";
 export type { ServiceTable } from "./table.ts";
 export { serviceTable } from "./table.ts";
