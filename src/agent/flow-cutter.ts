@@ -4,7 +4,7 @@
 // collected, and looked for in one walk.
 import { isDeepStrictEqual } from "node:util";
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import type { Conntrack, ConntrackFlow, NftSet } from "../kernel/index.ts";
+import type { Conntrack, ConntrackFlow, NftRule, NftSet } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
 import { cutFlows } from "../policy/index.ts";
 import { isStale, type ServiceEntry, type ServiceTable, serviceTable } from "../services/index.ts";
@@ -132,15 +132,28 @@ export function policyMoved(before: NodePlan | undefined, after: NodePlan): bool
   const [was] = before?.kernel.tables ?? [];
   const [is] = after.kernel.tables;
   if (!was || !is || was === is) return false;
-  const chains = new Set(was.chains);
-  if (is.chains.some((chain) => POLICY_CHAIN.test(chain.name) && !chains.has(chain))) return true;
+  // What is new decides nothing until something that was there refers to it.
+  const chains = new Map(was.chains.map((chain) => [chain.name, chain]));
+  const policies = is.chains.filter((chain) => POLICY_CHAIN.test(chain.name));
+  if (policies.some((chain) => chains.has(chain.name) && chains.get(chain.name) !== chain)) return true;
+  const onlyAllows = policies.every((chain) => chain.name.startsWith("policy-") || chain.rules.every(isNoDenial));
   const sets = new Map(was.sets.map((set) => [set.name, set]));
   return is.sets.some((set) => {
     const old = sets.get(set.name);
-    if (old === set || !POLICY_SET.test(set.name)) return false;
+    if (!old || old === set || !POLICY_SET.test(set.name)) return false;
     const known = set.name.endsWith("4") ? sets.get("pod-self4") : sets.get("pod-self6");
-    return old === undefined || !set.value || jumpsMoved(old, set, known);
+    return set.value ? jumpsMoved(old, set, known) : !onlyAllows || hasLost(old, set);
   });
+}
+
+/** Whether a rule denies nothing, or all that is left. */
+function isNoDenial(rule: NftRule): boolean {
+  return rule.matches.length === 0 || !rule.statements.some((statement) => "verdict" in statement && statement.verdict === "drop");
+}
+
+function hasLost(before: NftSet, after: NftSet): boolean {
+  const left = new Set(after.elements);
+  return before.elements.some((element) => !left.has(element));
 }
 
 /** What the policy room's writer names: chains of a pod's policies, and the sets that these look into. */

@@ -20,13 +20,28 @@ function share<T>(before: unknown, after: T): T {
 function shareArray(before: readonly unknown[], after: readonly unknown[]): readonly unknown[] {
   let same = before.length === after.length;
   let changed = false;
+  // Where one was put in between, those behind it are found by their names.
+  let named: Map<string, unknown> | undefined;
+  const partner = (item: unknown, index: number): unknown => {
+    const name = identityOf(item);
+    if (before[index] === item || name === undefined || identityOf(before[index]) === name) return before[index];
+    named ??= new Map(before.flatMap((each) => [[identityOf(each) ?? "", each]]));
+    return named.get(name);
+  };
   const shared = after.map((item, index) => {
-    const kept = share(before[index], item);
+    const kept = share(partner(item, index), item);
     if (kept !== before[index]) same = false;
     if (kept !== item) changed = true;
     return kept;
   });
   return same ? before : changed ? shared : after;
+}
+
+/** Links, chains and sets have a name, elements of sets a key. */
+function identityOf(item: unknown): string | undefined {
+  if (typeof item !== "object" || item === null) return undefined;
+  if ("name" in item && typeof item.name === "string") return item.name;
+  return "key" in item && Array.isArray(item.key) ? item.key.join(" ") : undefined;
 }
 
 function shareObject(before: object, after: object): object {

@@ -78,7 +78,8 @@ export function isNeighbourDynamics(type: number, port: number, body: Uint8Array
   if (body[0] === AF_BRIDGE) return !lasting;
   // What a device sends to groups resolves by itself; the kernel keeps such entries, and collects them, for every device.
   if (body[11] === RTN_MULTICAST) return true;
-  return type === NEIGHBOUR_MESSAGE.new && port === 0 && !lasting;
+  // An entry that the kernel drops together with its device is announced without a state.
+  return port === 0 && !lasting && (type === NEIGHBOUR_MESSAGE.new || readU16(body, 8) !== STATES.none);
 }
 
 function neighbourHeader(family: number, index: number, state: number, flags: number): Uint8Array {

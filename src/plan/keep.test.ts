@@ -1,0 +1,56 @@
+// keepSame: what is equal becomes the same object, what differs stays as it is.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { EMPTY_STATE, type KernelState, type NftTable } from "../kernel/index.ts";
+import { keepSame, type NodePlan } from "./index.ts";
+
+const chain = (name: string, verdict: "accept" | "drop" = "accept") => ({ name, rules: [{ matches: [], statements: [{ verdict }] }] });
+const element = (address: string) => ({ key: [address] });
+const table = (chains: NftTable["chains"], ...addresses: string[]): NftTable => ({
+  family: "inet",
+  name: "fairlead",
+  chains,
+  sets: [{ name: "pods", key: ["ipv4_addr"], elements: addresses.map(element) }],
+});
+const plan = (kernel: Partial<KernelState>, pods: Readonly<Record<string, KernelState>> = {}): NodePlan => ({
+  node: "node-1",
+  revision: 1,
+  kernel: { ...EMPTY_STATE, ...kernel },
+  pods: new Map(Object.entries(pods)),
+  annotations: {},
+  podMtu: 1450,
+  remarks: [],
+});
+
+test("a plan that is equal by value has the old one's kernel and pods", () => {
+  const make = () =>
+    plan({ tables: [table([chain("a")], "10.0.0.1")], sysctls: { x: "1" } }, { c1: { ...EMPTY_STATE, sysctls: { y: "2" } } });
+  const before = make();
+  const kept = keepSame(before, { ...make(), revision: 2 });
+  assert.equal(kept.kernel, before.kernel);
+  assert.equal(kept.pods.get("c1"), before.pods.get("c1"));
+  assert.equal(kept.revision, 2);
+});
+
+test("a chain and an element put in between leave those behind them the same objects", () => {
+  const before = plan({ tables: [table([chain("a"), chain("c")], "10.0.0.1", "10.0.0.3")] });
+  const after = plan({ tables: [table([chain("a"), chain("b"), chain("c")], "10.0.0.1", "10.0.0.2", "10.0.0.3")] });
+  const kept = keepSame(before, structuredClone(after));
+  assert.deepEqual(kept.kernel, after.kernel);
+  const [was, is] = [before.kernel.tables[0], kept.kernel.tables[0]];
+  assert.equal(is?.chains[2], was?.chains[1]);
+  assert.equal(is?.sets[0]?.elements[2], was?.sets[0]?.elements[1]);
+});
+
+test("what differs is never taken from the old plan", () => {
+  const before = plan({ tables: [table([chain("a"), chain("b")])], sysctls: { x: "1", y: "2" } });
+  for (const change of [
+    { tables: [table([chain("a", "drop"), chain("b")])], sysctls: { x: "1", y: "2" } },
+    { tables: [table([chain("a")])], sysctls: { x: "1", y: "2" } },
+    { tables: [table([chain("b"), chain("a")])], sysctls: { x: "1", y: "2" } },
+    { tables: [table([chain("a"), chain("b")])], sysctls: { x: "1" } },
+    { tables: [table([chain("a"), chain("b")])], sysctls: { x: "1", y: "3" } },
+    { tables: [], sysctls: {} },
+  ])
+    assert.deepEqual(keepSame(before, plan(structuredClone(change))).kernel, plan(change).kernel);
+});
