@@ -116,6 +116,7 @@ class NodeAgent implements Agent {
       namespace: options.namespace,
       impaired: () => this.#unready() ?? this.#unprotected(),
       eligible: () => isEligible(this.#snapshot?.nodes.get(options.node)),
+      status: () => this.status,
       metrics: () => this.#metrics.read(this.status),
       asked: (code) => this.#metrics.asked(code),
       log: options.log,
@@ -162,7 +163,8 @@ class NodeAgent implements Agent {
         this.#saver = undefined;
         this.#save();
       },
-      every - (performance.now() % every),
+      // The first at once: an agent that is killed soon after its first start shall know the cluster, too.
+      this.#saveMs === 0 ? 0 : every - (performance.now() % every),
     ).unref();
   }
 
@@ -313,6 +315,7 @@ class NodeAgent implements Agent {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    if (this.#saver) this.#save();
     clearTimeout(this.#saver);
     for (const close of this.#closers) await close();
     this.#cutter.close();

@@ -1,4 +1,4 @@
-// The ports at which a node tells load balancers and operators how its Services are: healthCheckNodePorts, /healthz and /livez on 10256, /metrics on 10249.
+// The ports at which a node tells load balancers and operators how its Services are: healthCheckNodePorts, /healthz and /livez on 10256, /metrics and /status on 10249.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { messageOf } from "../base/index.ts";
 import type { NetworkNamespace } from "../kernel/index.ts";
@@ -14,6 +14,8 @@ export interface HealthPortsOptions {
   readonly impaired: () => string | undefined;
   /** Whether load balancers may send here: not while the node is being taken away. */
   readonly eligible: () => boolean;
+  /** What /status tells, on loopback alone. */
+  readonly status: () => object;
   /** The text for /metrics, on loopback alone. */
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
   /** Somebody asked for /healthz, and was told this. */
@@ -71,6 +73,7 @@ export function createHealthPorts(options: HealthPortsOptions): HealthPorts {
   };
 
   const metrics = (request: IncomingMessage, response: ServerResponse) => {
+    if (request.url === "/status") return send(response, 200, options.status());
     if (request.url !== "/metrics") return void response.writeHead(404).end();
     options.metrics().then(
       ({ type, text }) => response.writeHead(200, { "content-type": type }).end(text),

@@ -29,6 +29,8 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "Services as a node serves them: rules, end points, connections",
     load: () => import("./commands/services.ts"),
   },
+  { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
+  { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
 ];
 

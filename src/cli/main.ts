@@ -34,6 +34,8 @@ async function buildProgram(words: readonly string[]): Promise<Command> {
       .command(second ?? first)
       .description(entry.summary)
       .exitOverride();
+    // "agent" is a command, and the group of "agent status".
+    if (second === undefined) groups.set(first, command);
     const called = second === undefined ? words[0] === first : words[0] === first && words[1] === second;
     if (called || words[0] === "completion") (await entry.load()).command(command);
   }

@@ -1,5 +1,6 @@
 // The face of the CNI room.
 export { type AttachmentRecord, type AttachmentStore, openAttachments } from "./attachments.ts";
+export { installPlugin } from "./install.ts";
 export {
   CNI_CODE,
   type CniCall,

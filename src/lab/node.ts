@@ -1,10 +1,9 @@
 // One node of a lab: its namespace, its agent, its CNI configuration, and kubelet's part.
-import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type Agent, startAgent } from "../agent/index.ts";
 import type { ObjectStore } from "../api/index.ts";
 import type { ClusterSource } from "../cluster/index.ts";
+import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
 import type { Node, Pod } from "../resources/index.ts";
 import { type AgentProcess, startAgentProcess } from "./agent-process.ts";
@@ -40,13 +39,16 @@ export interface LabNode {
   close(): Promise<void>;
 }
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-
 /** Starts a node. */
 export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
   const { place, namespace, kernel, store, directory, log } = options;
   const cniSocket = join(directory, "cni.sock");
-  installCni(directory, cniSocket);
+  installPlugin({
+    binDirectory: join(directory, "bin"),
+    configDirectory: join(directory, "net.d"),
+    socketPath: cniSocket,
+    directoryMode: 0o700,
+  });
   const agentOptions = { node: place.name, kernel, namespace, source: options.source, stateDirectory: join(directory, "agent"), cniSocket };
   const annotate = (annotations: Readonly<Record<string, string>>) => annotateNode(store, place.name, annotations);
   const agent = options.ownProcess
@@ -93,25 +95,6 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
       await agent.close();
     },
   };
-}
-
-/** The configuration list and the executable, as an installed CNI plugin has them. */
-function installCni(directory: string, socket: string): void {
-  const netd = join(directory, "net.d");
-  const bin = join(directory, "bin");
-  for (const each of [netd, bin]) mkdirSync(each, { recursive: true, mode: 0o700 });
-  const list = { cniVersion: "1.1.0", name: "fairlead", plugins: [{ type: "fairlead", capabilities: { portMappings: true } }] };
-  writeFileSync(join(netd, "10-fairlead.conflist"), `${JSON.stringify(list, null, 2)}\n`);
-  const native = join(ROOT, ".build/fairlead-cni");
-  const executable = join(bin, "fairlead");
-  if (existsSync(native)) copyFileSync(native, executable);
-  else
-    writeFileSync(
-      executable,
-      `#!/bin/sh\nexec "${process.execPath}" --disable-warning=ExperimentalWarning "${join(ROOT, "src/cni/fallback-main.ts")}" "$0"\n`,
-    );
-  chmodSync(executable, 0o755);
-  writeFileSync(`${executable}.socket`, `${socket}\n`);
 }
 
 function annotateNode(store: ObjectStore, name: string, annotations: Readonly<Record<string, string>>): void {
