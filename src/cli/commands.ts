@@ -25,6 +25,18 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "matrix", summary: "who reaches whom: every pair, by packets or by calculation", load: () => import("./commands/matrix.ts") },
   { name: "trace", summary: "the packet's way, hop by hop, with reasons", load: () => import("./commands/trace.ts") },
   {
+    name: "policy explain",
+    summary: "which policies have a say, and which rule decides",
+    load: () => import("./commands/policy-explain.ts"),
+  },
+  { name: "policy check", summary: "policies that are invalid, or hardly meant so", load: () => import("./commands/policy-check.ts") },
+  { name: "policy diff", summary: "whose verdict changes between two sets of manifests", load: () => import("./commands/policy-diff.ts") },
+  {
+    name: "policy test",
+    summary: "truth tables by calculation, for CI: text, JUnit, TAP",
+    load: () => import("./commands/policy-test.ts"),
+  },
+  {
     name: "services",
     summary: "Services as a node serves them: rules, end points, connections",
     load: () => import("./commands/services.ts"),
@@ -35,4 +47,7 @@ export const COMMANDS: readonly CommandEntry[] = [
 ];
 
 /** Words that stand for several commands. */
-export const GROUPS: Readonly<Record<string, string>> = { lab: "a cluster's network on this machine, in network namespaces" };
+export const GROUPS: Readonly<Record<string, string>> = {
+  lab: "a cluster's network on this machine, in network namespaces",
+  policy: "policies explained, checked, compared and tested",
+};

@@ -1,4 +1,5 @@
 // The policy room's face.
+export { checkPolicies, type PolicyFinding } from "./check.ts";
 export type { End } from "./ends.ts";
 export { type Connection, evaluatePolicies, type PolicyStep, type PolicyVerdict } from "./evaluate.ts";
 export { cutFlows } from "./flows.ts";

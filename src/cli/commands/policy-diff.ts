@@ -1,0 +1,122 @@
+// fairlead policy diff: who reaches whom that did not before, and the other way round.
+import type { Command } from "commander";
+import { textTable } from "../../base/index.ts";
+import {
+  assumeCluster,
+  type ClusterSnapshot,
+  type Expected,
+  findEnds,
+  type Pair,
+  parseExpectations,
+  planMatrix,
+  snapshotOf,
+  workloadOf,
+} from "../../cluster/index.ts";
+import { type Prediction, predict } from "../../trace/index.ts";
+import { Answer } from "../exit.ts";
+import { loadManifests } from "../manifests.ts";
+import { paint, printJson } from "../terminal.ts";
+import { readTable } from "./matrix.ts";
+
+interface DiffFlags {
+  readonly with?: readonly string[];
+  readonly expect?: string;
+  readonly output?: string;
+}
+
+/** One pair whose verdict is another; null where an end is on one side only. */
+interface Change {
+  readonly from: string;
+  readonly to: string;
+  readonly port: number;
+  readonly protocol: string;
+  readonly before: Prediction["verdict"] | null;
+  readonly after: Prediction["verdict"] | null;
+  readonly reason: string;
+}
+
+export function command(command: Command): void {
+  command
+    .argument("<old>", "manifests as they are: a file or folder")
+    .argument("<new>", "manifests as they shall be")
+    .option("--with <path...>", "manifests that stand beside both, such as the pods")
+    .option("--expect <file>", "a truth table (YAML) that the new ones must meet")
+    .option("-o, --output <format>", "json for machines")
+    .addHelpText(
+      "after",
+      "\nBy calculation: no lab, no root needed. Exit status: 0, or 1 if the new manifests do not meet the truth table.\n\nExamples:\n  fairlead policy diff policies/ policies.new/ --with apps/\n  git show main:policies.yaml > /tmp/old.yaml; fairlead policy diff /tmp/old.yaml policies.yaml --with apps/ --expect expect.yaml\n",
+    )
+    .action((older: string, newer: string, flags: DiffFlags) => {
+      const beside = flags.with ?? [];
+      const [before, after] = [older, newer].map((path) => snapshotOf(assumeCluster(loadManifests([...beside, path])))) as [
+        ClusterSnapshot,
+        ClusterSnapshot,
+      ];
+      const changes = diff(verdicts(before), verdicts(after));
+      const failures = flags.expect === undefined ? [] : unmet(after, flags.expect);
+      if (flags.output === "json") printJson({ changes, ...(flags.expect === undefined ? {} : { failures }) });
+      else process.stdout.write(`${show(changes, failures)}\n`);
+      if (failures.length > 0) throw new Answer(1);
+    });
+}
+
+/** Pods are called by their workloads: their own names differ between two readings of the same manifests. */
+function nameIn(snapshot: ClusterSnapshot, end: string): string {
+  const [found] = findEnds(snapshot, end);
+  return found?.kind === "pod" ? `${found.pod.metadata.namespace}/${workloadOf(found.pod)}` : end;
+}
+
+function verdicts(snapshot: ClusterSnapshot): Map<string, Prediction> {
+  const { pairs } = planMatrix(snapshot, { onePerWorkload: true }, undefined);
+  const named = (pair: Pair) => ({ ...pair, from: nameIn(snapshot, pair.from), to: nameIn(snapshot, pair.to) });
+  return new Map(
+    predict(snapshot, pairs).map((prediction) => {
+      const named_ = { ...prediction, ...named(prediction) };
+      return [`${named_.from} ${named_.to} ${named_.port} ${named_.protocol}`, named_];
+    }),
+  );
+}
+
+function diff(before: ReadonlyMap<string, Prediction>, after: ReadonlyMap<string, Prediction>): Change[] {
+  const keys = [...new Set([...before.keys(), ...after.keys()])].sort();
+  return keys.flatMap((key): Change[] => {
+    const [was, is] = [before.get(key), after.get(key)];
+    const either = is ?? was;
+    if (!either || was?.verdict === is?.verdict) return [];
+    const { from, to, port, protocol } = either;
+    return [{ from, to, port, protocol, before: was?.verdict ?? null, after: is?.verdict ?? null, reason: is?.reason ?? "it is gone" }];
+  });
+}
+
+interface Unmet {
+  readonly pair: Pick<Prediction, "from" | "to" | "port" | "protocol" | "verdict" | "reason">;
+  readonly expected: Expected;
+}
+
+function unmet(snapshot: ClusterSnapshot, file: string): Unmet[] {
+  const { pairs, expected } = planMatrix(snapshot, { onePerWorkload: true }, parseExpectations(readTable(file), file));
+  return predict(snapshot, pairs).flatMap((prediction, index) => {
+    const wanted = expected[index];
+    return wanted === undefined || (prediction.verdict === "connected") === (wanted === "connected")
+      ? []
+      : [{ pair: prediction, expected: wanted }];
+  });
+}
+
+function show(changes: readonly Change[], failures: readonly Unmet[]): string {
+  const rows = changes.map((change) => [
+    change.after === "connected" ? paint.warn("+") : paint.bad("-"),
+    paint.name(change.from),
+    paint.name(`${change.to}:${change.port}`),
+    change.protocol,
+    `${change.before ?? "absent"} → ${change.after ?? "absent"}`,
+    paint.dim(change.reason),
+  ]);
+  const table =
+    changes.length === 0 ? `${paint.good("✓")} no pair changes` : textTable(["", "FROM", "TO", "", "VERDICT", "WHY"], rows, paint.dim);
+  const missed = failures.map(
+    ({ pair, expected }) =>
+      `${paint.bad("✗")} expected ${expected}: ${pair.from} → ${pair.to}:${pair.port} is ${pair.verdict}: ${pair.reason}`,
+  );
+  return [table, ...missed].join("\n");
+}
