@@ -228,11 +228,12 @@ export class Lab {
     this.#controllers?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
-    this.#responders?.close();
+    const responders = this.#responders?.close();
     await this.#api?.close();
     this.source.close();
     this.#fabric?.close();
     this.store.close();
+    await responders;
   }
 }
 
