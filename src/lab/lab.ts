@@ -19,7 +19,7 @@ import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { REFS } from "./refs.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
-import { type Responders, startResponders } from "./workload/responders.ts";
+import type { Responders } from "./workload/responders.ts";
 
 export interface LabOptions {
   readonly name: string;
@@ -36,6 +36,8 @@ export interface LabStart {
   readonly paths: LabPaths;
   /** Descriptor of the listening socket for the API, made where the person is. */
   readonly apiFd: number;
+  /** The process that serves the pods' ports; the lab ends it. */
+  readonly responders: Responders;
   readonly log: (message: string) => void;
   readonly progress: (text: string) => void;
 }
@@ -51,7 +53,6 @@ export class Lab {
   #fabric: Fabric | undefined;
   #api: ApiServer | undefined;
   #controllers: Controllers | undefined;
-  #responders: Responders | undefined;
   #dns: DnsServer | undefined;
 
   constructor(start: LabStart) {
@@ -79,7 +80,7 @@ export class Lab {
 
   /** Raises fabric, API, nodes and the cluster's own objects. */
   async start(): Promise<void> {
-    const { options, apiFd, log, progress } = this.#start;
+    const { options, apiFd, responders, log, progress } = this.#start;
     const names = Array.from({ length: options.nodes }, (_, index) => `node-${index + 1}`);
     const places = placeNodes(names, options.subnets);
     checkNetworks([
@@ -96,7 +97,6 @@ export class Lab {
     });
     this.#fabric = createFabric(this.kernel, options);
     this.#startUpstream(this.#fabric);
-    this.#responders = startResponders(() => log("the responder process died; its pods answer again after a restart of the lab"));
     this.#dns = createDnsServer({
       source: this.source,
       zone: { domain: CLUSTER.domain, ttl: 30, pods: "verified" },
@@ -110,11 +110,11 @@ export class Lab {
       const node = nodeObject(place.name, place.addresses, `zone-${place.subnet + 1}`, new Date().toISOString());
       const made = this.store.create(REFS.nodes, node);
       this.store.update(REFS.nodes, { ...made, status: node.status } as KubeObject, { subresource: "status" });
-      await this.#startNode(place.name, place, this.#fabric, this.#responders);
+      await this.#startNode(place.name, place, this.#fabric, responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
     for (const object of systemObjects(Math.min(2, options.nodes))) this.store.create(refOf(this.store, object), object);
-    await this.#responders.serve({
+    await responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,
       who: { pod: "outside", node: "outside" },
@@ -228,7 +228,7 @@ export class Lab {
     this.#controllers?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
-    const responders = this.#responders?.close();
+    const responders = this.#start.responders.close();
     await this.#api?.close();
     this.source.close();
     this.#fabric?.close();
