@@ -128,7 +128,7 @@ class NodeAgent implements Agent {
       log: options.log,
       ipam: () => this.#ipam?.ipam,
       awaitPod: (namespace, name, uid) => this.#awaitPod(namespace, name, uid),
-      applyNow: () => this.#apply(),
+      applyNow: () => this.#applyNow(),
       unprotected: () => this.#unprotected(),
       flows: this.#cutter,
       applySoon: () => this.#schedule(),
@@ -189,6 +189,19 @@ class NodeAgent implements Agent {
       this.#apply();
     }, wait);
   }
+
+  /** Pods that are added together are planned and written together. */
+  #applyNow(): Promise<void> {
+    this.#applying ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#applying = undefined;
+        this.#apply();
+        resolve();
+      });
+    });
+    return this.#applying;
+  }
+  #applying: Promise<void> | undefined;
 
   #apply(): void {
     const snapshot = this.#snapshot;

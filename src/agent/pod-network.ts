@@ -40,8 +40,8 @@ export interface PodNetworkOptions {
   readonly ipam: () => Ipam | undefined;
   /** Resolves once the snapshot holds the pod (or gave up waiting). */
   readonly awaitPod: (namespace: string, name: string, uid: string | undefined) => Promise<void>;
-  /** Plans and writes the node's kernel now. */
-  readonly applyNow: () => void;
+  /** Plans and writes the node's kernel, once for all that ask for it in this turn of the event loop. */
+  readonly applyNow: () => Promise<void>;
   /** Why the newest plan's policy is not in force; undefined if it is. */
   readonly unprotected: () => string | undefined;
   /** Cuts the flows of addresses that have no owner any more. */
@@ -148,14 +148,17 @@ export class PodNetwork implements CniHandler {
         addresses: allocations.map((allocation) => allocation.address),
       };
       attachments.put(record);
-      this.#options.applyNow();
+      await this.#options.applyNow();
+      if (attachments.get(record.containerId, record.interface) !== record)
+        throw new CniError(CNI_CODE.tryAgain, "the container was deleted while it was added");
       const unprotected = this.#options.unprotected();
       if (unprotected !== undefined) throw new CniError(CNI_CODE.tryAgain, "the pod's policy is not in force yet", unprotected);
       const mtu = this.#makeVeth(record, namespace);
       this.#options.applySoon();
       return resultOf({ record, request, mtu, bridge: this.#options.bridge() });
     } catch (error) {
-      if (record) this.#unwire(record);
+      // A DEL that came in between has given back everything, and another pod may have it by now.
+      if (record && attachments.get(record.containerId, record.interface) === record) this.#unwire(record);
       if (this.#pods.get(request.containerId)?.namespace !== namespace) namespace.close();
       if (error instanceof CniError) throw error;
       if (error instanceof RangeFullError) throw new CniError(CNI_CODE.rangeFull, error.message, "", error);

@@ -1,5 +1,6 @@
 // The server's certificates: an authority made at start, and the server's own signed by it (EC P-256).
 import { webcrypto } from "node:crypto";
+import { Worker } from "node:worker_threads";
 import { provideReflectMetadata } from "./reflect.ts";
 
 export interface ServerCertificates {
@@ -18,6 +19,15 @@ async function loadX509() {
 
 function isAddress(name: string): boolean {
   return name.includes(":") || /^\d+\.\d+\.\d+\.\d+$/.test(name);
+}
+
+/** Makes the certificates in a thread of their own. */
+export function makeCertificatesAside(names: readonly string[], now: number): Promise<ServerCertificates> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL("./certificates-worker.ts", import.meta.url), { workerData: { names, now } });
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
 }
 
 /** `names`: DNS names and IP addresses that the server answers for. The authority's key is forgotten. */

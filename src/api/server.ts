@@ -8,7 +8,7 @@ import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import { parse as parseYaml } from "yaml";
 import { messageOf } from "../base/index.ts";
-import { makeCertificates } from "./certificates.ts";
+import { makeCertificatesAside } from "./certificates.ts";
 import { ApiError, badRequest } from "./errors.ts";
 import { aggregated, apiGroup, apiGroupList, groupVersions, openApiDocument, openApiIndex, resourceList } from "./http/discovery.ts";
 import { handle } from "./http/handlers.ts";
@@ -217,7 +217,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     return given.length === expected.length && timingSafeEqual(given, expected);
   };
   const names = ["127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default.svc", "10.96.0.1", ...(options.names ?? [])];
-  const { caPem, certificatePem, keyPem } = await makeCertificates([...new Set(names)], Date.now());
+  const { caPem, certificatePem, keyPem } = await makeCertificatesAside([...new Set(names)], Date.now());
   const streams = new Map((options.subresources ?? []).map((handler) => [`${handler.resource}/${handler.subresource}`, handler]));
   const app = routes(options, isKnown, streams);
   const listenAt = async (where: ApiServerOptions["listen"]) => {

@@ -4,10 +4,9 @@
 // with it. What is left after it was killed is a directory, which the next `lab up` or `lab down` removes.
 import { createWriteStream, rmSync, writeFileSync } from "node:fs";
 import { messageOf } from "../base/index.ts";
-import { Lab, type LabOptions } from "./lab.ts";
-import { labMethods } from "./methods.ts";
+import type { LabOptions } from "./lab.ts";
 import { labPaths } from "./paths.ts";
-import { serveRpc } from "./rpc.ts";
+import { startResponders } from "./workload/responders.ts";
 
 /** What the daemon tells the process that started it. */
 export type DaemonMessage = { readonly progress: string } | { readonly ready: true } | { readonly error: string };
@@ -21,11 +20,16 @@ const log = createWriteStream(paths.log, { flags: "a", mode: 0o600 });
 const tell = (message: DaemonMessage) => {
   if (process.connected) process.send?.(message);
 };
+const write = (message: string) => log.write(`${new Date().toISOString()} ${message}\n`);
+// This process takes its time to load, too: both do so at once.
+const responders = startResponders(() => write("the responder process died; its pods answer again after a restart of the lab"));
+const [{ Lab }, { labMethods }, { serveRpc }] = await Promise.all([import("./lab.ts"), import("./methods.ts"), import("./rpc.ts")]);
 const lab = new Lab({
   options,
   paths,
   apiFd: API_FD,
-  log: (message) => log.write(`${new Date().toISOString()} ${message}\n`),
+  responders,
+  log: write,
   progress: (progress) => tell({ progress }),
 });
 

@@ -20,7 +20,7 @@ import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { REFS } from "./refs.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
-import { type Responders, startResponders } from "./workload/responders.ts";
+import type { Responders } from "./workload/responders.ts";
 
 export interface LabOptions {
   readonly name: string;
@@ -42,6 +42,8 @@ export interface LabStart {
   readonly paths: LabPaths;
   /** Descriptor of the listening socket for the API, made where the person is. */
   readonly apiFd: number;
+  /** The process that serves the pods' ports; the lab ends it. */
+  readonly responders: Responders;
   readonly log: (message: string) => void;
   readonly progress: (text: string) => void;
 }
@@ -58,7 +60,6 @@ export class Lab {
   #fabric: Fabric | undefined;
   #api: ApiServer | undefined;
   #controllers: Controllers | undefined;
-  #responders: Responders | undefined;
   #dns: DnsServer | undefined;
 
   constructor(start: LabStart) {
@@ -87,7 +88,7 @@ export class Lab {
 
   /** Raises fabric, API, nodes and the cluster's own objects. */
   async start(): Promise<void> {
-    const { options, apiFd, log, progress } = this.#start;
+    const { options, apiFd, responders, log, progress } = this.#start;
     const names = Array.from({ length: options.nodes }, (_, index) => `node-${index + 1}`);
     const places = placeNodes(names, options.subnets);
     checkNftables();
@@ -102,7 +103,6 @@ export class Lab {
       names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
     });
     this.#startUpstream(this.#fabric);
-    this.#responders = startResponders(() => log("the responder process died; its pods answer again after a restart of the lab"));
     this.#dns = createDnsServer({
       source: this.source,
       zone: { domain: CLUSTER.domain, ttl: 30, pods: "verified" },
@@ -117,11 +117,11 @@ export class Lab {
       const node = nodeObject(place.name, place.addresses, `zone-${place.subnet + 1}`, new Date().toISOString());
       const made = this.store.create(REFS.nodes, node);
       this.store.update(REFS.nodes, { ...made, status: node.status } as KubeObject, { subresource: "status" });
-      await this.#startNode(place.name, place, this.#fabric, this.#responders);
+      await this.#startNode(place.name, place, this.#fabric, responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
     for (const object of systemObjects(Math.min(2, options.nodes), this.networks)) this.store.create(refOf(this.store, object), object);
-    await this.#responders.serve({
+    await responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,
       who: { pod: "outside", node: "outside" },
@@ -255,11 +255,12 @@ export class Lab {
     this.#controllers?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
-    this.#responders?.close();
+    const responders = this.#start.responders.close();
     await this.#api?.close();
     this.source.close();
     this.#fabric?.close();
     this.store.close();
+    await responders;
   }
 }
 

@@ -30,10 +30,20 @@ export async function takeDown(name: string): Promise<void> {
   const { socket, directory } = labPaths(name);
   const { pid } = await callRpc<{ pid: number }>(socket, "status", {});
   await callRpc(socket, "down", {});
-  for (const end = performance.now() + END_WAIT_MS; existsSync(`/proc/${pid}`) && performance.now() < end; ) {
+  for (const end = performance.now() + END_WAIT_MS; !hasEnded(pid) && performance.now() < end; ) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   rmSync(directory, { recursive: true, force: true });
+}
+
+/** Whether a process is over: gone, or (Z) with nothing left but the status that its parent, perhaps a slow init, has not read yet. */
+function hasEnded(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("Z");
+  } catch {
+    return true;
+  }
 }
 
 /** Removes what a killed daemon left: the kernel has taken back the rest. True if there was something. */

@@ -69,6 +69,14 @@ function calculate(nodes: ClusterSnapshot["nodes"], options: PeerOptions): PeerP
   return planner;
 }
 
+const keptWays = new WeakMap<Node, Map<string, PeerPlan>>();
+
+/** The network that an address stands in: all that direct routes ask of it. */
+function linkOf(address: string): string {
+  const prefix = tryParsePrefix(address);
+  return prefix ? formatPrefix(networkOf(prefix)) : "";
+}
+
 class Planner implements PeerPlan {
   readonly routes: Route[] = [];
   readonly neighbours: Neighbour[] = [];
@@ -76,13 +84,35 @@ class Planner implements PeerPlan {
   readonly remarks: string[] = [];
   readonly #options: PeerOptions;
   readonly #subnets: readonly IpPrefix[];
+  readonly #key: string;
 
   constructor(options: PeerOptions) {
     this.#options = options;
+    const { node: _node, own: _own, underlay, ...way } = options;
+    const straight = options.backend === "host-gw" || options.directRouting;
+    this.#key = JSON.stringify([way, underlay.link, straight ? underlay.addresses.map((address) => linkOf(address)) : ""]);
     this.#subnets = options.underlay.addresses.flatMap((address) => tryParsePrefix(address) ?? []);
   }
 
+  /** What leads to a peer is the same on most nodes: it is calculated once for all that are planned in a process. */
   add(peer: Node, networks: readonly IpPrefix[]): void {
+    const ways = keptWays.get(peer) ?? new Map<string, PeerPlan>();
+    keptWays.set(peer, ways);
+    const key = `${this.#key} ${networks.map(formatPrefix).join()}`;
+    let way = ways.get(key);
+    if (!way) {
+      const planner = new Planner(this.#options);
+      planner.#calculate(peer, networks);
+      way = planner;
+      ways.set(key, way);
+    }
+    this.routes.push(...way.routes);
+    this.neighbours.push(...way.neighbours);
+    this.fdb.push(...way.fdb);
+    this.remarks.push(...way.remarks);
+  }
+
+  #calculate(peer: Node, networks: readonly IpPrefix[]): void {
     const tunnelled = networks.filter((network) => !this.#direct(peer, network));
     if (tunnelled.length === 0) return;
     if (this.#options.backend === "vxlan") this.#tunnel(peer, tunnelled);

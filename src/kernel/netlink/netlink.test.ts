@@ -153,7 +153,10 @@ test("the kernel's own learning and address derivation are no news", () => {
     announcementOf(0, { type, flags: 0, sequence: 0, port, body: bytes(body) })?.topic;
   assert.equal(about(28, 0, "02000000 07000000 02000000"), undefined, "a neighbour became reachable");
   assert.equal(about(28, 5, "02000000 07000000 04000000"), "neighbour", "someone made it stale");
-  assert.equal(about(29, 0, "02000000 07000000 02000000"), "neighbour", "it is gone");
+  assert.equal(about(29, 0, "02000000 07000000 04000000"), undefined, "the kernel collected what it had learned");
+  assert.equal(about(29, 0, "0a000000 07000000 40000005"), undefined, "the kernel collected what it sends to a group by");
+  assert.equal(about(29, 0, "02000000 07000000 00000000"), "neighbour", "it is gone with its device");
+  assert.equal(about(29, 5, "02000000 07000000 20000000"), "neighbour", "someone deleted it");
   assert.equal(about(28, 0, "07000000 07000000 02000000"), undefined, "a bridge learned");
   assert.equal(about(28, 0, "07000000 07000000 80000000"), "neighbour", "a lasting entry");
   assert.equal(about(24, 0, "02180000 fe020001 00000000"), undefined, "a route derived from an address");

@@ -7,8 +7,12 @@ export interface Responders {
   serve(group: Omit<ServeRequest, "op" | "id">): Promise<ResponderReply["failed"]>;
   stop(key: string): Promise<void>;
   readonly pid: number | undefined;
-  close(): void;
+  /** Resolves when the process has ended. */
+  close(): Promise<void>;
 }
+
+/** How long the process may take to end, in milliseconds. */
+const END_WAIT_MS = 1000;
 
 /** Starts the responder process. `onRestart` is called after it died and was started again: serve everything anew. */
 export function startResponders(onRestart: () => void): Responders {
@@ -49,9 +53,14 @@ export function startResponders(onRestart: () => void): Responders {
     get pid() {
       return child.pid;
     },
-    close() {
+    async close() {
       closed = true;
-      child.disconnect();
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+      if (child.connected) child.disconnect();
+      const impatience = setTimeout(() => child.kill("SIGKILL"), END_WAIT_MS);
+      await ended;
+      clearTimeout(impatience);
     },
   };
 }
