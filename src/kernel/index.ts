@@ -5,6 +5,7 @@ export { createFakeKernel, type FakeKernel } from "./fake/kernel.ts";
 export type * from "./kernel.ts";
 export { makeBoundSocket } from "./linux/bind.ts";
 export { createLinuxKernel } from "./linux/kernel.ts";
+export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
 export type * from "./netfilter.ts";
 export { diffTable } from "./nft/diff.ts";
 export { formatOwner, parseOwner } from "./nft/owner.ts";
