@@ -1,0 +1,301 @@
+import assert from "node:assert/strict";
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
+import { test } from "node:test";
+import type { PeerConfig } from "./peer-config.ts";
+import { type Speaker, type SpeakerOptions, startSpeaker } from "./speaker.ts";
+import type { Transport } from "./transport.ts";
+
+/** Addresses to who listens there: a network without a kernel. */
+class Network {
+  readonly #listeners = new Map<string, (socket: Socket) => void>();
+  readonly cut = new Set<string>();
+  readonly ends: Duplex[] = [];
+
+  transport(own: string): Transport {
+    return {
+      connect: ({ address }) => {
+        const [a, b] = pair(own, address);
+        this.ends.push(a, b);
+        setImmediate(() => {
+          const accept = this.cut.has(address) || this.cut.has(own) ? undefined : this.#listeners.get(address);
+          if (!accept) return a.destroy(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }));
+          accept(b as unknown as Socket);
+          a.emit("connect");
+        });
+        return a as unknown as Socket;
+      },
+      listen: (accept) => {
+        this.#listeners.set(own, accept);
+        return { expect: () => undefined, close: () => this.#listeners.delete(own) };
+      },
+    };
+  }
+}
+
+function pair(from: string, to: string): [Duplex, Duplex] {
+  const make = (localAddress: string, remoteAddress: string): Duplex => {
+    const end: Duplex = new Duplex({
+      read: () => undefined,
+      write: (chunk, _, done) => {
+        setImmediate(() => other(end)?.push(chunk));
+        done();
+      },
+      final: (done) => {
+        setImmediate(() => other(end)?.push(null));
+        done();
+      },
+      destroy: (error, done) => {
+        setImmediate(() => other(end)?.destroy());
+        done(error);
+      },
+    });
+    return Object.assign(end, { localAddress, remoteAddress, connecting: false, setNoDelay: () => end });
+  };
+  const a = make(from, to);
+  const b = make(to, from);
+  const other = (end: Duplex) => [a, b].find((each) => each !== end && !each.destroyed);
+  return [a, b];
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 600; i++) {
+    if (holds()) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.fail(`never: ${what}`);
+}
+
+interface Node {
+  readonly speaker: Speaker;
+  readonly routes: Map<string, readonly string[]>;
+}
+
+function node(network: Network, number: number, options: Partial<SpeakerOptions> = {}): Node {
+  const routes = new Map<string, readonly string[]>();
+  const address = `10.0.0.${number}`;
+  const speaker = startSpeaker({
+    localAs: 64512,
+    routerId: address,
+    addresses: { v6: `fd00::${number}` },
+    transport: network.transport(address),
+    onRoutes: (changes) => {
+      for (const { prefix, nextHops } of changes) {
+        if (nextHops)
+          routes.set(
+            prefix,
+            nextHops.map(({ address: hop }) => hop),
+          );
+        else routes.delete(prefix);
+      }
+    },
+    ...options,
+  });
+  return { speaker, routes };
+}
+
+const to = (number: number, rest: Partial<PeerConfig> = {}): PeerConfig => ({
+  name: `n${number}`,
+  address: `10.0.0.${number}`,
+  as: "internal",
+  connectRetrySeconds: 1,
+  ...rest,
+});
+const isUp = ({ speaker }: Node, count = 1) => speaker.status().filter(({ phase }) => phase === "Established").length === count;
+
+test("two speakers exchange routes of both families, and a route that goes is withdrawn", async () => {
+  const network = new Network();
+  const [a, b] = [node(network, 1), node(network, 2)];
+  a.speaker.setPeers([to(2)]);
+  b.speaker.setPeers([to(1)]);
+  a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }, { prefix: "fd00:244:1::/64" }]);
+  await until("both routes at b", () => b.routes.size === 2);
+  assert.deepEqual(b.routes.get("10.244.1.0/24"), ["10.0.0.1"]);
+  assert.deepEqual(b.routes.get("fd00:244:1::/64"), ["fd00::1"]);
+  a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }]);
+  await until("one route at b", () => b.routes.size === 1);
+  assert.deepEqual(
+    a.speaker.sentTo("n2").map(({ prefix, reason }) => [prefix, reason]),
+    [["10.244.1.0/24", "sent"]],
+  );
+  a.speaker.close({ words: "maintenance" });
+  await until("no route at b", () => b.routes.size === 0);
+  assert.match(b.speaker.status()[0]?.lastError ?? "", /shutdown|hard reset/);
+  b.speaker.close();
+});
+
+test("a reflector passes routes between clients with originator and cluster list; others are not told", async () => {
+  const network = new Network();
+  const [reflector, c1, c2, plain] = [node(network, 1), node(network, 2), node(network, 3), node(network, 4)];
+  reflector.speaker.setPeers([to(2, { reflectorClient: true }), to(3, { reflectorClient: true }), to(4)]);
+  for (const each of [c1, c2, plain]) each.speaker.setPeers([to(1)]);
+  c1.speaker.setLocalRoutes([{ prefix: "10.244.2.0/24" }]);
+  plain.speaker.setLocalRoutes([{ prefix: "10.244.4.0/24" }]);
+  await until("all know", () => c2.routes.size === 2 && plain.routes.size === 2 && c1.routes.size === 2);
+  assert.deepEqual(c2.routes.get("10.244.2.0/24"), ["10.0.0.2"]);
+  const [view] = c2.speaker.routes({ prefix: "10.244.2.0/24" });
+  assert.deepEqual([view?.attributes.originatorId, view?.attributes.clusterList], [0x0a000002, [0x0a000001]]);
+  for (const each of [reflector, c1, c2, plain]) each.speaker.close();
+});
+
+test("the best of two ways is told, and the other takes over when it goes; add-paths tells both", async () => {
+  const network = new Network();
+  const [a, b, middle, far, all] = [
+    node(network, 1, { localAs: 1 }),
+    node(network, 2, { localAs: 2 }),
+    node(network, 3, { localAs: 3, multipath: 4 }),
+    node(network, 4, { localAs: 4 }),
+    node(network, 5, { localAs: 5, multipath: 4 }),
+  ];
+  const external = (number: number, rest: Partial<PeerConfig> = {}) => to(number, { as: "external", ...rest });
+  middle.speaker.setPeers([external(1), external(2), external(4), external(5, { addPath: { send: true } })]);
+  for (const each of [a, b, far]) each.speaker.setPeers([external(3)]);
+  all.speaker.setPeers([external(3, { addPath: { receive: true } })]);
+  a.speaker.setLocalRoutes([{ prefix: "10.9.0.0/16" }]);
+  b.speaker.setLocalRoutes([{ prefix: "10.9.0.0/16" }]);
+  await until("both ways", () => middle.routes.get("10.9.0.0/16")?.length === 2 && far.routes.size === 1);
+  await until("two paths", () => all.speaker.routes({ prefix: "10.9.0.0/16" }).length === 2);
+  assert.deepEqual(
+    middle.speaker
+      .routes()
+      .map(({ peer, reason }) => [peer, reason])
+      .sort(),
+    [
+      ["n1", "best"],
+      ["n2", "multipath"],
+    ],
+  );
+  assert.deepEqual(far.speaker.routes()[0]?.attributes.asPath, [{ type: "sequence", ases: [3, 1] }]);
+  // The neighbour whose route is best is told the other's route only when its own goes.
+  assert.equal(
+    a.speaker.routes().some(({ peer }) => peer === "n3"),
+    false,
+  );
+  a.speaker.setLocalRoutes([]);
+  await until("the other way", () => a.routes.size === 1 && b.speaker.routes().length === 1);
+  assert.deepEqual(far.speaker.routes()[0]?.attributes.asPath, [{ type: "sequence", ases: [3, 2] }]);
+  await until("one path", () => all.speaker.routes().length === 1);
+  for (const each of [a, b, middle, far, all]) each.speaker.close();
+});
+
+test("graceful restart: routes stay while the neighbour is away, and what it does not send again goes at its End-of-RIB", async () => {
+  const network = new Network();
+  const restart = { gracefulRestart: { restartSeconds: 10 } };
+  let a = node(network, 1);
+  const b = node(network, 2);
+  a.speaker.setPeers([to(2, restart)]);
+  b.speaker.setPeers([to(1, restart)]);
+  a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }, { prefix: "10.244.9.0/24" }]);
+  await until("routes", () => b.routes.size === 2);
+  a.speaker.close({ restarting: true });
+  await until("away", () => isUp(b, 0));
+  assert.equal(b.routes.size, 2);
+  assert.deepEqual(
+    b.speaker.routes().map(({ stale }) => stale),
+    [true, true],
+  );
+  a = node(network, 1, { restarting: true });
+  a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }]);
+  a.speaker.setPeers([to(2, restart)]);
+  await until("back", () => b.routes.size === 1);
+  assert.deepEqual(
+    b.speaker.routes().map(({ prefix, stale }) => [prefix, stale]),
+    [["10.244.1.0/24", false]],
+  );
+  a.speaker.close();
+  b.speaker.close();
+});
+
+test("long-lived: after the restart time the routes are the last resort", async () => {
+  const network = new Network();
+  const restart = { gracefulRestart: { restartSeconds: 1, longLivedSeconds: 1 } };
+  const [a, b] = [node(network, 1), node(network, 2)];
+  a.speaker.setPeers([to(2, restart)]);
+  b.speaker.setPeers([to(1, restart)]);
+  a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }]);
+  await until("routes", () => b.routes.size === 1);
+  a.speaker.close({ restarting: true });
+  await until("long-lived stale", () => b.speaker.routes()[0]?.attributes.communities.includes(0xffff0006) === true);
+  assert.equal(b.routes.size, 1);
+  await until("gone", () => b.routes.size === 0);
+  b.speaker.close();
+});
+
+test("filters: in, with the statement that rejects; out; and changed without ending the session", async () => {
+  const network = new Network();
+  const [a, b] = [node(network, 1), node(network, 2)];
+  const importFilter = {
+    name: "in",
+    otherwise: "accept",
+    statements: [
+      { match: { prefix: { cidr: "10.1.0.0/16", minLength: 25 } }, action: "reject" },
+      { match: { communities: ["64512:7"] }, set: { localPref: 300, addCommunities: ["64512:1:2"] } },
+    ],
+  } as const;
+  const exportFilter = {
+    name: "out",
+    otherwise: "reject",
+    statements: [{ match: { source: "local", interface: "cali*" }, action: "accept" }],
+  } as const;
+  a.speaker.setPeers([to(2, { exportFilter })]);
+  b.speaker.setPeers([to(1, { importFilter })]);
+  const communities = [64512 * 65536 + 7];
+  a.speaker.setLocalRoutes([
+    { prefix: "10.1.0.0/24", interface: "cali1", attributes: { communities } },
+    { prefix: "10.1.0.0/26", interface: "cali1" },
+    { prefix: "10.2.0.0/24", interface: "eth0" },
+  ]);
+  await until("routes", () => b.speaker.routes().length === 2);
+  assert.deepEqual(
+    b.speaker
+      .routes()
+      .map(({ prefix, reason }) => [prefix, reason])
+      .sort(),
+    [
+      ["10.1.0.0/24", "best"],
+      ["10.1.0.0/26", "filter in, statement 1"],
+    ],
+  );
+  const [view] = b.speaker.routes({ prefix: "10.1.0.0/24" });
+  assert.deepEqual([view?.attributes.localPref, view?.attributes.largeCommunities], [300, [[64512, 1, 2]]]);
+  assert.deepEqual(
+    a.speaker.sentTo("n2").find(({ prefix }) => prefix === "10.2.0.0/24"),
+    { prefix: "10.2.0.0/24", sent: false, reason: "filter out, no statement" },
+  );
+  a.speaker.setPeers([
+    to(2, { exportFilter: { ...exportFilter, statements: [{ match: { prefix: { cidr: "10.2.0.0/16" } }, action: "accept" }] } }),
+  ]);
+  b.speaker.setPeers([to(1)]);
+  await until("the other routes", () => b.routes.size === 1 && b.routes.has("10.2.0.0/24"));
+  assert.equal(b.speaker.status()[0]?.lastError, undefined);
+  a.speaker.close();
+  b.speaker.close();
+});
+
+test("dynamic and passive neighbours; a wrong AS and too many prefixes are named", async () => {
+  const network = new Network();
+  const [a, b, c] = [node(network, 1), node(network, 2), node(network, 3, { localAs: 65000 })];
+  a.speaker.setPeers([{ name: "range", address: "10.0.0.0/29", as: "internal", maxPrefixes: 2 }]);
+  b.speaker.setPeers([to(1)]);
+  await until("dynamic", () => isUp(a) && a.speaker.status()[0]?.name === "dynamic range 10.0.0.2");
+  c.speaker.setPeers([to(1, { as: "external" })]);
+  await until("refused", () => /bad peer AS/.test(c.speaker.status()[0]?.lastError ?? ""));
+  b.speaker.setLocalRoutes([1, 2, 3].map((i) => ({ prefix: `10.${i}.0.0/16` })));
+  await until("too many", () => /maximum number of prefixes/.test(b.speaker.status()[0]?.lastError ?? ""));
+  b.speaker.close();
+  await until("forgotten", () => a.speaker.status().length === 0);
+  for (const each of [a, c]) each.speaker.close();
+});
+
+test("what cannot be is refused with words", () => {
+  const { speaker } = node(new Network(), 1);
+  for (const bad of [{ address: "x" }, { as: 0 }, { holdSeconds: 2 }, { maxPrefixes: 0 }, { port: 0 }] as const) {
+    assert.throws(() => speaker.setPeers([to(2, bad)]), { code: "bad-peer" });
+  }
+  assert.throws(() => speaker.setPeers([to(2), to(2)]), { code: "duplicate-peer" });
+  assert.throws(() => speaker.routes({ peer: "nobody" }), { code: "unknown-peer" });
+  assert.throws(() => startSpeaker({ localAs: 1, routerId: "0.0.0.0", transport: new Network().transport("10.0.0.1") }), {
+    code: "bad-router-id",
+  });
+  speaker.close();
+});
