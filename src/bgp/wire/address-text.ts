@@ -34,7 +34,7 @@ export function addressBytes(text: string): Uint8Array {
 }
 
 /** A BGP identifier as a dotted quad. */
-export function formatRouterId(id: number): string {
+function formatRouterId(id: number): string {
   return `${id >>> 24}.${(id >>> 16) & 255}.${(id >>> 8) & 255}.${id & 255}`;
 }
 

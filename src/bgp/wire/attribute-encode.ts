@@ -78,10 +78,7 @@ export function attribute(writer: ByteWriter, flags: number, type: number, body:
 }
 
 /** The attributes' bytes by themselves. */
-export function attributeBytes(
-  attributes: PathAttributes,
-  options: { readonly fourByteAs: boolean; readonly withNextHop: boolean },
-): Buffer {
+function attributeBytes(attributes: PathAttributes, options: { readonly fourByteAs: boolean; readonly withNextHop: boolean }): Buffer {
   const writer = new ByteWriter(256);
   writeAttributes(writer, attributes, options);
   return writer.copy();
