@@ -36,6 +36,10 @@ want_test="
 /usr/bin/podman:podman:one real container is wired through our CNI
 /usr/sbin/runc:runc:runs that container
 /usr/lib/cni/bridge:containernetworking-plugins:the peer in the CNI benchmark
+/usr/sbin/bird:bird2:a neighbour that BGP is tested against
+/usr/lib/frr/bgpd:frr:a neighbour that BGP is tested against
+/usr/bin/gobgpd:gobgpd:a neighbour that BGP is tested against
+/usr/sbin/exabgp:exabgp:a neighbour that BGP is tested against
 /bin/busybox:busybox-static:root file system of that container, musl-like resolver tests"
 wanted=$want_run
 [ "$purpose" = test ] && wanted="$want_run$want_test"
@@ -57,11 +61,20 @@ if [ -n "$packages" ]; then
     say "installing Debian packages:$packages"
     # shellcheck disable=SC2086 # a list of names
     { [ -n "$(find /var/lib/apt/lists -name '*_Packages*' -mtime -2 2>/dev/null | head -n 1)" ] || apt-get update -qq; } >/dev/null 2>&1
+    # Routers are for tests in namespaces of their own: their packages start nothing here.
+    policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then policy=; else
+      printf '#!/bin/sh\nexit 101\n' >"$policy"
+      chmod 755 "$policy"
+      trap 'rm -f "$policy"' EXIT
+    fi
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null 2>&1 ||
       for package in $packages; do
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || lack "could not install $(printf %s "$reasons" | grep "^$package:" | head -n 1)"
       done
+    [ -z "$policy" ] || rm -f "$policy"
+    trap - EXIT
   else
     printf %s "$reasons" | while IFS= read -r line; do printf '  \033[33m!\033[0m missing %s (as root: apt-get install %s)\n' "$line" "${line%%:*}"; done
   fi

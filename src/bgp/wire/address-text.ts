@@ -33,11 +33,6 @@ export function addressBytes(text: string): Uint8Array {
   return bytes;
 }
 
-/** A BGP identifier as a dotted quad. */
-function formatRouterId(id: number): string {
-  return `${id >>> 24}.${(id >>> 16) & 255}.${(id >>> 8) & 255}.${id & 255}`;
-}
-
 /** @throws BgpError `bad-router-id` */
 export function parseRouterId(text: string): number {
   const address = tryParseAddress(text);
