@@ -1,4 +1,6 @@
 // The face of the BGP room.
+
+export { type Bfd, type BfdPeer, type BfdTransport, startBfd } from "./bfd/bfd.ts";
 export { BgpError } from "./errors.ts";
 export type { Filter, FilterChange, FilterMatch, FilterStatement } from "./rib/filter.ts";
 export type { LocalRoute, NextHop, RouteChange, RouteView } from "./rib/rib.ts";
