@@ -203,10 +203,21 @@ ${password ? `    auth-password = "${password}"\n` : ""}  [neighbors.timers.conf
     path: "/usr/sbin/exabgp",
     start(on, { as, over, password }) {
       const log = on.file("exabgp.out", "");
-      const script = on.file("sink.sh", `#!/bin/sh\nexec cat >> ${log}\n`);
+      // Its pipe does not block, which cat does not bear.
+      const script = on.file(
+        "sink.py",
+        `import os, select
+while True:
+    select.select([0], [], [])
+    try: data = os.read(0, 65536)
+    except BlockingIOError: continue
+    if not data: break
+    with open("${log}", "ab") as out: out.write(data)
+`,
+      );
       const file = on.file(
         "exabgp.conf",
-        `process sink { run /bin/sh ${script}; encoder json; }
+        `process sink { run /usr/bin/python3 ${script}; encoder json; }
 neighbor ${address(over, 1)} {
   router-id 10.0.0.2; local-address ${address(over, 2)}; local-as ${as}; peer-as 64512;
   ${password ? `md5-password "${password}";` : ""}
@@ -218,7 +229,7 @@ neighbor ${address(over, 1)} {
       );
       on.start("/usr/sbin/exabgp", [file], {
         "exabgp.daemon.user": "root",
-        "exabgp.log.level": "INFO",
+        "exabgp.log.level": "ERR",
         "exabgp.tcp.bind": "",
         exabgp_daemon_user: "root",
       });

@@ -57,7 +57,7 @@ export function makeBgpNetwork(): BgpNetwork {
       let said = "";
       for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => (said = `${said}${chunk}`.slice(-4000)));
       child.on("exit", (code) => {
-        if (process.env.BGP_DEBUG || code) console.error(`${command} ended with ${code}: ${said}`);
+        if (code) console.error(`${command} ended with ${code}: ${said}`);
       });
       return child;
     },

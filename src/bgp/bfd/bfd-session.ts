@@ -155,7 +155,7 @@ function transmitMs(config: BfdConfig, state: BfdState): number {
 }
 
 /** §6.8.4: after how long without a packet the neighbour counts as gone. */
-export function detectionMs({ intervalMs }: BfdConfig, { remoteMultiplier, remoteDesiredTx }: BfdState): number {
+function detectionMs({ intervalMs }: BfdConfig, { remoteMultiplier, remoteDesiredTx }: BfdState): number {
   return (remoteMultiplier * Math.max(intervalMs * 1000, remoteDesiredTx)) / 1000;
 }
 

@@ -1,7 +1,7 @@
 // BFD control packets between bytes and data (RFC 5880 §4.1). Decoding is total.
 
 /** By their numbers on the wire. */
-export const BFD_STATES = ["AdminDown", "Down", "Init", "Up"] as const;
+const BFD_STATES = ["AdminDown", "Down", "Init", "Up"] as const;
 export type BfdSessionState = (typeof BFD_STATES)[number];
 
 export interface BfdPacket {

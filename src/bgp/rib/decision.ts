@@ -22,7 +22,7 @@ export interface Candidate {
 }
 
 /** The steps in their order. A route that loses tells the step by name. */
-export const STEPS = [
+const STEPS = [
   "equal",
   "next-hop-unreachable",
   "long-lived-stale",
@@ -39,7 +39,7 @@ export const STEPS = [
   "path-id",
 ] as const;
 
-export type StepName = (typeof STEPS)[number];
+type StepName = (typeof STEPS)[number];
 
 /** Routes that differ only from here on are equally good for forwarding (ECMP). */
 export const TIE_BREAK = STEPS.indexOf("router-id");

@@ -30,7 +30,7 @@ export interface ExportMember {
 }
 
 /** What a group asks about the source of a path. */
-export interface ExportOrigin extends ExportSource {
+interface ExportOrigin extends ExportSource {
   readonly external: boolean;
 }
 

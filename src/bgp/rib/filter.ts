@@ -63,7 +63,7 @@ export interface FilterRoute {
 }
 
 /** The attributes to go on with, or why the route is rejected ("filter NAME, statement 2"). */
-export type FilterVerdict = PathAttributes | string;
+type FilterVerdict = PathAttributes | string;
 export type CompiledFilter = (route: FilterRoute, attributes: PathAttributes) => FilterVerdict;
 
 type Test = (route: FilterRoute, attributes: PathAttributes) => boolean;

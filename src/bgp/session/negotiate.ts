@@ -54,7 +54,7 @@ export interface Negotiated {
   readonly longLived: boolean;
 }
 
-export interface NegotiatedRestart {
+interface NegotiatedRestart {
   /** The neighbour says that it has just restarted. */
   readonly restarting: boolean;
   /** Both keep routes over NOTIFICATIONs (RFC 8538). */

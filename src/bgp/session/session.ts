@@ -18,7 +18,7 @@ import { type Negotiated, negotiate, openOf, refusalOf, type SessionConfig } fro
 export type Side = "outgoing" | "incoming";
 export type Phase = "Idle" | "Connect" | "Active" | "OpenSent" | "OpenConfirm" | "Established";
 
-export type Connection =
+type Connection =
   | { readonly phase: "connecting" }
   | { readonly phase: "open-sent" }
   | { readonly phase: "open-confirm" | "established"; readonly negotiated: Negotiated };
@@ -37,7 +37,7 @@ export interface SessionState {
   readonly restarting: boolean;
 }
 
-export interface KeptFamily {
+interface KeptFamily {
   readonly family: Family;
   readonly longLivedSeconds: number;
   /** The neighbour is back and sends its routes again. */

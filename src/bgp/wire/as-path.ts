@@ -3,9 +3,9 @@ import { BgpError } from "../errors.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 
 /** "sequence" and "set" (RFC 4271), and those of confederations (RFC 5065). */
-export type SegmentType = "set" | "sequence" | "confed-sequence" | "confed-set";
+type SegmentType = "set" | "sequence" | "confed-sequence" | "confed-set";
 
-export interface AsSegment {
+interface AsSegment {
   readonly type: SegmentType;
   readonly ases: readonly number[];
 }
@@ -127,7 +127,7 @@ export function parseAsPath(text: string): AsPath {
 }
 
 /** A number or "high.low" (RFC 5396). @throws BgpError `bad-as-number` */
-export function parseAs(text: string): number {
+function parseAs(text: string): number {
   const match = /^(?:(\d{1,5})\.)?(\d{1,10})$/.exec(text);
   const high = Number(match?.[1] ?? 0);
   const low = Number(match?.[2] ?? Number.NaN);

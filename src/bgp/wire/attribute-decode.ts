@@ -7,7 +7,7 @@ import type { LargeCommunity } from "./communities.ts";
 import { CODE, Malformed } from "./protocol-error.ts";
 
 /** What RFC 7606 does about a wrong attribute, short of resetting the session. */
-export type ProblemAction = "treat-as-withdraw" | "attribute-discard";
+type ProblemAction = "treat-as-withdraw" | "attribute-discard";
 
 export interface AttributeProblem {
   readonly attribute: number;

@@ -2,7 +2,7 @@
 import { addressBytes } from "./address-text.ts";
 import { AS_TRANS, asPathContains, writeAsPath } from "./as-path.ts";
 import { type Aggregator, ATTRIBUTE, FLAG, type PathAttributes } from "./attributes.ts";
-import { ByteWriter } from "./byte-writer.ts";
+import type { ByteWriter } from "./byte-writer.ts";
 
 const OPTIONAL_TRANSITIVE = FLAG.optional | FLAG.transitive;
 
@@ -75,14 +75,4 @@ export function attribute(writer: ByteWriter, flags: number, type: number, body:
   writer.bytes.copyWithin(start + 1, start, start + length);
   writer.bytes[start - 3] = flags | FLAG.extended;
   writer.patch16(start - 1, length);
-}
-
-/** The attributes' bytes by themselves. */
-export function attributeBytes(
-  attributes: PathAttributes,
-  options: { readonly fourByteAs: boolean; readonly withNextHop: boolean },
-): Buffer {
-  const writer = new ByteWriter(256);
-  writeAttributes(writer, attributes, options);
-  return writer.copy();
 }

@@ -2,18 +2,18 @@
 import type { Family } from "../../base/index.ts";
 import { ByteWriter, copyBytes } from "./byte-writer.ts";
 
-export interface RestartFamily {
+interface RestartFamily {
   readonly family: Family;
   /** Forwarding went on during the restart. */
   readonly preserved: boolean;
 }
 
-export interface LongLivedFamily extends RestartFamily {
+interface LongLivedFamily extends RestartFamily {
   /** Seconds for which routes are kept, 24 bits. */
   readonly staleSeconds: number;
 }
 
-export type AddPathMode = "receive" | "send" | "both";
+type AddPathMode = "receive" | "send" | "both";
 
 export type Capability =
   | { readonly type: "multiprotocol"; readonly family: Family }

@@ -7,12 +7,12 @@ import { type OpenMessage, readOpen, writeOpen } from "./open.ts";
 import { CODE, type Decoded, Malformed, total } from "./protocol-error.ts";
 import { readUpdate, type UpdateContext, type UpdateMessage, writeUpdate } from "./update.ts";
 
-export interface KeepaliveMessage {
+interface KeepaliveMessage {
   readonly type: "keepalive";
 }
 
 /** RFC 2918; with `mark`, the beginning and end of a refresh (RFC 7313). */
-export interface RouteRefreshMessage {
+interface RouteRefreshMessage {
   readonly type: "route-refresh";
   /** Undefined for a family that is not ours; such a request is ignored. */
   readonly family: Family | undefined;

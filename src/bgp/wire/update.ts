@@ -9,7 +9,7 @@ import { type Nlri, readNlri, writeNlri } from "./nlri.ts";
 import { CODE, Malformed } from "./protocol-error.ts";
 
 /** Prefixes with the attributes that all of them have. */
-export interface Announcement {
+interface Announcement {
   readonly nlri: Nlri;
   readonly attributes: PathAttributes;
 }
