@@ -35,6 +35,10 @@ want_test="
 /usr/bin/dig:dnsutils:DNS tests ask with dig
 /usr/bin/podman:podman:one real container is wired through our CNI
 /usr/sbin/runc:runc:runs that container
+/usr/sbin/bird:bird2:a neighbour in the BGP tests and benchmark
+/usr/lib/frr/bgpd:frr:a neighbour in the BGP tests
+/usr/bin/gobgpd:gobgpd:a neighbour in the BGP tests and benchmark
+/usr/sbin/exabgp:exabgp:a neighbour in the BGP tests
 /usr/lib/cni/bridge:containernetworking-plugins:the peer in the CNI benchmark
 /usr/sbin/bird:bird2:a neighbour that BGP is tested against
 /usr/lib/frr/bgpd:frr:a neighbour that BGP is tested against

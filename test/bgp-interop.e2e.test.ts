@@ -1,8 +1,19 @@
 // Our BGP speaker against BIRD 2, FRR, GoBGP and ExaBGP of Debian, in namespaces: sessions, routes both ways, MD5, reflection, add-paths, restart.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
+import { Socket } from "node:net";
 import { after, test } from "node:test";
-import { type PeerConfig, type RouteChange, type Speaker, type SpeakerOptions, startSpeaker } from "../src/bgp/index.ts";
+import {
+  attributesOf,
+  encodeMessage,
+  nlriOf,
+  type PeerConfig,
+  PLAIN_CONTEXT,
+  type RouteChange,
+  type Speaker,
+  type SpeakerOptions,
+  startSpeaker,
+} from "../src/bgp/index.ts";
 import { type BgpNetwork, makeBgpNetwork, transportIn, until } from "./bgp-network.ts";
 
 const OURS = ["10.244.1.0/24", "fd00:244:1::/64"] as const;
@@ -192,10 +203,21 @@ ${password ? `    auth-password = "${password}"\n` : ""}  [neighbors.timers.conf
     path: "/usr/sbin/exabgp",
     start(on, { as, over, password }) {
       const log = on.file("exabgp.out", "");
-      const script = on.file("sink.sh", `#!/bin/sh\nexec cat >> ${log}\n`);
+      // Its pipe does not block, which cat does not bear.
+      const script = on.file(
+        "sink.py",
+        `import os, select
+while True:
+    select.select([0], [], [])
+    try: data = os.read(0, 65536)
+    except BlockingIOError: continue
+    if not data: break
+    with open("${log}", "ab") as out: out.write(data)
+`,
+      );
       const file = on.file(
         "exabgp.conf",
-        `process sink { run /bin/sh ${script}; encoder json; }
+        `process sink { run /usr/bin/python3 ${script}; encoder json; }
 neighbor ${address(over, 1)} {
   router-id 10.0.0.2; local-address ${address(over, 2)}; local-as ${as}; peer-as 64512;
   ${password ? `md5-password "${password}";` : ""}
@@ -369,5 +391,87 @@ test("graceful restart of either side with BIRD: no route goes meanwhile", { ski
   assert.ok(ask("show route").includes(OURS[0]), "BIRD keeps our route");
   ours = speak(on, [peer(restart)], { restarting: true, deferralSeconds: 10 });
   await until(() => why(ours, ask("show route all")), both);
+  on.close();
+});
+
+const CONTEXT = { ...PLAIN_CONTEXT, fourByteAs: true };
+
+/** A neighbour that writes what it is told: a raw connection with an OPEN and a KEEPALIVE sent. */
+async function rawNeighbour(on: BgpNetwork): Promise<Socket> {
+  const socket = new Socket({ fd: on.theirs.openSocket({ protocol: "tcp", family: 4 }), manualStart: true } as never);
+  socket.on("error", () => undefined);
+  await new Promise((resolve) => socket.connect({ host: "10.0.0.1", port: 179, localAddress: "10.0.0.2" }, () => resolve(undefined)));
+  const capabilities = [
+    { type: "multiprotocol", family: 4 },
+    { type: "four-byte-as", as: 65001 },
+  ] as const;
+  socket.write(encodeMessage({ type: "open", as: 65001, holdSeconds: 180, routerId: 0x0a000002, capabilities }, CONTEXT));
+  socket.write(encodeMessage({ type: "keepalive" }, CONTEXT));
+  socket.resume();
+  return socket;
+}
+
+/** Repeatable noise. */
+function noise(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+/** An UPDATE whose lengths and prefix are right and whose attributes are not: RFC 7606 withdraws the route or discards the attribute. */
+function malformedUpdate(random: (below: number) => number): Buffer {
+  const attribute = (flags: number, type: number, value: readonly number[]) => [flags, type, value.length, ...value];
+  const bytes = (length: number) => Array.from({ length }, () => random(256));
+  const good = [attribute(0x40, 1, [0]), attribute(0x40, 2, [2, 1, 0, 0, 0xfd, 0xe9]), attribute(0x40, 3, [10, 0, 0, 2])];
+  const known = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 32];
+  const type = known[random(known.length)] ?? 1;
+  const own = [0, 0x40, 0x40, 0x40, 0x80, 0x40, 0x40, 0xc0, 0xc0, 0x80, 0x80][type] ?? 0xc0;
+  const bad = attribute(random(3) === 0 ? (random(16) << 4) & 0xe0 : own, type, bytes(random(40)));
+  const attributes = good.filter((each) => each[1] !== type || random(4) === 0);
+  attributes.splice(random(attributes.length + 1), 0, bad);
+  const flat = attributes.flat();
+  const body = [0, 0, flat.length >> 8, flat.length & 255, ...flat, 24, 198, 18, random(256)];
+  return Buffer.from([...new Array(16).fill(0xff), (body.length + 19) >> 8, (body.length + 19) & 255, 2, ...body]);
+}
+
+test("10,000 malformed messages end no session that RFC 7606 keeps; noise ends only its own connection", async () => {
+  const on = network();
+  const ours = speak(on, [peer({ passive: true })]);
+  const socket = await rawNeighbour(on);
+  await until(
+    () => why(ours),
+    () => ours.speaker.status()[0]?.phase === "Established",
+  );
+  const random = noise(7);
+  for (let i = 0; i < 10_000; i++) socket.write(malformedUpdate(random));
+  const attributes = attributesOf({ asPath: [{ type: "sequence", ases: [65001] }], nextHop: "10.0.0.2" });
+  const nlri = nlriOf(4, [{ prefix: "203.0.113.0/24" }]);
+  socket.write(encodeMessage({ type: "update", announced: [{ nlri, attributes }], withdrawn: [], problems: [] }, CONTEXT));
+  await until(
+    () => why(ours),
+    () => ours.routes.has("203.0.113.0/24"),
+  );
+  const [status] = ours.speaker.status();
+  assert.ok((status?.problems ?? 0) > 5000, JSON.stringify(status));
+  assert.equal(status?.lastError, undefined);
+
+  for (let i = 0; i < 100; i++) {
+    const noisy = await rawNeighbour(on);
+    const message = malformedUpdate(random);
+    for (let change = 0; change < 8; change++) message[random(message.length)] = random(256);
+    noisy.end(Buffer.concat([message, Buffer.from(Array.from({ length: 200 }, () => random(256)))]));
+  }
+  await until(
+    () => why(ours),
+    () => ours.speaker.status()[0]?.phase === "Active",
+  );
+  const last = await rawNeighbour(on);
+  await until(
+    () => why(ours),
+    () => ours.speaker.status()[0]?.phase === "Established",
+  );
+  last.destroy();
   on.close();
 });

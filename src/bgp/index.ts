@@ -1,4 +1,6 @@
 // The face of the BGP room.
+
+export { type Bfd, type BfdPeer, type BfdTransport, startBfd } from "./bfd/bfd.ts";
 export { BgpError } from "./errors.ts";
 export type { Filter, FilterChange, FilterMatch, FilterStatement } from "./rib/filter.ts";
 export type { LocalRoute, NextHop, RouteChange, RouteView } from "./rib/rib.ts";
@@ -6,6 +8,7 @@ export type { PeerEvent, PeerStatus } from "./speaker/peer.ts";
 export type { PeerConfig } from "./speaker/peer-config.ts";
 export { type Speaker, type SpeakerOptions, startSpeaker } from "./speaker/speaker.ts";
 export { type Clock, type ConnectRequest, type Expected, plainTransport, type Transport } from "./speaker/transport.ts";
+export { formatRouterId } from "./wire/address-text.ts";
 export { formatAsPath } from "./wire/as-path.ts";
 export { attributesOf, type PathAttributes } from "./wire/attributes.ts";
 export { formatCommunity, formatExtendedCommunity, formatLargeCommunity } from "./wire/communities.ts";

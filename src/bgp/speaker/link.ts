@@ -13,7 +13,7 @@ export interface LinkEvents {
 }
 
 /** Bytes waiting from which a neighbour counts as slow. */
-const HIGH_WATER = 4 << 20;
+const HIGH_WATER = 1 << 20;
 /** How long a close waits for the last words to go out. */
 const LINGER_MS = 2000;
 

@@ -9,16 +9,26 @@ import type { Transport } from "./transport.ts";
 /** Addresses to who listens there: a network without a kernel. */
 class Network {
   readonly #listeners = new Map<string, (socket: Socket) => void>();
-  readonly cut = new Set<string>();
-  readonly ends: Duplex[] = [];
+  /** Who takes no bytes. */
+  readonly stalled = new Set<string>();
+  #held: (() => void)[] = [];
+
+  resume(address: string): void {
+    this.stalled.delete(address);
+    for (const take of this.#held.splice(0)) take();
+  }
+
+  readonly #take = (address: string, take: () => void) => {
+    if (this.stalled.has(address)) this.#held.push(take);
+    else take();
+  };
 
   transport(own: string): Transport {
     return {
       connect: ({ address }) => {
-        const [a, b] = pair(own, address);
-        this.ends.push(a, b);
+        const [a, b] = pair(own, address, this.#take);
         setImmediate(() => {
-          const accept = this.cut.has(address) || this.cut.has(own) ? undefined : this.#listeners.get(address);
+          const accept = this.#listeners.get(address);
           if (!accept) return a.destroy(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }));
           accept(b as unknown as Socket);
           a.emit("connect");
@@ -33,14 +43,15 @@ class Network {
   }
 }
 
-function pair(from: string, to: string): [Duplex, Duplex] {
+function pair(from: string, to: string, take: (address: string, then: () => void) => void): [Duplex, Duplex] {
   const make = (localAddress: string, remoteAddress: string): Duplex => {
     const end: Duplex = new Duplex({
       read: () => undefined,
-      write: (chunk, _, done) => {
-        setImmediate(() => other(end)?.push(chunk));
-        done();
-      },
+      write: (chunk, _, done) =>
+        take(remoteAddress, () => {
+          setImmediate(() => other(end)?.push(chunk));
+          done();
+        }),
       final: (done) => {
         setImmediate(() => other(end)?.push(null));
         done();
@@ -298,4 +309,28 @@ test("what cannot be is refused with words", () => {
     code: "bad-router-id",
   });
   speaker.close();
+});
+
+test("a neighbour that takes nothing holds up no other, and gets what is current when it takes again", async () => {
+  const network = new Network();
+  const [hub, slow, quick] = [node(network, 1), node(network, 2), node(network, 3)];
+  hub.speaker.setPeers([to(2, { passive: true }), to(3, { passive: true })]);
+  slow.speaker.setPeers([to(1)]);
+  quick.speaker.setPeers([to(1)]);
+  await until("both up", () => isUp(hub, 2));
+  network.stalled.add("10.0.0.2");
+  const many = (metric: number) =>
+    Array.from({ length: 40_000 }, (_, i) => ({
+      prefix: `10.${i >> 8}.${i & 255}.0/24`,
+      attributes: { med: metric, communities: [i + 1] },
+    }));
+  hub.speaker.setLocalRoutes(many(1));
+  await until("quick has the first", () => quick.routes.size === 40_000);
+  hub.speaker.setLocalRoutes([...many(2).slice(0, 39_999), { prefix: "192.0.2.0/24" }]);
+  await until("quick has the second", () => quick.routes.has("192.0.2.0/24"));
+  assert.equal(slow.routes.has("192.0.2.0/24"), false);
+  network.resume("10.0.0.2");
+  await until("slow has all", () => slow.routes.has("192.0.2.0/24") && slow.routes.size === 40_000);
+  assert.ok(slow.speaker.routes().every(({ prefix, attributes }) => prefix === "192.0.2.0/24" || attributes.med === 2));
+  for (const each of [hub, slow, quick]) each.speaker.close();
 });

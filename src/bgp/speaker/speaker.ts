@@ -84,6 +84,7 @@ class RunningSpeaker implements Speaker {
   #restarting: boolean;
   #deferral: { cancel(): void } | undefined;
   #scheduled: { cancel(): void } | undefined;
+  #lagging: { cancel(): void } | undefined;
   #lastFlush = 0;
   #closed = false;
 
@@ -192,6 +193,7 @@ class RunningSpeaker implements Speaker {
   close(options: { readonly words?: string; readonly restarting?: boolean } = {}): undefined {
     this.#closed = true;
     this.#scheduled?.cancel();
+    this.#lagging?.cancel();
     this.#deferral?.cancel();
     this.#listener.close();
     for (const peer of this.#peers.values()) {
@@ -294,7 +296,8 @@ class RunningSpeaker implements Speaker {
     }
     this.#lastFlush = this.#clock.now();
     // A slow neighbour may never drain: it must still be noticed.
-    if (left) this.#scheduled ??= this.#clock.after(200, () => this.#flush());
+    this.#lagging?.cancel();
+    this.#lagging = left ? this.#clock.after(200, () => this.#flush()) : undefined;
   }
 }
 

@@ -43,7 +43,7 @@ export class AttributeMemo {
   #old = new Map<string, PathAttributes>();
   readonly #limit: number;
 
-  constructor(limit = 16384) {
+  constructor(limit = 4096) {
     this.#limit = limit;
   }
 
