@@ -41,3 +41,8 @@ export function parseRouterId(text: string): number {
   }
   return Number(address.value);
 }
+
+/** A BGP identifier as a dotted quad. */
+export function formatRouterId(id: number): string {
+  return `${id >>> 24}.${(id >>> 16) & 255}.${(id >>> 8) & 255}.${id & 255}`;
+}
