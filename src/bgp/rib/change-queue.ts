@@ -32,11 +32,13 @@ export class ChangeQueue {
     return true;
   }
 
-  /** Takes all that wait. The array is valid until the next add. */
-  take(): Int32Array {
-    const taken = this.#list.subarray(0, this.#length);
+  /** Takes those that wait longest, at most `limit`. The array is valid until the next add. */
+  take(limit = this.#length): Int32Array {
+    const all = limit >= this.#length;
+    const taken = all ? this.#list.subarray(0, this.#length) : this.#list.slice(0, limit);
     for (const index of taken) this.#waiting[index] = 0;
-    this.#length = 0;
+    if (!all) this.#list.copyWithin(0, limit, this.#length);
+    this.#length -= taken.length;
     return taken;
   }
 

@@ -196,10 +196,10 @@ export class ExportGroup {
     return exportAttributes(attributes, origin, family, this.settings);
   }
 
-  /** Sends what changed. */
-  flush(): void {
+  /** Sends what changed, of at most `limit` prefixes. */
+  flush(limit?: number): void {
     if (this.queue.length === 0) return;
-    const changed = this.#table.takeChanges(this);
+    const changed = this.#table.takeChanges(this, limit);
     if (this.members.size === 0) {
       for (const prefix of changed) this.#table.release(prefix);
       return;

@@ -92,8 +92,8 @@ export class PathTable {
   }
 
   /** What changed for the reader. Each index is to be given to `release` after use. */
-  takeChanges(reader: ChangeReader): Int32Array {
-    const taken = reader.queue.take();
+  takeChanges(reader: ChangeReader, limit?: number): Int32Array {
+    const taken = reader.queue.take(limit);
     for (const index of taken) this.#waiting[index] = (this.#waiting[index] ?? 1) - 1;
     return taken;
   }

@@ -262,14 +262,16 @@ export class Rib {
     return own ?? group;
   }
 
-  /** Sends what changed to the groups that `ready` lets; whether something is left. */
-  flush(ready: (group: ExportGroup) => boolean): boolean {
-    let left = false;
+  /** Sends what changed, of at most `limit` prefixes, to the groups that `ready` lets; what is left, and why. */
+  flush(ready: (group: ExportGroup) => boolean, limit: number): { readonly more: boolean; readonly held: boolean } {
+    const left = { more: false, held: false };
     for (const family of this.#options.families) {
       for (const group of [...(this.#groups.get(family)?.values() ?? []), ...(this.#splits.get(family) ?? [])]) {
         if (group.queue.length === 0) continue;
-        if (ready(group)) group.flush();
-        else left = true;
+        if (ready(group)) {
+          group.flush(limit);
+          if (group.queue.length > 0) left.more = true;
+        } else left.held = true;
       }
     }
     return left;

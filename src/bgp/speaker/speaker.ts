@@ -65,6 +65,8 @@ export interface Speaker {
 
 /** At most one flush in this time: routes that come in a burst go out together. */
 const FLUSH_MS = 10;
+/** Prefixes that one flush sends: what is written before it can go out takes memory. */
+const FLUSH_PREFIXES = 50_000;
 
 /** Starts a speaker. @throws BgpError `bad-router-id` */
 export function startSpeaker(options: SpeakerOptions): Speaker {
@@ -289,7 +291,10 @@ class RunningSpeaker implements Speaker {
       peer.splitIfStuck();
       slow.add(peer.number);
     }
-    const left = this.#rib.flush((group) => slow.size === 0 || ![...group.members.keys()].some((number) => slow.has(number)));
+    const left = this.#rib.flush(
+      (group) => slow.size === 0 || ![...group.members.keys()].some((number) => slow.has(number)),
+      FLUSH_PREFIXES,
+    );
     if (this.#options.onRoutes && !this.#restarting) {
       const changes = this.#rib.takeChanges();
       if (changes.length > 0) this.#options.onRoutes(changes);
@@ -297,7 +302,8 @@ class RunningSpeaker implements Speaker {
     this.#lastFlush = this.#clock.now();
     // A slow neighbour may never drain: it must still be noticed.
     this.#lagging?.cancel();
-    this.#lagging = left ? this.#clock.after(200, () => this.#flush()) : undefined;
+    if (left.more) this.#schedule();
+    this.#lagging = left.held ? this.#clock.after(200, () => this.#flush()) : undefined;
   }
 }
 
