@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Conntrack, ConntrackFlow, NftRule, NftSet } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
-import { cutFlows } from "../policy/index.ts";
+import { cutFlows, policiesMayDiffer } from "../policy/index.ts";
 import { isStale, type ServiceEntry, type ServiceTable, serviceTable } from "../services/index.ts";
 
 export interface FlowCutter {
@@ -46,7 +46,7 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
     forgotten.clear();
     const services =
       before && after && concernsServices(before, after) ? ([serviceTable(before), serviceTable(after)] as const) : undefined;
-    const policy = denied && before && after && concernsPolicy(before, after);
+    const policy = denied && before && after && policiesMayDiffer(before, after);
     denied = false;
     if (!services && !policy && addresses.size === 0) return;
     const started = performance.now();
@@ -70,7 +70,7 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
       newest = after;
       compared ??= after;
       if (policyMoved) denied = true;
-      if (concernsServices(compared, after) || (denied && concernsPolicy(compared, after))) schedule();
+      if (concernsServices(compared, after) || (denied && policiesMayDiffer(compared, after))) schedule();
       else if (!denied) compared = after;
     },
     forget(addresses) {
@@ -86,11 +86,6 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
       clearTimeout(timer);
     },
   };
-}
-
-function concernsPolicy(before: ClusterSnapshot, after: ClusterSnapshot): boolean {
-  if (after.networkPolicies.size === 0) return false;
-  return before.networkPolicies !== after.networkPolicies || before.pods !== after.pods || before.namespaces !== after.namespaces;
 }
 
 /** Whether a Service without connections of its own (UDP, SCTP) changed: only its flows can go stale. */

@@ -95,3 +95,10 @@ export function snapshotOf(objects: Iterable<KubeObject>): ClusterSnapshot {
   builder.apply([...objects].map((object) => ({ type: "ADDED", object })));
   return builder.snapshot();
 }
+
+/** Every object of a snapshot: what `snapshotOf` makes the same snapshot of. */
+export function objectsOf(snapshot: ClusterSnapshot): KubeObject[] {
+  const { namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps, others } = snapshot;
+  const parts = [namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps, ...others.values()];
+  return parts.flatMap((part): KubeObject[] => [...part.values()]);
+}

@@ -1,7 +1,7 @@
 // The cluster room's face.
 
 export { assumeCluster } from "./assume.ts";
-export { createSnapshotBuilder, type SnapshotBuilder, snapshotOf } from "./build.ts";
+export { createSnapshotBuilder, objectsOf, type SnapshotBuilder, snapshotOf } from "./build.ts";
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
 export { KubeconfigError, KubernetesApiError } from "./errors.ts";
 export { type ApiAccess, inClusterAccess, readKubeconfig } from "./kubernetes/kubeconfig.ts";

@@ -2,7 +2,7 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { FairleadError, messageOf } from "../base/index.ts";
 import type { KubeObject } from "../resources/index.ts";
-import { createSnapshotBuilder, type SnapshotBuilder } from "./build.ts";
+import { createSnapshotBuilder, objectsOf, type SnapshotBuilder } from "./build.ts";
 import type { ClusterSnapshot, ClusterSource, ObjectChange } from "./snapshot.ts";
 
 /** What is watched: group, version and plural name, as the API has it. */
@@ -21,6 +21,9 @@ export const NETWORK_RESOURCES: readonly WatchedResource[] = [
   { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
   { group: "networking.k8s.io", version: "v1", plural: "networkpolicies" },
   { group: "", version: "v1", plural: "configmaps" },
+  { group: "policy.networking.k8s.io", version: "v1alpha2", plural: "clusternetworkpolicies" },
+  { group: "policy.networking.k8s.io", version: "v1alpha1", plural: "adminnetworkpolicies" },
+  { group: "policy.networking.k8s.io", version: "v1alpha1", plural: "baselineadminnetworkpolicies" },
 ];
 
 /** The part of a store that a source needs: events from the first ADDED on, called back after each write. */
@@ -139,10 +142,7 @@ export function saveSnapshot(path: string, snapshot: ClusterSnapshot): void {
     renameSync(`${path}.new`, path);
     return;
   }
-  const { namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps } = snapshot;
-  const parts = [namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps, ...snapshot.others.values()];
-  const objects = parts.flatMap((part) => [...part.values()]);
-  writeFileSync(`${path}.new`, JSON.stringify({ version: DISK_VERSION, objects }), { mode: 0o600 });
+  writeFileSync(`${path}.new`, JSON.stringify({ version: DISK_VERSION, objects: objectsOf(snapshot) }), { mode: 0o600 });
   renameSync(`${path}.new`, path);
   last = { snapshot: new WeakRef(snapshot), path };
 }

@@ -1,7 +1,7 @@
 // An agent in a process of its own: the daemon hands it the cluster's objects over a message channel, and starts it anew if it dies.
 import { type ChildProcess, fork } from "node:child_process";
 import type { AgentStatus } from "../agent/index.ts";
-import type { ClusterSnapshot, ClusterSource } from "../cluster/index.ts";
+import { type ClusterSnapshot, type ClusterSource, objectsOf } from "../cluster/index.ts";
 import type { NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 
@@ -87,13 +87,6 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
       });
     },
   };
-}
-
-function objectsOf(snapshot: ClusterSnapshot): KubeObject[] {
-  const { namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps } = snapshot;
-  return [namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps].flatMap((part) => [
-    ...(part.values() as Iterable<KubeObject>),
-  ]);
 }
 
 function notYet(node: string): AgentStatus {

@@ -1,6 +1,15 @@
 // What the daemon answers to the command line.
 import { messageOf } from "../base/index.ts";
-import { type Expected, findEnd, nameOfEnd, type PairOptions, parseExpectations, planMatrix, unexpected } from "../cluster/index.ts";
+import {
+  type Expected,
+  findEnd,
+  nameOfEnd,
+  objectsOf,
+  type PairOptions,
+  parseExpectations,
+  planMatrix,
+  unexpected,
+} from "../cluster/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
 import type { Lab } from "./lab.ts";
@@ -66,7 +75,7 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
       waitReady(lab, { timeoutMs: params.timeoutMs, progress: call.progress, signal: call.signal }),
     probe: (params: ProbeOptions) => probe(lab, params),
     matrix: (params: MatrixParams, call: Call) => matrix(lab, params, call),
-    snapshot: () => snapshotObjects(lab),
+    snapshot: () => objectsOf(lab.snapshot),
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
     flows: (params: { node: string }) => lab.nodes.get(params.node)?.namespace.conntrack.list() ?? [],
     place: (params: { what: string }) => place(lab, params.what),
@@ -144,13 +153,6 @@ async function matrix(lab: Lab, params: MatrixParams, call: Call): Promise<Matri
     onResult: (_result, done) => call.progress(`trying pairs: ${done} of ${pairs.length}`),
   });
   return expectations ? { pairs: results, failures: unexpected(results, expected) } : { pairs: results };
-}
-
-function snapshotObjects(lab: Lab): KubeObject[] {
-  const { namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps } = lab.snapshot;
-  return [namespaces, nodes, pods, services, endpointSlices, networkPolicies, configMaps].flatMap((part) => [
-    ...(part.values() as Iterable<KubeObject>),
-  ]);
 }
 
 /** The observed state of some nodes and their pods, or of all. */

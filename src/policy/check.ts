@@ -24,8 +24,7 @@ const DNS_PORT = 53;
 export function checkPolicies(snapshot: ClusterSnapshot): PolicyFinding[] {
   const index = indexPolicies(snapshot);
   const pods = [...snapshot.pods.values()].filter((pod) => !pod.spec.hostNetwork);
-  const policies = [...new Set([...snapshot.namespaces.values()].flatMap(({ metadata }) => index.ofNamespace(metadata.name)))];
-  const findings = policies.flatMap((policy) => checkPolicy(snapshot, policy, pods));
+  const findings = index.all.flatMap((policy) => checkPolicy(snapshot, policy, pods));
   return [...invalid(index.remarks), ...findings, ...forgottenDns(snapshot, pods)].sort(
     (a, b) => compare(nameOf(a.policy), nameOf(b.policy)) || compare(a.path, b.path),
   );

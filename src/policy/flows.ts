@@ -2,6 +2,7 @@
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { ConntrackFlow } from "../kernel/index.ts";
 import { evaluatePolicies } from "./evaluate.ts";
+import { policiesMayDiffer } from "./policy-index.ts";
 
 const PROTOCOLS: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPV6", 132: "SCTP" };
 
@@ -10,8 +11,7 @@ const PROTOCOLS: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "
  * translation). Nothing if the change between the snapshots cannot concern policies.
  */
 export function cutFlows(before: ClusterSnapshot, after: ClusterSnapshot, flows: readonly ConntrackFlow[]): ConntrackFlow[] {
-  const same = before.networkPolicies === after.networkPolicies && before.pods === after.pods && before.namespaces === after.namespaces;
-  if (same || after.networkPolicies.size === 0) return [];
+  if (!policiesMayDiffer(before, after)) return [];
   return flows.filter((flow) => {
     const port = flow.replySourcePort ?? flow.destinationPort;
     const verdict = evaluatePolicies(after, {

@@ -6,4 +6,5 @@ export { cutFlows } from "./flows.ts";
 export { readNetworkPolicy } from "./network-policy.ts";
 export { type LocalPod, type PolicyPlan, planPolicy } from "./nftables.ts";
 export { directionOfChain } from "./policy-chains.ts";
+export { policiesMayDiffer, policyParts } from "./policy-index.ts";
 export type * from "./rules.ts";

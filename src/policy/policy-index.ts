@@ -1,9 +1,10 @@
 // The compiled policies of a snapshot, and the index that answers which of them select a pod.
 import type { ClusterSnapshot, Part } from "../cluster/index.ts";
-import type { NetworkPolicy, Pod } from "../resources/index.ts";
+import type { KubeObject, NetworkPolicy, Pod } from "../resources/index.ts";
+import { CLUSTER_POLICY_KINDS, readClusterPolicy } from "./cluster-network-policy.ts";
 import { type Labels, testLabels } from "./labels.ts";
 import { readNetworkPolicy } from "./network-policy.ts";
-import type { LabelTest, PodSelection, Policy } from "./rules.ts";
+import type { LabelTest, PodSelection, Policy, ReadPolicy } from "./rules.ts";
 
 /** Policies of one namespace (or of none): under a label that their subject needs, or under none. */
 interface Shelf {
@@ -13,30 +14,53 @@ interface Shelf {
 
 export interface PolicyIndex {
   readonly remarks: readonly string[];
+  /** Every policy, in order of evaluation. */
+  readonly all: readonly Policy[];
   /** Policies that could select pods of the namespace. */
   ofNamespace(namespace: string): Policy[];
   /** Policies that select the pod, in order of evaluation. Host-network pods are selected by none. */
   selecting(snapshot: ClusterSnapshot, pod: Pod): Policy[];
 }
 
-const compiled = new WeakMap<Part<NetworkPolicy>, PolicyIndex>();
-const readings = new WeakMap<NetworkPolicy, ReturnType<typeof readNetworkPolicy>>();
+interface Compiled {
+  readonly parts: readonly (object | undefined)[];
+  readonly index: PolicyIndex;
+}
 
-/** The index over a snapshot's policies; kept as long as the snapshot's part of them is the same object. */
+const compiled = new WeakMap<Part<NetworkPolicy>, Compiled>();
+const readings = new WeakMap<KubeObject, ReadPolicy>();
+
+/** The parts of a snapshot that hold policies, in every language; the same objects as long as no policy changes. */
+export function policyParts(snapshot: ClusterSnapshot): readonly (Part<KubeObject> | undefined)[] {
+  return [snapshot.networkPolicies, ...CLUSTER_POLICY_KINDS.map((kind) => snapshot.others.get(kind))];
+}
+
+/** The index over a snapshot's policies; kept as long as the snapshot's parts of them are the same objects. */
 export function indexPolicies(snapshot: ClusterSnapshot): PolicyIndex {
+  const parts = policyParts(snapshot);
   const known = compiled.get(snapshot.networkPolicies);
-  if (known) return known;
+  if (known && parts.every((part, index) => part === known.parts[index])) return known.index;
   const policies: Policy[] = [];
   const remarks: string[] = [];
-  for (const object of snapshot.networkPolicies.values()) {
-    const read = readings.get(object) ?? readNetworkPolicy(object);
-    readings.set(object, read);
-    policies.push(read.policy);
-    remarks.push(...read.remarks);
-  }
+  const add = (object: KubeObject, read: (object: never) => ReadPolicy) => {
+    const reading = readings.get(object) ?? read(object as never);
+    readings.set(object, reading);
+    policies.push(reading.policy);
+    remarks.push(...reading.remarks);
+  };
+  const [namespaced, ...clusterWide] = parts;
+  for (const object of namespaced?.values() ?? []) add(object, readNetworkPolicy);
+  for (const part of clusterWide) for (const object of part?.values() ?? []) add(object, readClusterPolicy);
   const index = buildIndex(policies, remarks);
-  compiled.set(snapshot.networkPolicies, index);
+  compiled.set(snapshot.networkPolicies, { parts, index });
   return index;
+}
+
+/** Whether two snapshots may differ in what policies say: other policies, or other pods or namespaces while there are policies. */
+export function policiesMayDiffer(before: ClusterSnapshot, after: ClusterSnapshot): boolean {
+  const [was, is] = [policyParts(before), policyParts(after)];
+  if (is.every((part) => (part?.size ?? 0) === 0)) return false;
+  return was.some((part, index) => part !== is[index]) || before.pods !== after.pods || before.namespaces !== after.namespaces;
 }
 
 function buildIndex(policies: readonly Policy[], remarks: readonly string[]): PolicyIndex {
@@ -59,6 +83,7 @@ function buildIndex(policies: readonly Policy[], remarks: readonly string[]): Po
   const shelvesOf = (namespace: string) => [shelves.get(namespace), shelves.get("")].filter((shelf) => shelf !== undefined);
   return {
     remarks,
+    all: policies.toSorted(comparePolicies),
     ofNamespace: (namespace) =>
       shelvesOf(namespace)
         .flatMap((shelf) => [...shelf.others, ...[...shelf.byLabel.values()].flat()])

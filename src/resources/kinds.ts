@@ -93,6 +93,12 @@ const BUILTIN: Rows = {
   },
   "scheduling.k8s.io/v1": { PriorityClass: { short: "pc", cluster: true } },
   "apiextensions.k8s.io/v1": { CustomResourceDefinition: { short: "crd,crds", cluster: true } },
+  // Served from the start, so that cluster-wide policies can be applied without their definitions.
+  "policy.networking.k8s.io/v1alpha2": { ClusterNetworkPolicy: { cluster: true, short: "cnp" } },
+  "policy.networking.k8s.io/v1alpha1": {
+    AdminNetworkPolicy: { cluster: true, short: "anp" },
+    BaselineAdminNetworkPolicy: { cluster: true, short: "banp" },
+  },
 };
 
 const CUSTOM: Rows = {
@@ -171,11 +177,6 @@ const CUSTOM: Rows = {
     ReferenceGrant: { short: "refgrant" },
   },
   "gateway.networking.k8s.io/v1alpha2": { TCPRoute: {}, TLSRoute: {}, UDPRoute: {} },
-  "policy.networking.k8s.io/v1alpha2": { ClusterNetworkPolicy: { cluster: true, short: "cnp" } },
-  "policy.networking.k8s.io/v1alpha1": {
-    AdminNetworkPolicy: { cluster: true, short: "anp" },
-    BaselineAdminNetworkPolicy: { cluster: true, short: "banp" },
-  },
 };
 
 /** The plural that the API's paths have, from the kind in lower case. */

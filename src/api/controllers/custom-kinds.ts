@@ -1,6 +1,6 @@
 // CustomResourceDefinition → a kind that the API serves. Its objects are stored as they are; their schema is not looked at.
 import type { KubeObject } from "../../resources/index.ts";
-import { customResource, type ResourceTable } from "../resource-table.ts";
+import { builtinResources, customResource, type ResourceTable } from "../resource-table.ts";
 import type { ResourceRef } from "../store.ts";
 import { type Controller, type ControllerContext, REF } from "./context.ts";
 import { createQueue } from "./queue.ts";
@@ -43,11 +43,16 @@ export function customKindController(context: ControllerContext, resources: Reso
     const kinds = type === "DELETED" ? [] : kindsOf(object as Definition);
     for (const kind of kinds) resources.add(kind);
     const keep = new Set(kinds.map((kind) => kind.version));
-    for (const old of served.get(object.metadata.name) ?? []) if (!keep.has(old.version)) resources.remove(old);
+    for (const old of served.get(object.metadata.name) ?? []) if (!keep.has(old.version) && !isBuiltin(old)) resources.remove(old);
     served.set(object.metadata.name, kinds);
     if (type !== "DELETED") queue.add(object.metadata.name);
   });
   return queue;
+}
+
+/** Some custom kinds are served without their definition. */
+function isBuiltin(ref: ResourceRef): boolean {
+  return builtinResources.some((each) => each.group === ref.group && each.version === ref.version && each.plural === ref.plural);
 }
 
 function kindsOf({ spec }: Definition) {

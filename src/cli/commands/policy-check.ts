@@ -1,7 +1,7 @@
 // fairlead policy check: policies that are invalid, or valid and hardly meant so.
 import type { Command } from "commander";
 import { assumeCluster, snapshotOf } from "../../cluster/index.ts";
-import { checkPolicies, type PolicyFinding } from "../../policy/index.ts";
+import { checkPolicies, type PolicyFinding, policyParts } from "../../policy/index.ts";
 import { readManifests } from "../../resources/index.ts";
 import { Answer } from "../exit.ts";
 import { labFlags } from "../lab-client.ts";
@@ -21,8 +21,9 @@ export function command(command: Command): void {
       const snapshot = paths.length > 0 ? snapshotOf(assumeCluster(loadManifests(paths))) : await viewSnapshot(flags);
       const places = paths.length > 0 ? placesOf(paths) : new Map<string, string>();
       const findings = checkPolicies(snapshot).map((finding) => ({ ...finding, place: places.get(keyOf(finding.policy)) ?? null }));
-      if (flags.output === "json") printJson({ policies: snapshot.networkPolicies.size, findings });
-      else process.stdout.write(`${show(snapshot.networkPolicies.size, findings)}\n`);
+      const policies = policyParts(snapshot).reduce((sum, part) => sum + (part?.size ?? 0), 0);
+      if (flags.output === "json") printJson({ policies, findings });
+      else process.stdout.write(`${show(policies, findings)}\n`);
       if (findings.some(({ severity }) => flags.strict || severity === "invalid")) throw new Answer(1);
     });
 }

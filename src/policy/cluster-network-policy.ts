@@ -1,0 +1,193 @@
+// Reads the cluster-wide policies of network-policy-api: ClusterNetworkPolicy (v1alpha2), AdminNetworkPolicy and BaselineAdminNetworkPolicy (v1alpha1).
+import { formatPrefix, networkOf, tryParsePrefix } from "../base/index.ts";
+import type { Owner } from "../kernel/index.ts";
+import type { KubeObject, LabelSelector } from "../resources/index.ts";
+import { ALL_LABELS, readLabelSelector } from "./labels.ts";
+import type { LabelMatch, Peer, PodSelection, Policy, PortMatch, ReadPolicy, Rule, Tier } from "./rules.ts";
+
+/** Before NetworkPolicies, and after them (KEP-2091). */
+const ADMIN: Tier = { name: "kube-admin", order: 1000 };
+const BASELINE: Tier = { name: "kube-baseline", order: 10_000_000 };
+
+/** Kinds by "apiVersion/Kind", as a snapshot names its parts. */
+export const CLUSTER_POLICY_KINDS = [
+  "policy.networking.k8s.io/v1alpha2/ClusterNetworkPolicy",
+  "policy.networking.k8s.io/v1alpha1/AdminNetworkPolicy",
+  "policy.networking.k8s.io/v1alpha1/BaselineAdminNetworkPolicy",
+] as const;
+
+const ACTIONS: Readonly<Record<string, Rule["action"]>> = { Accept: "allow", Allow: "allow", Deny: "deny", Pass: "pass" };
+const PROTOCOLS = ["TCP", "UDP", "SCTP"] as const;
+type Protocol = (typeof PROTOCOLS)[number];
+
+/** What stands in an object that the API server did not check: anything. */
+type Fields = Readonly<Record<string, unknown>>;
+
+/**
+ * Reads one cluster-wide policy. It isolates nothing by itself: a packet that no rule matches goes on to the next tier.
+ * What is not understood fails closed: in a rule that accepts it matches nothing, in one that denies or passes it denies
+ * everything (network-policy-api, ClusterNetworkPolicyPeer). A subject that can't be read selects no pod. Never throws.
+ */
+export function readClusterPolicy(object: KubeObject): ReadPolicy {
+  const { kind, metadata } = object;
+  const owner: Owner = { kind, name: metadata.name };
+  const remarks: string[] = [];
+  const reader = new Reader(owner, (path, says) => remarks.push(`${kind} ${metadata.name}: ${path}: ${says}`));
+  return { policy: reader.policy(kind, fieldsOf((object as { spec?: unknown }).spec)), remarks };
+}
+
+class Reader {
+  readonly #owner: Owner;
+  readonly #remark: (path: string, says: string) => void;
+
+  constructor(owner: Owner, remark: (path: string, says: string) => void) {
+    this.#owner = owner;
+    this.#remark = remark;
+  }
+
+  policy(kind: string, spec: Fields): Policy {
+    const baseline = kind === "BaselineAdminNetworkPolicy" || spec.tier === "Baseline";
+    if (kind === "ClusterNetworkPolicy" && spec.tier !== "Admin" && spec.tier !== "Baseline")
+      this.#remark("spec.tier", `${JSON.stringify(spec.tier)} is neither Admin nor Baseline; it is taken as Admin`);
+    const subject = this.#selection(fieldsOf(spec.subject), "spec.subject");
+    if (subject === undefined) this.#remark("spec.subject", "it selects no pod");
+    return {
+      owner: this.#owner,
+      tier: baseline ? BASELINE : ADMIN,
+      order: kind === "BaselineAdminNetworkPolicy" ? 0 : this.#priority(spec.priority),
+      subject: subject ?? { namespace: "", podSelector: { test: { op: "any", of: [] } } },
+      isolates: [],
+      ingress: this.#rules(spec.ingress, "spec.ingress", "from"),
+      egress: this.#rules(spec.egress, "spec.egress", "to"),
+    };
+  }
+
+  #priority(value: unknown): number {
+    if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 1000) return value;
+    this.#remark("spec.priority", `${JSON.stringify(value)} is no number from 0 to 1000; 1000 is taken`);
+    return 1000;
+  }
+
+  #rules(list: unknown, path: string, peersField: "from" | "to"): Rule[] {
+    return listOf(list).map((item, index) => this.#rule(fieldsOf(item), `${path}[${index}]`, peersField, index));
+  }
+
+  #rule(rule: Fields, path: string, peersField: "from" | "to", index: number): Rule {
+    const owner = { ...this.#owner, rule: index };
+    const action = ACTIONS[String(rule.action)];
+    if (action === undefined) {
+      this.#remark(`${path}.action`, `${JSON.stringify(rule.action)} is no action: Accept, Deny, Pass; it is taken as Deny`);
+      return { action: "deny", peers: "any", ports: "any", owner };
+    }
+    const peers = listOf(rule[peersField]).map((peer, at) => this.#peer(fieldsOf(peer), `${path}.${peersField}[${at}]`, peersField));
+    const given = listOf(rule.protocols ?? rule.ports);
+    const ports = given.map((port, at) =>
+      rule.protocols === undefined
+        ? this.#port(fieldsOf(port), `${path}.ports[${at}]`)
+        : this.#protocol(fieldsOf(port), `${path}.protocols[${at}]`),
+    );
+    const unclear = [...peers, ...ports].includes(undefined);
+    if (unclear && action !== "allow") {
+      this.#remark(path, "what it says is not understood, so it denies everything");
+      return { action: "deny", peers: "any", ports: "any", owner };
+    }
+    return {
+      action,
+      peers: peers.flatMap((each) => each ?? []),
+      ports: given.length === 0 ? "any" : ports.flatMap((each) => each ?? []),
+      owner,
+    };
+  }
+
+  /** One peer, which may stand for several blocks; undefined where it is not understood. */
+  #peer(peer: Fields, path: string, field: "from" | "to"): readonly Peer[] | undefined {
+    if (field === "to" && Array.isArray(peer.networks)) {
+      const blocks = peer.networks.map((text: unknown, index) => {
+        const prefix = typeof text === "string" ? tryParsePrefix(text) : undefined;
+        if (!prefix) this.#remark(`${path}.networks[${index}]`, `${JSON.stringify(text)} is not a prefix such as 10.0.0.0/8`);
+        return prefix && formatPrefix(networkOf(prefix));
+      });
+      return blocks.includes(undefined)
+        ? undefined
+        : blocks.flatMap((cidr) => (cidr === undefined ? [] : [{ kind: "cidr" as const, cidr, except: [] }]));
+    }
+    const selection = this.#selection(peer, path);
+    return selection && [{ kind: "pods", ...selection }];
+  }
+
+  /** `namespaces`: every pod of them; `pods`: pods of namespaces. */
+  #selection(of: Fields, path: string): PodSelection | undefined {
+    if (of.namespaces !== undefined) {
+      const namespaceSelector = this.#selector(of.namespaces, `${path}.namespaces`);
+      return namespaceSelector && { namespaceSelector, podSelector: ALL_LABELS };
+    }
+    if (of.pods !== undefined) {
+      const pods = fieldsOf(of.pods);
+      const namespaceSelector = this.#selector(pods.namespaceSelector ?? {}, `${path}.pods.namespaceSelector`);
+      const podSelector = this.#selector(pods.podSelector ?? {}, `${path}.pods.podSelector`);
+      return namespaceSelector && podSelector && { namespaceSelector, podSelector };
+    }
+    const names = Object.keys(of).join(", ") || "nothing";
+    this.#remark(path, `${names} is not followed here: namespaces, pods${path.includes(".to[") ? ", networks" : ""}`);
+    return undefined;
+  }
+
+  #selector(value: unknown, path: string): LabelMatch | undefined {
+    const read = readLabelSelector(value as LabelSelector);
+    if (!("wrong" in read)) return read;
+    this.#remark(path, read.wrong);
+    return undefined;
+  }
+
+  /** v1alpha2: { tcp: { destinationPort: { number | range } } } or { destinationNamedPort }. */
+  #protocol(entry: Fields, path: string): readonly PortMatch[] | undefined {
+    if (typeof entry.destinationNamedPort === "string") return named(entry.destinationNamedPort);
+    for (const protocol of PROTOCOLS) {
+      const of = entry[protocol.toLowerCase()];
+      if (of === undefined) continue;
+      const port = fieldsOf(of).destinationPort;
+      if (port === undefined) return [{ protocol, from: 0, to: 65_535 }];
+      const { number, range } = fieldsOf(port);
+      const { start, end } = fieldsOf(range);
+      return this.#range(
+        protocol,
+        range === undefined ? [number, number] : [start, end],
+        `${path}.${protocol.toLowerCase()}.destinationPort`,
+      );
+    }
+    this.#remark(path, `${Object.keys(entry).join(", ") || "nothing"} is not known: tcp, udp, sctp, destinationNamedPort`);
+    return undefined;
+  }
+
+  /** v1alpha1: { portNumber } or { portRange } or { namedPort }. */
+  #port(entry: Fields, path: string): readonly PortMatch[] | undefined {
+    if (typeof entry.namedPort === "string") return named(entry.namedPort);
+    const { protocol = "TCP", port, start, end } = fieldsOf(entry.portNumber ?? entry.portRange);
+    const known = PROTOCOLS.find((each) => each === protocol);
+    if (known) return this.#range(known, entry.portNumber === undefined ? [start, end] : [port, port], path);
+    this.#remark(path, `${JSON.stringify(protocol)} is neither TCP, UDP nor SCTP`);
+    return undefined;
+  }
+
+  #range(protocol: Protocol, [from, to]: readonly [unknown, unknown], path: string): readonly PortMatch[] | undefined {
+    if (isPort(from) && isPort(to) && from <= to) return [{ protocol, from, to }];
+    this.#remark(path, `${String(from)}–${String(to)} is no port or range of ports between 1 and 65535`);
+    return undefined;
+  }
+}
+
+function named(name: string): readonly PortMatch[] {
+  return PROTOCOLS.map((protocol) => ({ protocol, name }));
+}
+
+function isPort(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
+}
+
+function fieldsOf(value: unknown): Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
