@@ -75,6 +75,39 @@ function policy(index: number): object {
   };
 }
 
+/** One of the cluster-wide tiers, now and then. */
+function clusterPolicy(index: number): object {
+  const selection = () =>
+    pick<() => object>([
+      () => ({ namespaces: {} }),
+      () => ({ namespaces: { matchLabels: { colour: pick(NAMESPACES) } } }),
+      () => ({ pods: { namespaceSelector: {}, podSelector: selector() } }),
+    ])();
+  const rule = (direction: "from" | "to") => ({
+    action: pick(["Accept", "Deny", "Pass"]),
+    [direction]: [direction === "to" && random(3) === 0 ? { networks: [pick(["10.244.0.0/24", "10.244.1.0/24"])] } : selection()],
+    ...(random(2) === 0
+      ? {}
+      : {
+          protocols: [
+            pick<object>([{ tcp: { destinationPort: { number: pick(PORTS) } } }, { destinationNamedPort: pick(["web", "tls"]) }]),
+          ],
+        }),
+  });
+  return {
+    apiVersion: "policy.networking.k8s.io/v1alpha2",
+    kind: "ClusterNetworkPolicy",
+    metadata: { name: `cluster-${index}` },
+    spec: {
+      tier: pick(["Admin", "Baseline"]),
+      priority: index,
+      subject: selection(),
+      ingress: Array.from({ length: random(3) }, () => rule("from")),
+      egress: Array.from({ length: random(2) }, () => rule("to")),
+    },
+  };
+}
+
 function world(): object[] {
   const namespaces = NAMESPACES.map((name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels: { colour: name } } }));
   const pods = NAMESPACES.flatMap((namespace) =>
@@ -120,6 +153,7 @@ describe("packets and calculation", () => {
       const policies = Array.from({ length: POLICIES_A_ROUND }, (_, index) => policy(round * POLICIES_A_ROUND + index)).filter(
         (_, index) => index % 8 === round % 8 || index < 2,
       );
+      if (round % 2 === 1) policies.push(clusterPolicy(2 * round), clusterPolicy(2 * round + 1));
       await place.ok("lab", "up", write(`round-${round}.json`, policies));
       const packets = await place.json<MatrixAnswer>("matrix", "--all", "--timeout", "250");
       const calculated = await place.json<MatrixAnswer>("matrix", "--all", "--static");
@@ -134,6 +168,7 @@ describe("packets and calculation", () => {
       assert.deepEqual(differences, [], `round ${round}:\n${JSON.stringify(policies, null, 1)}`);
       await kubectl("delete", "networkpolicy", "--all", "-n", "red");
       await kubectl("delete", "networkpolicy", "--all", "-n", "green");
+      await kubectl("delete", "clusternetworkpolicy", "--all");
       assert.ok(await eventually(async () => !(await kubectl("get", "networkpolicy", "-A", "-o", "name")).out.trim(), 5000));
     }
     assert.deepEqual([...seen].sort(), ["connected", "timeout"], "both verdicts occurred");

@@ -116,3 +116,45 @@ export function randomCluster(seed: number, { pods = 8, policies = 5 } = {}): Ku
   }
   return objects;
 }
+
+/** Cluster-wide policies for the clusters of `randomCluster`: both tiers, every action, pods, namespaces and networks, every way to name a port. */
+export function randomClusterPolicies(seed: number, count = 4): KubeObject[] {
+  const random = seeded(seed ^ 0x5eed);
+  const below = (limit: number) => Math.floor(random() * limit);
+  const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
+  const namespaces = () =>
+    pick<LabelSelector>([{}, { matchLabels: { team: "a" } }, { matchExpressions: [{ key: "team", operator: "NotIn", values: ["a"] }] }]);
+  const pods = () => ({
+    namespaceSelector: namespaces(),
+    podSelector: pick<LabelSelector>([{}, { matchLabels: { app: "a" } }, { matchLabels: { role: "b" } }]),
+  });
+  const selection = () => (random() < 0.5 ? { namespaces: namespaces() } : { pods: pods() });
+  const networks = () => ({ networks: [pick(["10.244.1.0/24", "10.244.0.0/16", "fd00:10:244:2::/64", "203.0.113.0/24"])] });
+  const protocol = () =>
+    pick<object>([
+      { tcp: { destinationPort: { number: 80 } } },
+      { tcp: {} },
+      { udp: { destinationPort: { range: { start: 1, end: 100 } } } },
+      { tcp: { destinationPort: { range: { start: 8000, end: 8100 } } } },
+      { destinationNamedPort: "web" },
+    ]);
+  const list = <T>(make: () => T, most: number): T[] => Array.from({ length: 1 + below(most) }, make);
+  const rule = (direction: "from" | "to") => ({
+    action: pick(["Accept", "Deny", "Pass"]),
+    [direction]: list<object>(() => (direction === "to" && random() < 0.3 ? networks() : selection()), 2),
+    ...(random() < 0.5 ? {} : { protocols: list(protocol, 2) }),
+  });
+  return Array.from({ length: count }, (_, index) => ({
+    apiVersion: "policy.networking.k8s.io/v1alpha2",
+    kind: "ClusterNetworkPolicy",
+    metadata: { name: `cluster-${index}` },
+    spec: {
+      tier: pick(["Admin", "Baseline"]),
+      // Equal priorities are undefined: each has its own.
+      priority: 10 * index + below(10),
+      subject: selection(),
+      ingress: Array.from({ length: below(3) }, () => rule("from")),
+      egress: Array.from({ length: below(3) }, () => rule("to")),
+    },
+  })) as unknown as KubeObject[];
+}

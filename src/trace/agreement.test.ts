@@ -1,17 +1,18 @@
 // What the written rules do to a packet is what the policies say: the walk and the calculation agree over random clusters.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { randomCluster } from "../../test/random-policies.ts";
+import { randomCluster, randomClusterPolicies } from "../../test/random-policies.ts";
 import { snapshotOf } from "../cluster/index.ts";
 import { evaluatePolicies } from "../policy/index.ts";
 import { trace } from "./index.ts";
 
-const CLUSTERS = 60;
+/** How many: FAIRLEAD_ROUNDS says it. */
+const CLUSTERS = Number(process.env.FAIRLEAD_ROUNDS ?? 60);
 
 test(`the walk and the policies agree over ${CLUSTERS} random clusters`, () => {
   const seen = { allow: 0, deny: 0 };
   for (let seed = 1; seed <= CLUSTERS; seed++) {
-    const snapshot = snapshotOf(randomCluster(seed));
+    const snapshot = snapshotOf([...randomCluster(seed), ...(seed % 2 === 0 ? randomClusterPolicies(seed) : [])]);
     const pods = [...snapshot.pods.values()].map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
     for (const from of pods)
       for (const to of pods) {
