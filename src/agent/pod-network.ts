@@ -78,7 +78,7 @@ export class PodNetwork implements CniHandler {
     for (const record of [...attachments.list()]) {
       // A veth goes with the namespace of either end.
       if (!links.has(record.hostLink)) {
-        this.#unwire(record);
+        this.#release(record);
         continue;
       }
       try {
@@ -158,7 +158,7 @@ export class PodNetwork implements CniHandler {
       return resultOf({ record, request, mtu, bridge: this.#options.bridge() });
     } catch (error) {
       // A DEL that came in between has given back everything, and another pod may have it by now.
-      if (record && attachments.get(record.containerId, record.interface) === record) this.#unwire(record);
+      if (record && attachments.get(record.containerId, record.interface) === record) await this.#unwire(record);
       if (this.#pods.get(request.containerId)?.namespace !== namespace) namespace.close();
       if (error instanceof CniError) throw error;
       if (error instanceof RangeFullError) throw new CniError(CNI_CODE.rangeFull, error.message, "", error);
@@ -223,17 +223,23 @@ export class PodNetwork implements CniHandler {
     if (!status.inSync) throw new CniError(CNI_CODE.ioFailure, "the pod's interface could not be set up", status.lastError);
   }
 
-  delete(request: CniRequest): void {
+  async delete(request: CniRequest): Promise<void> {
     const record = this.#options.attachments.get(request.containerId, request.ifname);
-    if (record) this.#unwire(record);
+    if (record) await this.#unwire(record);
     // What is not on record may still be there: a veth whose record was lost.
-    else this.#deleteLink(hostLinkName(request.containerId, request.ifname));
+    else await this.#removeLink(hostLinkName(request.containerId, request.ifname));
   }
 
   /** Takes down whatever of the attachment is there; absent is no error. */
-  #unwire(record: AttachmentRecord): void {
+  async #unwire(record: AttachmentRecord): Promise<void> {
+    await this.#removeLink(record.hostLink);
+    // Another call may have been faster, and the addresses may be another pod's by now.
+    if (this.#options.attachments.get(record.containerId, record.interface) === record) this.#release(record);
+  }
+
+  /** Gives back what an attachment whose link is gone still holds. */
+  #release(record: AttachmentRecord): void {
     const { attachments } = this.#options;
-    this.#deleteLink(record.hostLink);
     attachments.delete(record.containerId, record.interface);
     if (!attachments.list().some((other) => other.containerId === record.containerId)) {
       const pod = this.#pods.get(record.containerId);
@@ -245,6 +251,14 @@ export class PodNetwork implements CniHandler {
     // The next pod with one of these addresses must not inherit its flows.
     this.#options.flows.forget(record.addresses.map(plain));
     this.#options.applySoon();
+  }
+
+  async #removeLink(name: string): Promise<void> {
+    try {
+      await this.#options.namespace.removeLink(name);
+    } catch (error) {
+      if (!isErrno(error, "ENODEV", "ENOENT")) throw error;
+    }
   }
 
   /** @returns whether it was there */
@@ -291,13 +305,13 @@ export class PodNetwork implements CniHandler {
     }
   }
 
-  collectGarbage(request: CniRequest): void {
+  async collectGarbage(request: CniRequest): Promise<void> {
     const valid = new Set(request.validAttachments.map((each) => `${each.containerID} ${each.ifname}`));
     const failures: string[] = [];
     for (const record of [...this.#options.attachments.list()]) {
       if (record.network !== request.network || valid.has(`${record.containerId} ${record.interface}`)) continue;
       try {
-        this.#unwire(record);
+        await this.#unwire(record);
       } catch (error) {
         failures.push(`${record.containerId} ${record.interface}: ${messageOf(error)}`);
       }

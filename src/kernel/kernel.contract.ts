@@ -1,6 +1,7 @@
 // What every Kernel must do, the real one and the fake: an operation, and the state or the errno that follows.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { isErrno } from "./errors.ts";
 import type { Kernel, LinkChange, NetworkNamespace } from "./kernel.ts";
 import { type FdbEntry, type KernelState, type LinkKind, MAIN_TABLE, type Neighbour, ROUTE_PROTOCOL, type Route } from "./state.ts";
 
@@ -364,6 +365,18 @@ export function describeKernelContract(name: string, makeKernel: () => Kernel, o
         assert.deepEqual(linkNames(namespace.observe()), ["lo"]);
         assert.deepEqual(namespace.listRoutes({ family: 4 }), []);
       }));
+
+    for (const watched of [true, false])
+      test(`a link that is removed has gone when that is told, ${watched ? "watched" : "not watched"}`, () =>
+        withNode(makeKernel(), async (namespace, fabric) => {
+          const stop = watched ? namespace.watch(["link"], () => {}) : () => {};
+          for (const name of ["b1", "b2", "b3", "b4"]) namespace.apply(bridge(name));
+          const all = ["b1", "b2", "b3", "b4"].map((name) => namespace.removeLink(name));
+          await Promise.all([...all, fabric.removeLink("n1")]);
+          assert.deepEqual([linkNames(namespace.observe()), linkNames(fabric.observe()).includes("n1")], [["lo"], false]);
+          await assert.rejects(namespace.removeLink("b1"), (error) => isErrno(error, "ENODEV"));
+          stop();
+        }));
 
     test("a moved link leaves its addresses behind and is down", () =>
       withNode(makeKernel(), (namespace, fabric) => {

@@ -35,6 +35,11 @@ export interface NetworkNamespace {
 
   /** Carries out one change. @throws KernelError with errno: EEXIST, ENOENT (ESRCH for a route), ENODEV, EINVAL, EPERM, … as the kernel says */
   apply(change: LinkChange): void;
+  /**
+   * Deletes a link. Resolves once no list and no packet finds it any more, while the kernel still cleans up after it: several
+   * times sooner than `apply` can return, and without holding up the caller. @throws KernelError ENODEV (at once), as the kernel says
+   */
+  removeLink(name: string): Promise<void>;
   /** Carries out several changes of routes, neighbours and forwarding entries, with one look at the kernel's events before and after. */
   together<T>(changes: () => T): T;
   /** Makes a veth pair; each end may be born in another namespace, fully configured and, if asked, up. */

@@ -134,7 +134,8 @@ function sayTranslation(
   const whose = nameOf(after.destination);
   const is = whose === after.destination ? "" : `, ${whose}`;
   if (step.owner?.kind === "Service") {
-    const among = step.among === undefined ? "an end point" : step.among === 1 ? "its end point" : `one of its ${step.among} end points, here`;
+    const among =
+      step.among === undefined ? "an end point" : step.among === 1 ? "its end point" : `one of its ${step.among} end points, here`;
     const port = step.owner.rule === undefined || step.owner.rule === "" ? "" : ` port ${step.owner.rule}`;
     hop("service", `to ${to}`, `${from} is ${nameOwner(step.owner)}${port}; the packet goes to ${among} ${to}${is}`, step.owner);
   } else hop("service", `to ${to}`, `${sayRule(step, `sends it from ${from} to ${to}${is}`)}`, step.owner);

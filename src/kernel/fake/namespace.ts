@@ -165,6 +165,10 @@ export class FakeNamespace implements NetworkNamespace {
     this.#write(`${change.op} ${kind}`, () => this.#network.apply(change));
   }
 
+  async removeLink(name: string): Promise<void> {
+    this.apply({ op: "delete", link: { name } });
+  }
+
   addVethPair(a: VethEnd, b: VethEnd): void {
     this.#write("addVethPair", () => {
       const [left, right] = [this.#networkOf(a), this.#networkOf(b)];

@@ -11,6 +11,7 @@ import { makeBoundSocket, makeSocket } from "./bind.ts";
 import { applyChange } from "./change.ts";
 import { openConntrack } from "./conntrack.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
+import { LinkRemovals } from "./removal.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 import { inodeOf, runInside } from "./thread.ts";
@@ -29,6 +30,7 @@ export class LinuxNamespace implements NetworkNamespace {
   readonly #fd: number;
   readonly #openNftables: OpenNftables;
   readonly #events: NamespaceEvents;
+  readonly #removals = new LinkRemovals((action) => this.run(action));
   #closed = false;
   #route: NetlinkSocket | undefined;
   #netfilter: NetlinkSocket | undefined;
@@ -43,7 +45,8 @@ export class LinuxNamespace implements NetworkNamespace {
     this.path = `/proc/${process.pid}/fd/${fd}`;
     this.#events = new NamespaceEvents(
       (action) => this.run(action),
-      (port) => port === this.#route?.port,
+      (port) => port === this.#route?.port || this.#removals.isOwn(port),
+      (index) => this.#removals.notice(index),
     );
   }
 
@@ -104,6 +107,10 @@ export class LinuxNamespace implements NetworkNamespace {
         return { links, topics: new Set(["route"]) };
       },
     );
+  }
+
+  async removeLink(name: string): Promise<void> {
+    await this.#removals.remove(name, this.#socket().indexOf(name));
   }
 
   together<T>(actions: () => T): T {

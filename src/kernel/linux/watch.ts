@@ -34,10 +34,11 @@ export interface Echo {
   readonly topics: ReadonlySet<WatchTopic>;
 }
 
-/** The watchers of one namespace handle. `isOwn` tells the port ids of the handle's sockets. */
+/** The watchers of one namespace handle. `isOwn` tells the port ids of the handle's sockets; `onGone` hears of links that have gone. */
 export class NamespaceEvents {
   readonly #run: <T>(action: () => T) => T;
   readonly #isOwn: (port: number) => boolean;
+  readonly #onGone: (link: number) => void;
   readonly #watchers = new Set<Watcher>();
   /** What the actions under way may stir up, while several are taken together. */
   #batch: { readonly links: Set<number>; readonly topics: Set<WatchTopic> } | undefined;
@@ -45,9 +46,10 @@ export class NamespaceEvents {
   readonly #known = new Map<string, string>();
   readonly #sockets = new Map<Multicast, { readonly fd: number; readonly groups: Set<number> }>();
 
-  constructor(run: <T>(action: () => T) => T, isOwn: (port: number) => boolean) {
+  constructor(run: <T>(action: () => T) => T, isOwn: (port: number) => boolean, onGone: (link: number) => void) {
     this.#run = run;
     this.#isOwn = isOwn;
+    this.#onGone = onGone;
   }
 
   watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void {
@@ -140,6 +142,7 @@ export class NamespaceEvents {
       }
       for (const message of decodeMessages(BUFFER.subarray(0, length))) {
         const said = announcementOf(multicast, message);
+        if (said?.gone) this.#onGone(said.link ?? 0);
         // What own actions brought about is remembered all the same.
         if (said && this.#isNews(said) && !this.#isEcho(said, message.port, echo)) this.#announce(said.topic);
       }

@@ -28,6 +28,8 @@ export interface Announcement {
   readonly topic: WatchTopic;
   /** Index of the link it is about. */
   readonly link?: number;
+  /** The link itself has gone. */
+  readonly gone?: true;
   /** What the event says of an object, as far as it is configuration: an event that says the same again is no change. */
   readonly configuration?: { readonly key: string; readonly value: string | undefined };
   /** nft: who made the transaction, numbered as in the initial pid namespace. */
@@ -90,7 +92,7 @@ function linkAnnouncement(type: number, body: Uint8Array): Announcement | undefi
     return { topic: "link", link: index, configuration: { key, value: JSON.stringify([port?.hairpin, master]) } };
   }
   const value = type === LINK_MESSAGE.delete ? undefined : JSON.stringify(linkOf(message, String));
-  return { topic: "link", link: index, configuration: { key, value } };
+  return { topic: "link", link: index, configuration: { key, value }, ...(value === undefined ? { gone: true } : {}) };
 }
 
 /** An address is announced again when duplicate detection ends; link-local ones come by themselves. */
