@@ -40,11 +40,10 @@ want_test="
 /usr/bin/gobgpd:gobgpd:a neighbour in the BGP tests and benchmark
 /usr/sbin/exabgp:exabgp:a neighbour in the BGP tests
 /usr/lib/cni/bridge:containernetworking-plugins:the peer in the CNI benchmark
-/usr/sbin/bird:bird2:a neighbour that BGP is tested against
-/usr/lib/frr/bgpd:frr:a neighbour that BGP is tested against
-/usr/bin/gobgpd:gobgpd:a neighbour that BGP is tested against
-/usr/sbin/exabgp:exabgp:a neighbour that BGP is tested against
-/bin/busybox:busybox-static:root file system of that container, musl-like resolver tests"
+/bin/busybox:busybox-static:root file system of that container, start of the second kernel, musl-like resolver tests
+/usr/sbin/ipvsadm:ipvsadm:IPVS tests compare with it
+/usr/sbin/ipset:ipset:IPVS tests compare with it
+/usr/bin/qemu-system-x86_64:qemu-system-x86:runs the second kernel, in which IPVS is tested"
 wanted=$want_run
 [ "$purpose" = test ] && wanted="$want_run$want_test"
 
@@ -93,6 +92,11 @@ if [ -x scripts/build-native.sh ] && { [ ! -x .build/fairlead-cni ] || [ native/
   else
     lack "no C compiler: the CNI executable in Node is used, which is slower (40 ms instead of 2)"
   fi
+fi
+# --- the second kernel, for tests of what this machine's may lack
+if [ "$purpose" = test ] && [ "$(id -u)" = 0 ] && ! ls .build/vm/boot/vmlinuz-* >/dev/null 2>&1; then
+  say "unpacking the second kernel"
+  sh scripts/vm/fetch.sh || lack "the second kernel could not be had: IPVS is not tested"
 fi
 touch .build/ready
 [ "$missing" = 0 ] || [ "$purpose" = run ] || say "some tests will say what they lack"
