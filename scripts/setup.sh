@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh run     what running needs
 #   scripts/setup.sh test    that, and what the tests need beside it
+#   scripts/setup.sh vm      that, and the second kernel
 #
 # Says what it does; quick and silent when there is nothing to do. What can't be had is one line: what, and what it is for.
 set -u
@@ -41,11 +42,14 @@ want_test="
 /usr/sbin/exabgp:exabgp:a neighbour in the BGP tests
 /usr/lib/cni/bridge:containernetworking-plugins:the peer in the CNI benchmark
 /bin/busybox:busybox-static:root file system of that container, start of the second kernel, musl-like resolver tests
+"
+want_vm="
 /usr/sbin/ipvsadm:ipvsadm:IPVS tests compare with it
 /usr/sbin/ipset:ipset:IPVS tests compare with it
 /usr/bin/qemu-system-x86_64:qemu-system-x86:runs the second kernel, in which IPVS is tested"
 wanted=$want_run
-[ "$purpose" = test ] && wanted="$want_run$want_test"
+[ "$purpose" = run ] || wanted="$want_run$want_test"
+[ "$purpose" != vm ] || wanted="$wanted$want_vm"
 
 packages=
 while IFS=: read -r file package why; do
@@ -94,7 +98,7 @@ if [ -x scripts/build-native.sh ] && { [ ! -x .build/fairlead-cni ] || [ native/
   fi
 fi
 # --- the second kernel, for tests of what this machine's may lack
-if [ "$purpose" = test ] && [ "$(id -u)" = 0 ] && ! ls .build/vm/boot/vmlinuz-* >/dev/null 2>&1; then
+if [ "$purpose" = vm ] && [ "$(id -u)" = 0 ] && ! ls .build/vm/boot/vmlinuz-* >/dev/null 2>&1; then
   say "unpacking the second kernel"
   sh scripts/vm/fetch.sh || lack "the second kernel could not be had: IPVS is not tested"
 fi

@@ -1,11 +1,10 @@
 #!/bin/sh
-# All tests: types, lint, layers, units, then the kernel's and end-to-end tests (as root, or as root of a user namespace), then
-# those that need a second kernel.
+# All tests: types, lint, layers, units, then the kernel's and end-to-end tests (as root, or as root of a user namespace).
 #
 #   npm test                  everything
 #   npm test -- unit          without the kernel
 #   npm test -- FILE…         just these
-#   npm run test:vm           just those of the second kernel
+#   npm run test:vm           in a second kernel, which has IPVS
 set -u
 cd "$(dirname "$0")/.." || exit 1
 sh scripts/setup.sh test || exit 1
@@ -33,7 +32,4 @@ if [ -n "$enter" ] && ! $enter true 2>/dev/null; then
   exit 1
 fi
 $enter $node --test-concurrency=1 --test-timeout=600000 $(find src test -name '*.kernel.test.ts' -o -name '*.e2e.test.ts' | sort) || status=1
-
-step "in a second kernel, which has IPVS"
-if [ "$(id -u)" = 0 ]; then sh scripts/vm/test.sh || status=1; else echo "NOT RUN: the second kernel needs root, it sees the machine's files"; fi
 exit $status

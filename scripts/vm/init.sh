@@ -14,7 +14,6 @@ $bb mount -t proc proc $root/proc
 $bb mount -t sysfs sysfs $root/sys
 $bb mount -t devtmpfs dev $root/dev
 $bb mount -t tmpfs tmpfs $root/run
-$bb mount -t tmpfs tmpfs $root/tmp
 $bb mkdir -p $root/dev/pts $root/dev/shm $root/run/netns $root/run/lock
 $bb mount -t tmpfs tmpfs $root/dev/shm
 $bb cp /command $root/run/command

@@ -5,7 +5,7 @@
 #   npm run test:vm -- FILE…   just these
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-sh scripts/setup.sh test || exit 1
+sh scripts/setup.sh vm || exit 1
 case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
 PATH=$PWD/node_modules/node-linux-$arch/bin:$PWD/node_modules/.bin:$PATH
 export PATH
