@@ -1,15 +1,39 @@
 // Every plugin, in the one order in which they stand in a chain, whatever the Corefile's order is. It is CoreDNS's own.
 // To add one: its folder, and its line here.
 import type { Plugin } from "../plugin.ts";
+import { autopath } from "./autopath/setup.ts";
+import { cache } from "./cache/setup.ts";
 import { errors } from "./errors/setup.ts";
+import { forward } from "./forward/setup.ts";
+import { health } from "./health/setup.ts";
+import { kubernetes } from "./kubernetes/setup.ts";
 import { loadbalance } from "./loadbalance/setup.ts";
+import { log } from "./log/setup.ts";
+import { loop } from "./loop/setup.ts";
+import { prometheus } from "./prometheus/setup.ts";
+import { ready } from "./ready/setup.ts";
+import { reload } from "./reload/setup.ts";
 
 export const PLUGINS: readonly Plugin[] = [
-  // reload, nsid, bufsize, bind, ready, health, prometheus
+  reload,
+  // nsid, bufsize, bind
+  ready,
+  health,
+  prometheus,
   errors,
-  // log, dns64, any, chaos
+  log,
+  // dns64, any, chaos
   loadbalance,
-  // rewrite, autopath, acl, cache, header, minimal, template, hosts, kubernetes, file, auto, loop, forward, whoami, view
+  // rewrite
+  autopath,
+  // acl
+  cache,
+  // header, minimal, template, hosts
+  kubernetes,
+  // file, auto
+  loop,
+  forward,
+  // whoami, view
 ];
 
 /** CoreDNS has these too, and Fairlead does not: a Corefile with one of them is refused with what to do instead. */
