@@ -16,6 +16,8 @@ export interface Resource extends ResourceRef {
   readonly generation: boolean;
   /** The status of a new object: the caller's, or this. */
   readonly initialStatus: "keep" | Readonly<Record<string, unknown>> | undefined;
+  /** OpenAPI v3 schema of a custom kind, where its definition has one. */
+  readonly schema?: unknown;
   /** Further subresources, shown by discovery; the streaming ones are served by whoever registered them. */
   readonly subresources: readonly { readonly name: string; readonly kind: string; readonly verbs: readonly string[] }[];
 }

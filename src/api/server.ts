@@ -200,6 +200,7 @@ function routes(options: ApiServerOptions, isKnown: (header: string | undefined)
       query,
       accept: context.req.header("accept") ?? "",
       contentType: (context.req.header("content-type") ?? "").split(";")[0]?.trim() ?? "",
+      userAgent: context.req.header("user-agent") ?? "",
       body: () => bodyOf(context),
     });
   };

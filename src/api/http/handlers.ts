@@ -1,13 +1,16 @@
 // One handler per verb, for every resource: from a request's path, query and body to the store and back.
 import type { KubeObject } from "../../resources/index.ts";
-import { ApiError, badRequest, notFound } from "../errors.ts";
+import { applyServerSide } from "../apply/apply.ts";
+import { ownersAfterUpdate, readManagedFields, type Writer, writeManagedFields } from "../apply/managed-fields.ts";
+import { builtinShapes, schemaShapes } from "../apply/shape.ts";
+import { ApiError, badRequest, invalid, notFound } from "../errors.ts";
 import { applyJsonPatch } from "../patch/json-patch.ts";
 import { applyMergePatch, isMap, type Json } from "../patch/merge-patch.ts";
 import { applyStrategicMerge } from "../patch/strategic-merge.ts";
 import { tableOf } from "../printers/printers.ts";
 import { groupVersionOf, type Resource } from "../resource-table.ts";
 import type { SqliteStore } from "../sqlite-store.ts";
-import type { DeleteOptions } from "../store.ts";
+import type { DeleteOptions, WriteOptions } from "../store.ts";
 import { watchStream } from "./watch-stream.ts";
 
 /** A request, understood as far as its path goes. */
@@ -21,6 +24,7 @@ export interface ApiCall {
   readonly query: URLSearchParams;
   readonly accept: string;
   readonly contentType: string;
+  readonly userAgent: string;
   /** The body's document; undefined where there is none. */
   readonly body: () => Promise<unknown>;
 }
@@ -146,10 +150,57 @@ function placed(call: ApiCall, body: unknown): KubeObject {
   return { ...body, metadata: { ...metadata, ...place } } as unknown as KubeObject;
 }
 
-function store(call: ApiCall, object: KubeObject): KubeObject {
+function writerOf(call: ApiCall): Writer {
+  const manager = call.query.get("fieldManager") || call.userAgent.split("/")[0] || "unknown";
+  if (manager.length > 128) throw badRequest("fieldManager is longer than 128 characters");
+  const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  return { manager, apiVersion: groupVersionOf(call.resource), subresource: call.subresource ?? "", now };
+}
+
+function shapesOf({ resource }: ApiCall) {
+  return resource.schema === undefined ? builtinShapes(resource.kind) : schemaShapes(resource.kind, resource.schema);
+}
+
+/** Who owns the fields after an ordinary write of this call. */
+function tracking(call: ApiCall): { readonly track: NonNullable<WriteOptions["track"]> } {
+  const writer = writerOf(call);
+  return {
+    track(before, after) {
+      const entries = readManagedFields(after.metadata);
+      const owners = ownersAfterUpdate(entries, before, after, { writer, shapeOf: shapesOf(call) });
+      return owners === entries ? undefined : writeManagedFields(owners);
+    },
+  };
+}
+
+function store(call: ApiCall, object: KubeObject, track = tracking(call).track): KubeObject {
   const { subresource } = call;
   const into = subresource === "status" || subresource === "finalize" ? ({ subresource } as const) : {};
-  return call.store.update(call.resource, object, { ...into, dryRun: dryRun(call) });
+  return call.store.update(call.resource, object, { ...into, dryRun: dryRun(call), track });
+}
+
+/** Server-side apply: makes the object, or merges what this manager wants into it. */
+async function apply(call: ApiCall): Promise<Response> {
+  const { resource, query, name = "" } = call;
+  if (!query.get("fieldManager"))
+    throw invalid("meta.k8s.io", "PatchOptions", "", [
+      { reason: "FieldValueRequired", message: "Required value: is required for apply patch", field: "fieldManager" },
+    ]);
+  const wanted = placed(call, await call.body());
+  if (wanted.apiVersion !== groupVersionOf(resource) || wanted.kind !== resource.kind)
+    throw badRequest(
+      `the body is a ${wanted.kind} of ${wanted.apiVersion}, and the path holds a ${resource.kind} of ${groupVersionOf(resource)}`,
+    );
+  if ("managedFields" in wanted.metadata && (wanted.metadata.managedFields as unknown[] | null)?.length)
+    throw badRequest("metadata.managedFields must be nil");
+  const live = call.store.get(resource, call.namespace, name);
+  if (!live && call.subresource !== undefined) throw notFound(resource, name);
+  const force = query.get("force") === "true";
+  const applied = applyServerSide(live, wanted, { writer: writerOf(call), force, shapeOf: shapesOf(call) });
+  const owners = (applied.metadata as { readonly managedFields?: readonly object[] }).managedFields;
+  const track = () => owners;
+  if (live) return answer(call, store(call, applied, track));
+  return answer(call, call.store.create(resource, applied, { dryRun: dryRun(call), track }), 201);
 }
 
 function patched(call: ApiCall, document: unknown, patch: unknown): unknown {
@@ -163,7 +214,7 @@ function patched(call: ApiCall, document: unknown, patch: unknown): unknown {
     default:
       throw new ApiError(
         "UnsupportedMediaType",
-        `the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json`,
+        `the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml`,
       );
   }
 }
@@ -221,7 +272,9 @@ async function scale(call: ApiCall): Promise<Response> {
     metadata: { ...object.metadata, ...(version ? { resourceVersion: version } : {}) },
     spec: { ...object.spec, replicas },
   };
-  return json(scaleOf(call.store.update(call.resource, next as unknown as KubeObject, { dryRun: dryRun(call) }) as Scaled));
+  return json(
+    scaleOf(call.store.update(call.resource, next as unknown as KubeObject, { dryRun: dryRun(call), ...tracking(call) }) as Scaled),
+  );
 }
 
 /** Answers a call on objects. @throws ApiError */
@@ -235,7 +288,8 @@ export async function handle(call: ApiCall): Promise<Response> {
   if (!known) throw new ApiError("NotFound", `the server could not find the requested resource: ${resource.plural}/${subresource}`);
   if (name === undefined) {
     if (method === "GET") return list(call);
-    if (method === "POST") return answer(call, call.store.create(resource, placed(call, await call.body()), { dryRun: dryRun(call) }), 201);
+    if (method === "POST")
+      return answer(call, call.store.create(resource, placed(call, await call.body()), { dryRun: dryRun(call), ...tracking(call) }), 201);
     if (method === "DELETE") {
       const options = await remove(call);
       const { items, resourceVersion } = call.store.list(resource, selection(call));
@@ -247,6 +301,7 @@ export async function handle(call: ApiCall): Promise<Response> {
   } else if (method === "PUT") {
     return answer(call, store(call, placed(call, await call.body())));
   } else if (method === "PATCH") {
+    if (call.contentType === "application/apply-patch+yaml") return apply(call);
     const body = await call.body();
     return answer(call, store(call, placed(call, patched(call, present(call), body))));
   } else if (method === "DELETE") {
