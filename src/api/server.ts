@@ -14,30 +14,9 @@ import { aggregated, apiGroup, apiGroupList, groupVersions, openApiDocument, ope
 import { handle } from "./http/handlers.ts";
 import { decodeProtobuf } from "./http/protobuf.ts";
 import type { SqliteStore } from "./sqlite-store.ts";
-
-/** What a streaming subresource is asked for. */
-interface SubresourceRequest {
-  readonly method: string;
-  readonly namespace: string | undefined;
-  readonly name: string;
-  readonly query: URLSearchParams;
-}
-
-/** The connection below: `outgoing` for plain requests, `socket` and `head` for upgrades (the handler then answers the upgrade itself). */
-interface RawConnection {
-  readonly incoming: IncomingMessage;
-  readonly outgoing?: ServerResponse;
-  readonly socket?: Duplex;
-  readonly head?: Buffer;
-}
-
-/** A subresource served by another room, such as pods/log or pods/exec. */
-export interface SubresourceHandler {
-  readonly resource: string;
-  readonly subresource: string;
-  /** A Response, or undefined if it answered on the raw connection. */
-  readonly handle: (request: SubresourceRequest, raw: RawConnection) => Promise<Response | undefined>;
-}
+import type { PodHost } from "./stream/pod-host.ts";
+import { isPodStream, servePodLog, servePodStream, type Upgrade } from "./stream/pod-streams.ts";
+import { serveProxy } from "./stream/proxy.ts";
 
 export interface ApiServerOptions {
   readonly store: SqliteStore;
@@ -46,7 +25,8 @@ export interface ApiServerOptions {
   readonly alsoListen?: readonly { readonly fd: number }[];
   /** More names and addresses for the certificate. */
   readonly names?: readonly string[];
-  readonly subresources?: readonly SubresourceHandler[];
+  /** Who runs the pods: without one there are no commands, logs and connections into them. */
+  readonly pods?: PodHost;
 }
 
 export interface ApiServer {
@@ -54,7 +34,6 @@ export interface ApiServer {
   readonly caPem: string;
   readonly token: string;
   kubeconfig(name: string): string;
-  register(handler: SubresourceHandler): void;
   close(): Promise<void>;
 }
 
@@ -80,6 +59,8 @@ interface Target {
   readonly plural: string;
   readonly name: string | undefined;
   readonly subresource: string | undefined;
+  /** What follows the subresource: the path that a proxy is asked for. */
+  readonly rest: readonly string[];
   readonly watch: boolean;
 }
 
@@ -100,8 +81,8 @@ function parsePath(path: string): Target | undefined {
   const inside = parts[0] === "namespaces" && parts.length >= 3 && !["status", "finalize"].includes(parts[2] ?? "");
   const namespace = inside ? parts[1] : undefined;
   const [plural, name, subresource, ...rest] = inside ? parts.slice(2) : parts;
-  if (plural === undefined || rest.length > 0) return undefined;
-  return { group, version, namespace, plural, name, subresource, watch };
+  if (plural === undefined || (rest.length > 0 && subresource !== "proxy")) return undefined;
+  return { group, version, namespace, plural, name, subresource, rest, watch };
 }
 
 async function bodyOf(context: Ctx): Promise<unknown> {
@@ -123,12 +104,12 @@ async function bodyOf(context: Ctx): Promise<unknown> {
   }
 }
 
-function routes(options: ApiServerOptions, isKnown: (header: string | undefined) => boolean, streams: Map<string, SubresourceHandler>) {
+function routes(options: ApiServerOptions, isKnown: (header: string | undefined) => boolean) {
   const { store } = options;
   const table = store.resources;
   const app = new Hono<{ Bindings: HttpBindings }>();
   const fail = (error: unknown) => {
-    const known = error instanceof ApiError ? error : new ApiError("InternalError", messageOf(error), undefined, error);
+    const known = statusError(error);
     return new Response(JSON.stringify(known.toStatus()), { status: known.httpCode, headers: { "content-type": "application/json" } });
   };
   app.onError(fail);
@@ -181,15 +162,8 @@ function routes(options: ApiServerOptions, isKnown: (header: string | undefined)
     if (resource.namespaced && target.namespace === undefined && (target.name !== undefined || context.req.method === "POST")) {
       throw badRequest(`${resource.plural} live in a namespace: the path must name it`);
     }
-    const stream = target.subresource && target.name !== undefined ? streams.get(`${target.plural}/${target.subresource}`) : undefined;
-    if (stream && target.name !== undefined) {
-      const request = { method: context.req.method, namespace: target.namespace, name: target.name, query };
-      const { incoming, outgoing } = context.env;
-      return (
-        (await stream.handle(request, { incoming: incoming as IncomingMessage, outgoing: outgoing as ServerResponse })) ??
-        new Response(null, { headers: { "x-hono-already-sent": "true" } })
-      );
-    }
+    const streamed = await podRequest(options, target, query, context);
+    if (streamed) return streamed;
     return handle({
       store,
       resource,
@@ -209,6 +183,47 @@ function routes(options: ApiServerOptions, isKnown: (header: string | undefined)
   return app;
 }
 
+/** What is answered by who runs the pods: logs and proxies. Undefined if it is none of that. */
+async function podRequest(
+  { pods, store }: ApiServerOptions,
+  target: Target,
+  query: URLSearchParams,
+  context: Ctx,
+): Promise<Response | undefined> {
+  const { plural, name, namespace, subresource, rest } = target;
+  if (!pods || name === undefined || target.group !== "") return undefined;
+  if (plural === "pods" && subresource === "log" && context.req.method === "GET")
+    return servePodLog(pods, store, { namespace: namespace ?? "", name, query });
+  if (subresource !== "proxy" || !["pods", "services", "nodes"].includes(plural)) return undefined;
+  const { incoming, outgoing } = context.env;
+  const asked = query.size > 0 ? `?${query}` : "";
+  const raw = { incoming: incoming as IncomingMessage, outgoing: outgoing as ServerResponse };
+  await serveProxy(pods, store, { plural, namespace, name, path: `/${rest.map(encodeURIComponent).join("/")}${asked}` }, raw);
+  return new Response(null, { headers: { "x-hono-already-sent": "true" } });
+}
+
+/** Answers a request for a stream both ways. @throws ApiError before anything was answered */
+async function upgrade({ pods, store }: ApiServerOptions, isKnown: (header: string | undefined) => boolean, raw: Upgrade): Promise<void> {
+  if (!isKnown(raw.incoming.headers.authorization)) throw new ApiError("Unauthorized", "Unauthorized");
+  const url = new URL(raw.incoming.url ?? "/", "https://localhost");
+  const target = parsePath(url.pathname);
+  if (!pods || !target?.name || target.subresource === undefined || !isPodStream(target.plural, target.subresource))
+    throw new ApiError("NotFound", "the server could not find the requested resource");
+  const { subresource, namespace = "", name } = target;
+  await servePodStream(pods, store, { subresource, namespace, name, query: url.searchParams }, raw);
+}
+
+function refuseUpgrade(socket: Duplex, error: ApiError): void {
+  const body = JSON.stringify(error.toStatus());
+  socket.end(
+    `HTTP/1.1 ${error.httpCode} ${error.reason}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+function statusError(error: unknown): ApiError {
+  return error instanceof ApiError ? error : new ApiError("InternalError", messageOf(error), undefined, error);
+}
+
 /** Starts serving. The authority, certificate and token are new with each start. */
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const token = randomBytes(32).toString("base64url");
@@ -219,20 +234,12 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   };
   const names = ["127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default.svc", "10.96.0.1", ...(options.names ?? [])];
   const { caPem, certificatePem, keyPem } = await makeCertificatesAside([...new Set(names)], Date.now());
-  const streams = new Map((options.subresources ?? []).map((handler) => [`${handler.resource}/${handler.subresource}`, handler]));
-  const app = routes(options, isKnown, streams);
+  const app = routes(options, isKnown);
   const listenAt = async (where: ApiServerOptions["listen"]) => {
     const server = createAdaptorServer({ fetch: app.fetch, createServer, serverOptions: { key: keyPem, cert: certificatePem } });
     server.on("upgrade", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
-      const url = new URL(incoming.url ?? "/", "https://localhost");
-      const target = isKnown(incoming.headers.authorization) ? parsePath(url.pathname) : undefined;
-      const stream = target?.name && streams.get(`${target.plural}/${target.subresource}`);
-      if (!target?.name || !stream) {
-        socket.end(`HTTP/1.1 ${target ? "404 Not Found" : "401 Unauthorized"}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-        return;
-      }
-      const request = { method: incoming.method ?? "GET", namespace: target.namespace, name: target.name, query: url.searchParams };
-      stream.handle(request, { incoming, socket, head }).catch(() => socket.destroy());
+      socket.on("error", () => socket.destroy());
+      upgrade(options, isKnown, { incoming, socket, head }).catch((error) => refuseUpgrade(socket, statusError(error)));
     });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -250,7 +257,6 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     caPem,
     token,
     kubeconfig: (name) => kubeconfig({ name, url, caPem, token }),
-    register: (handler) => void streams.set(`${handler.resource}/${handler.subresource}`, handler),
     async close() {
       const closing = servers.map(
         (each) =>

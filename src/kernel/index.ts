@@ -8,6 +8,7 @@ export { createLinuxKernel } from "./linux/kernel.ts";
 export { checkNftables } from "./linux/nftables.ts";
 export { type ProgramEnd, runProgram } from "./linux/program.ts";
 export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
+export { openTerminal, type Terminal } from "./linux/terminal.ts";
 export type * from "./netfilter.ts";
 export { diffTable } from "./nft/diff.ts";
 export { formatOwner, parseOwner } from "./nft/owner.ts";

@@ -8,4 +8,4 @@ export { labPaths, labsDirectory, listLabs } from "./paths.ts";
 export type { ProbeOptions, ProbeResult } from "./probing.ts";
 export type { Readiness } from "./ready.ts";
 export { callRpc } from "./rpc.ts";
-export { podCommand } from "./workload/command.ts";
+export { enterCommand } from "./workload/sandbox.ts";

@@ -3,6 +3,7 @@ import {
   type ApiServer,
   type Controllers,
   kindRules,
+  type ResourceRef,
   SqliteStore,
   serviceAddresses,
   startApiServer,
@@ -14,9 +15,11 @@ import { createDnsServer, type DnsServer, type ResourceRecord, resolvConf, serve
 import { checkNftables, createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
 import { type EndpointSlice, findKind, type KubeObject, type Pod } from "../resources/index.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
+import type { PodWorker } from "./kubelet/pod-worker.ts";
 import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
+import { createPodHost } from "./pod-host.ts";
 import { REFS } from "./refs.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
@@ -100,6 +103,7 @@ export class Lab {
       // What pods reach as Service default/kubernetes.
       alsoListen: [{ fd: this.#fabric.router.bindSocket({ protocol: "tcp", address: FABRIC.apiServer, port: CLUSTER.apiPort }) }],
       names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
+      pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
     });
     this.#startUpstream(this.#fabric);
     this.#dns = createDnsServer({
@@ -147,6 +151,7 @@ export class Lab {
       domain: CLUSTER.domain,
       ownProcess: options.agentProcesses,
       resolvConf: (pod) => this.resolvConf(pod),
+      token: () => undefined,
       serveSpecial: (pod, namespace) => this.#serveDns(pod, namespace),
       log,
     });
@@ -162,7 +167,14 @@ export class Lab {
       if (type === "DELETED") node.kubelet.remove(pod);
       else node.kubelet.update(pod);
     });
-    this.#closers.push(stop, this.#watchSlices());
+    this.#closers.push(stop, this.#watchSlices(), this.#watchFiles(REFS.configMaps), this.#watchFiles(REFS.secrets));
+  }
+
+  /** Tells pods that what files of their volumes are made of has changed. */
+  #watchFiles(ref: ResourceRef): () => void {
+    return this.store.watch(ref, {}, ({ type, object }) => {
+      if (type === "MODIFIED") for (const node of this.nodes.values()) node.kubelet.refresh(object.metadata.namespace ?? "");
+    });
   }
 
   /** Tells pods which of their ports Services send to, declared or not. */
@@ -239,10 +251,10 @@ export class Lab {
     return notices;
   }
 
-  /** The running worker of a pod. */
-  podOf(pod: Pod): { readonly namespace: NetworkNamespace; readonly directory: string; readonly addresses: readonly string[] } | undefined {
+  /** Who drives a pod, once it has a network. */
+  podOf(pod: Pod): PodWorker | undefined {
     const worker = this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "");
-    return worker?.namespace ? { namespace: worker.namespace, directory: worker.directory, addresses: worker.addresses } : undefined;
+    return worker?.namespace ? worker : undefined;
   }
 
   get controllersIdle(): boolean {

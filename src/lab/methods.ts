@@ -1,5 +1,5 @@
 // What the daemon answers to the command line.
-import { messageOf } from "../base/index.ts";
+import { FairleadError, messageOf } from "../base/index.ts";
 import {
   type Expected,
   findEnd,
@@ -62,8 +62,8 @@ export interface ExecPlace {
   readonly netns: string;
   readonly rootless: boolean;
   readonly name: string;
-  /** For pods: the files that stand for /etc/resolv.conf and /etc/hosts. */
-  readonly files?: { readonly resolvConf: string; readonly hosts: string; readonly hostname: string };
+  /** For pods: the first process of the container, whose files and processes a command sees. */
+  readonly inside?: number;
 }
 
 /** The daemon's methods over a lab. */
@@ -180,18 +180,13 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
   );
 }
 
-function place(lab: Lab, what: string): ExecPlace {
+async function place(lab: Lab, what: string): Promise<ExecPlace> {
   const end = findEnd(lab.snapshot, what);
   const namespace = namespaceOf(lab, end, what);
   const common = { pid: process.pid, netns: namespace.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: nameOfEnd(end) };
   if (end.kind !== "pod") return common;
-  const directory = lab.podOf(end.pod)?.directory ?? "";
-  return {
-    ...common,
-    files: {
-      resolvConf: `${directory}/resolv.conf`,
-      hosts: `${directory}/hosts`,
-      hostname: end.pod.spec.hostname ?? end.pod.metadata.name,
-    },
-  };
+  const inside = await lab.podOf(end.pod)?.container()?.firstProcess();
+  if (inside === undefined)
+    throw new FairleadError("not-running", `${common.name} has no running container`, { remedy: "see why: kubectl describe pod" });
+  return { ...common, inside };
 }
