@@ -12,7 +12,7 @@ export interface FieldSet {
 
 const NONE: ReadonlyMap<string, FieldSet> = new Map();
 export const EMPTY: FieldSet = { member: false, children: NONE };
-export const LEAF: FieldSet = { member: true, children: NONE };
+const LEAF: FieldSet = { member: true, children: NONE };
 
 export function isEmpty(set: FieldSet): boolean {
   return !set.member && set.children.size === 0;
@@ -171,7 +171,7 @@ export function compare(before: unknown, after: unknown, shapeOf: ShapeOf, path:
 }
 
 /** A list's entries by path element; undefined where it has no keys, or one is there twice. */
-export function entriesOf(list: readonly unknown[], shape: Shape): Map<string, unknown> | undefined {
+function entriesOf(list: readonly unknown[], shape: Shape): Map<string, unknown> | undefined {
   const entries = new Map<string, unknown>();
   for (const entry of list) {
     const element = elementOf(shape, entry);

@@ -195,7 +195,7 @@ export class PodWorker implements ContainerHost {
   }
 
   programOf(container: Container): string | undefined {
-    return hostProgram(container, (name) => this.#volumeDirectory(name));
+    return hostProgram(container, this.#volumes, (name) => this.#volumeDirectory(name));
   }
 
   async simulate(container: Container): Promise<string | undefined> {
@@ -333,20 +333,22 @@ function portsOf(container: Container): Port[] {
 
 /**
  * The program of the host that a container runs; undefined where a responder must stand for it: the program is neither here nor in a
- * volume, its command names a volume that nothing was put into, or it wants privileges, which nothing in a lab has.
+ * volume, its command names a file that a volume does not hold, or it wants privileges, which nothing in a lab has.
  */
-function hostProgram(container: Container, directoryOf: (volume: string) => string): string | undefined {
+function hostProgram(container: Container, volumes: readonly { readonly name: string }[], directoryOf: (volume: string) => string) {
   const program = container.command?.[0];
-  if (program === undefined) return undefined;
   const { privileged } = (container.securityContext ?? {}) as { readonly privileged?: boolean };
-  if (privileged) return undefined;
-  const mounts = (container.volumeMounts ?? []) as readonly { readonly name: string; readonly mountPath?: string }[];
-  const words = [...(container.command ?? []), ...(container.args ?? [])];
-  for (const { name, mountPath } of mounts) {
-    if (!mountPath || !words.some((word) => word.includes(mountPath))) continue;
+  if (program === undefined || privileged) return undefined;
+  const text = [...(container.command ?? []), ...(container.args ?? [])].join(" ");
+  let inVolume = false;
+  for (const { name, mountPath } of (container.volumeMounts ?? []) as readonly { readonly name: string; readonly mountPath?: string }[]) {
+    if (!mountPath || !text.includes(mountPath)) continue;
     if (process.env.FAIRLEAD_ROOTLESS === "1") return undefined;
-    const file = program.startsWith(`${mountPath}/`) ? join(directoryOf(name), program.slice(mountPath.length)) : undefined;
-    if (file !== undefined) return existsSync(file) ? program : undefined;
+    const volume = volumes.find((each) => each.name === name);
+    const named = text.split(/[\s'"();|&<>=]+/).filter((word) => word.startsWith(`${mountPath}/`));
+    const missing = named.some((word) => !existsSync(join(directoryOf(name), word.slice(mountPath.length))));
+    if (missing && (volume === undefined || followsObjects(volume) || named.includes(program))) return undefined;
+    inVolume ||= named.includes(program);
   }
-  return findProgram(program);
+  return inVolume ? program : findProgram(program);
 }

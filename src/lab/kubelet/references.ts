@@ -22,7 +22,7 @@ export interface ServiceVariable {
 export class MissingReference extends Error {}
 
 /** The data of a ConfigMap or Secret, as bytes. */
-export function dataOf(object: KubeObject): Map<string, Buffer> {
+function dataOf(object: KubeObject): Map<string, Buffer> {
   const { data = {}, binaryData = {} } = object as { data?: Record<string, string>; binaryData?: Record<string, string> };
   const encoding = object.kind === "Secret" ? "base64" : "utf8";
   return new Map([

@@ -1,5 +1,5 @@
 // A pod's volumes as directories of the host: emptyDir, configMap, secret, downwardAPI, projected; and where containers see them.
-import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import type { Container, Pod } from "../../resources/index.ts";
 import type { VolumeMount } from "../workload/sandbox.ts";
@@ -129,9 +129,4 @@ export function mountsOf(container: Container, pod: Pod, directoryOf: (volume: s
     if (subPath !== undefined && !followsObjects(volume)) mkdirSync(source, { recursive: true, mode: 0o777 });
     return [{ source, target: normalize(mountPath), readOnly: readOnly === true || followsObjects(volume) }];
   });
-}
-
-/** Removes a pod's volumes. */
-export function removeVolumes(directory: string): void {
-  rmSync(directory, { recursive: true, force: true });
 }

@@ -19,7 +19,7 @@ export interface LogWriter {
 }
 
 /** Where the log of the run before the last restart is kept. */
-export function previousLog(path: string): string {
+function previousLog(path: string): string {
   return `${path}.previous`;
 }
 

@@ -14,7 +14,7 @@ const NUMBER = { open: 1, reply: 2, reset: 3, ping: 6, goaway: 7, headers: 8 } a
 const VERSION = 3;
 const HEAD = 8;
 /** A frame that is longer ends the session; clients send 32 KiB at a time. */
-export const MAX_FRAME = 4 * 1024 * 1024;
+const MAX_FRAME = 4 * 1024 * 1024;
 
 /** The first frame of some bytes and where the next begins; undefined where they end before it does. @throws RangeError for what is no SPDY/3 */
 export function readFrame(bytes: Buffer, at: number): { readonly frame: Frame; readonly next: number } | undefined {
