@@ -5,6 +5,7 @@ export { ApiError, conflict, forbidden, invalid, type Status, type StatusCause }
 export { kindRules } from "./kind-rules.ts";
 export { builtinResources, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
 export { type ApiServer, type ApiServerOptions, startApiServer } from "./server.ts";
+export { serviceAccountAdmission } from "./service-accounts.ts";
 export { checkNetworks, type ServiceAddressOptions, serviceAddresses } from "./service-addresses.ts";
 export { type KindRules, SqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
 export type { DeleteOptions, ListOptions, ObjectStore, ResourceRef, UpdateOptions, WatchEvent } from "./store.ts";

@@ -5,6 +5,7 @@ import {
   kindRules,
   type ResourceRef,
   SqliteStore,
+  serviceAccountAdmission,
   serviceAddresses,
   startApiServer,
   startControllers,
@@ -70,7 +71,7 @@ export class Lab {
     this.networks = planNetworks(start.options);
     this.kernel = createLinuxKernel();
     const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
-    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses], rules: kindRules });
+    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses, serviceAccountAdmission], rules: kindRules });
     this.source = sourceFromStore(this.store);
   }
 
@@ -112,7 +113,7 @@ export class Lab {
       upstreams: [FABRIC.upstreamDns],
     });
     const { podCidrs, nodeMask } = this.networks;
-    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log });
+    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -151,11 +152,19 @@ export class Lab {
       domain: CLUSTER.domain,
       ownProcess: options.agentProcesses,
       resolvConf: (pod) => this.resolvConf(pod),
-      token: () => undefined,
+      token: (pod, request) => this.#podToken(pod, request),
       serveSpecial: (pod, namespace) => this.#serveDns(pod, namespace),
       log,
     });
     this.nodes.set(name, node);
+  }
+
+  #podToken(pod: Pod, { audience, expirationSeconds = 3600 }: { audience?: string; expirationSeconds?: number }): string | undefined {
+    const { namespace = "", name, uid = "" } = pod.metadata;
+    const account = pod.spec.serviceAccountName ?? "default";
+    if (!this.store.get({ group: "", version: "v1", plural: "serviceaccounts" }, namespace, account)) return undefined;
+    const audiences = audience === undefined ? {} : { audiences: [audience] };
+    return this.api.issueToken({ namespace, account, seconds: expirationSeconds, pod: { name, uid }, ...audiences });
   }
 
   /** Hands every pod to the kubelet of its node. */

@@ -1,53 +1,28 @@
 // One handler per verb, for every resource: from a request's path, query and body to the store and back.
 import type { KubeObject } from "../../resources/index.ts";
+import { checkGrants } from "../access/grants.ts";
+import { REVIEWS } from "../access/reviews.ts";
 import { applyServerSide } from "../apply/apply.ts";
-import { ownersAfterUpdate, readManagedFields, type Writer, writeManagedFields } from "../apply/managed-fields.ts";
-import { builtinShapes, schemaShapes } from "../apply/shape.ts";
 import { ApiError, badRequest, invalid, notFound } from "../errors.ts";
-import { applyJsonPatch } from "../patch/json-patch.ts";
-import { applyMergePatch, isMap, type Json } from "../patch/merge-patch.ts";
-import { applyStrategicMerge } from "../patch/strategic-merge.ts";
 import { tableOf } from "../printers/printers.ts";
-import { groupVersionOf, type Resource } from "../resource-table.ts";
-import type { SqliteStore } from "../sqlite-store.ts";
+import { groupVersionOf } from "../resource-table.ts";
 import type { DeleteOptions, WriteOptions } from "../store.ts";
+import {
+  type ApiCall,
+  answer,
+  deleteOptions,
+  dryRun,
+  json,
+  patched,
+  placed,
+  present,
+  shape,
+  shapesOf,
+  tracking,
+  writerOf,
+} from "./call.ts";
+import { specialSubresource } from "./subresources.ts";
 import { watchStream } from "./watch-stream.ts";
-
-/** A request, understood as far as its path goes. */
-export interface ApiCall {
-  readonly store: SqliteStore;
-  readonly resource: Resource;
-  readonly namespace: string | undefined;
-  readonly name: string | undefined;
-  readonly subresource: string | undefined;
-  readonly method: string;
-  readonly query: URLSearchParams;
-  readonly accept: string;
-  readonly contentType: string;
-  readonly userAgent: string;
-  /** The body's document; undefined where there is none. */
-  readonly body: () => Promise<unknown>;
-}
-
-function json(value: object, code = 200): Response {
-  return new Response(`${JSON.stringify(value)}\n`, { status: code, headers: { "content-type": "application/json" } });
-}
-
-function shape(call: ApiCall, header: boolean) {
-  const { kind, group } = call.resource;
-  return { kind, group, include: call.query.get("includeObject") ?? undefined, now: Date.now(), header };
-}
-
-function answer(call: ApiCall, object: KubeObject, code = 200): Response {
-  if (!call.accept.includes("as=Table")) return json(object, code);
-  return json(tableOf(shape(call, true), [object], { resourceVersion: object.metadata.resourceVersion }), code);
-}
-
-function dryRun(call: ApiCall): boolean {
-  const asked = call.query.getAll("dryRun");
-  if (asked.some((value) => value !== "All")) throw badRequest(`Invalid value: "${asked}": dryRun may be "All"`);
-  return asked.length > 0;
-}
 
 function selection(call: ApiCall) {
   const labelSelector = call.query.get("labelSelector");
@@ -125,56 +100,9 @@ function list(call: ApiCall): Response {
   return json({ kind: `${call.resource.kind}List`, apiVersion: groupVersionOf(call.resource), metadata, items });
 }
 
-function present(call: ApiCall): KubeObject {
-  const object = call.store.get(call.resource, call.namespace, call.name ?? "");
-  if (!object) throw notFound(call.resource, call.name ?? "");
-  return object;
-}
-
-function placed(call: ApiCall, body: unknown): KubeObject {
-  if (!isMap(body)) throw badRequest("the body is not an object");
-  const metadata = isMap(body.metadata) ? body.metadata : {};
-  const { namespace, name } = metadata;
-  if (call.namespace !== undefined && namespace !== undefined && namespace !== "" && namespace !== call.namespace) {
-    throw badRequest(
-      `the namespace of the provided object does not match the namespace sent on the request (${namespace}, ${call.namespace})`,
-    );
-  }
-  if (call.name !== undefined && name !== undefined && name !== call.name) {
-    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${call.name})`);
-  }
-  const place = {
-    ...(call.namespace === undefined ? {} : { namespace: call.namespace }),
-    ...(call.name === undefined ? {} : { name: call.name }),
-  };
-  return { ...body, metadata: { ...metadata, ...place } } as unknown as KubeObject;
-}
-
-function writerOf(call: ApiCall): Writer {
-  const manager = call.query.get("fieldManager") || call.userAgent.split("/")[0] || "unknown";
-  if (manager.length > 128) throw badRequest("fieldManager is longer than 128 characters");
-  const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
-  return { manager, apiVersion: groupVersionOf(call.resource), subresource: call.subresource ?? "", now };
-}
-
-function shapesOf({ resource }: ApiCall) {
-  return resource.schema === undefined ? builtinShapes(resource.kind) : schemaShapes(resource.kind, resource.schema);
-}
-
-/** Who owns the fields after an ordinary write of this call. */
-function tracking(call: ApiCall): { readonly track: NonNullable<WriteOptions["track"]> } {
-  const writer = writerOf(call);
-  return {
-    track(before, after) {
-      const entries = readManagedFields(after.metadata);
-      const owners = ownersAfterUpdate(entries, before, after, { writer, shapeOf: shapesOf(call) });
-      return owners === entries ? undefined : writeManagedFields(owners);
-    },
-  };
-}
-
 function store(call: ApiCall, object: KubeObject, track = tracking(call).track): KubeObject {
   const { subresource } = call;
+  checkGrants(call, object);
   const into = subresource === "status" || subresource === "finalize" ? ({ subresource } as const) : {};
   return call.store.update(call.resource, object, { ...into, dryRun: dryRun(call), track });
 }
@@ -200,92 +128,38 @@ async function apply(call: ApiCall): Promise<Response> {
   const owners = (applied.metadata as { readonly managedFields?: readonly object[] }).managedFields;
   const track = () => owners;
   if (live) return answer(call, store(call, applied, track));
-  return answer(call, call.store.create(resource, applied, { dryRun: dryRun(call), track }), 201);
+  return create(call, applied, track);
 }
 
-function patched(call: ApiCall, document: unknown, patch: unknown): unknown {
-  switch (call.contentType) {
-    case "application/json-patch+json":
-      return applyJsonPatch(document, patch);
-    case "application/merge-patch+json":
-      return applyMergePatch(document, patch);
-    case "application/strategic-merge-patch+json":
-      return applyStrategicMerge(call.resource.kind, document as Json, patch);
-    default:
-      throw new ApiError(
-        "UnsupportedMediaType",
-        `the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml`,
-      );
-  }
+function create(call: ApiCall, object: KubeObject, track: NonNullable<WriteOptions["track"]>): Response {
+  checkGrants(call, object);
+  return answer(call, call.store.create(call.resource, object, { dryRun: dryRun(call), track }), 201);
 }
 
 async function remove(call: ApiCall): Promise<DeleteOptions> {
-  const body = (await call.body()) ?? {};
-  if (!isMap(body)) throw badRequest("the body is not DeleteOptions");
-  const grace =
-    body.gracePeriodSeconds ?? (call.query.has("gracePeriodSeconds") ? Number(call.query.get("gracePeriodSeconds")) : undefined);
-  if (grace !== undefined && grace !== null && (!Number.isInteger(grace) || Number(grace) < 0))
-    throw badRequest("gracePeriodSeconds is a whole number from 0");
-  const policy = body.propagationPolicy ?? call.query.get("propagationPolicy") ?? undefined;
-  if (policy !== undefined && !["Foreground", "Background", "Orphan"].includes(String(policy))) {
-    throw badRequest(`propagationPolicy "${policy}" is not one of Foreground, Background, Orphan`);
-  }
-  return {
-    dryRun: dryRun(call) || Array.isArray(body.dryRun),
-    ...(typeof grace === "number" ? { gracePeriodSeconds: grace } : {}),
-    ...(policy === undefined ? {} : { propagationPolicy: policy as "Background" }),
-    ...(isMap(body.preconditions) ? { preconditions: body.preconditions } : {}),
-  };
+  return deleteOptions(call, (await call.body()) ?? {});
 }
 
-interface Scaled extends KubeObject {
-  readonly spec?: { readonly replicas?: number; readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> } };
-  readonly status?: { readonly replicas?: number };
-}
-
-function scaleOf(object: Scaled): KubeObject & Json {
-  const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
-  const labels = Object.entries(object.spec?.selector?.matchLabels ?? {});
-  return {
-    kind: "Scale",
-    apiVersion: "autoscaling/v1",
-    metadata: JSON.parse(JSON.stringify({ name, namespace, uid, resourceVersion, creationTimestamp })) as KubeObject["metadata"],
-    spec: { replicas: object.spec?.replicas ?? 1 },
-    status: { replicas: object.status?.replicas ?? 0, selector: labels.map(([key, value]) => `${key}=${value}`).join(",") },
-  };
-}
-
-async function scale(call: ApiCall): Promise<Response> {
-  const object = present(call) as Scaled;
-  if (call.method === "GET") return json(scaleOf(object));
-  const body = await call.body();
-  const wanted = (call.method === "PATCH" ? patched(call, scaleOf(object), body) : body) as {
-    spec?: { replicas?: unknown };
-    metadata?: Json;
-  };
-  const replicas = wanted?.spec?.replicas ?? 0;
-  if (!Number.isInteger(replicas) || Number(replicas) < 0)
-    throw badRequest(`spec.replicas is a whole number from 0, not ${JSON.stringify(replicas)}`);
-  const version = wanted.metadata?.resourceVersion;
-  const next = {
-    ...object,
-    metadata: { ...object.metadata, ...(version ? { resourceVersion: version } : {}) },
-    spec: { ...object.spec, replicas },
-  };
-  return json(
-    scaleOf(call.store.update(call.resource, next as unknown as KubeObject, { dryRun: dryRun(call), ...tracking(call) }) as Scaled),
-  );
+/** A kind that is only asked: the answer is the object with its status, and nothing is stored. */
+async function ask(call: ApiCall, review: (typeof REVIEWS)[string]): Promise<Response> {
+  if (call.method !== "POST") throw new ApiError("MethodNotAllowed", "the server does not allow this method on the requested resource");
+  const { store, identity, namespace, resource, access } = call;
+  const body = { kind: resource.kind, apiVersion: groupVersionOf(resource), metadata: {}, ...((await call.body()) as object | undefined) };
+  return json(review({ store, identity, namespace, tokens: access.tokens, body }), 201);
 }
 
 /** Answers a call on objects. @throws ApiError */
 export async function handle(call: ApiCall): Promise<Response> {
   const { method, name, subresource, resource } = call;
-  if (subresource === "scale" && resource.scale) return scale(call);
+  const special = specialSubresource(call);
+  if (special) return special;
+  const review = REVIEWS[`${resource.group}/${resource.plural}`];
+  if (review) return ask(call, review);
   const known =
     subresource === undefined ||
     (subresource === "status" && resource.status) ||
     (subresource === "finalize" && resource.kind === "Namespace");
-  if (!known) throw new ApiError("NotFound", `the server could not find the requested resource: ${resource.plural}/${subresource}`);
+  if (!known) throw new ApiError("NotFound", `the server could not find the requested resource: ${resource.plural}/${subresource}`, {});
   if (name === undefined) {
     if (method === "GET") return list(call);
     if (method === "POST")

@@ -2,7 +2,6 @@
 //
 //   waiting ──▶ running ──▶ terminated ──▶ waiting (CrashLoopBackOff) ──▶ running …
 //               startup probe, then readiness and liveness
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { NetworkNamespace } from "../../kernel/index.ts";
 import type { Container, Pod, Probe } from "../../resources/index.ts";
@@ -27,6 +26,8 @@ export interface ContainerHost {
   sandboxOf(container: Container): SandboxFiles;
   /** Responders answer on the container's ports. Gives the port that can't be had, and why. */
   simulate(container: Container): Promise<string | undefined>;
+  /** Whether the container could run a program of this machine, as far as can be told before its volumes are there. */
+  mayRun(container: Container): boolean;
   /** The program of this machine that the container runs; undefined where a responder stands for it. */
   programOf(container: Container): string | undefined;
   /** Something that the status tells has changed. */
@@ -102,6 +103,8 @@ export class ContainerRun {
 
   /** Starts it; resolves once it runs (a responder: once its ports answer) or is stopped. */
   async start(): Promise<void> {
+    // A responder needs none of what its container refers to, so that what others would bring does not hold it up.
+    if (!this.#host.mayRun(this.container)) return this.#simulate();
     const prepared = await this.#prepare();
     if (!prepared || this.#stop.signal.aborted) return;
     if (this.#host.programOf(this.container) === undefined) return this.#simulate();
@@ -111,6 +114,7 @@ export class ContainerRun {
   /** Runs an init container to its success. Resolves with false if it failed for good, or was stopped. */
   async complete(): Promise<boolean> {
     for (;;) {
+      if (!this.#host.mayRun(this.container)) return this.#done(0);
       const prepared = await this.#prepare();
       if (!prepared || this.#stop.signal.aborted) return false;
       // What only its image could do is taken as done.
@@ -152,7 +156,6 @@ export class ContainerRun {
   #launch({ files, argv }: Prepared): Program {
     const { namespace } = this.#host;
     if (!namespace) throw new Error("the pod has no network yet");
-    mkdirSync(files.directory, { recursive: true, mode: 0o755 });
     const { tty, stdin, workingDir } = this.container as { readonly tty?: boolean; readonly stdin?: boolean; readonly workingDir?: string };
     return new Program({
       namespace,
@@ -359,7 +362,6 @@ export class ContainerRun {
     if (running?.pid !== undefined) return firstProcess(running.pid);
     if (this.#state.state !== "running" || !this.#simulated || !namespace) return undefined;
     const files = this.#host.sandboxOf(this.container);
-    mkdirSync(files.directory, { recursive: true, mode: 0o755 });
     const env = this.#environment(files.hostname);
     this.#holder = new Program({ namespace, argv: sandboxCommand(files, ["sleep", "infinity"]), env, tty: false, stdin: false });
     return this.#holder.pid === undefined ? undefined : firstProcess(this.#holder.pid);

@@ -45,9 +45,15 @@ export interface Kubelet {
   abandon(): void;
 }
 
+const RENEWAL_MS = 10 * 60_000;
+
 /** Starts kubelet's part of a node. */
 export function createKubelet(context: KubeletContext): Kubelet {
   const workers = new Map<string, PodWorker>();
+  // Tokens are renewed long before they end.
+  const renewal = setInterval(() => {
+    for (const worker of workers.values()) worker.refresh();
+  }, RENEWAL_MS).unref();
 
   function finish(worker: PodWorker, graceSeconds: number): void {
     const uid = worker.pod.metadata.uid ?? "";
@@ -84,6 +90,7 @@ export function createKubelet(context: KubeletContext): Kubelet {
       return workers.values();
     },
     abandon() {
+      clearInterval(renewal);
       for (const worker of workers.values()) worker.abandon();
       workers.clear();
     },

@@ -150,10 +150,9 @@ export class PodWorker implements ContainerHost {
     const mounted = new Set(((container.volumeMounts ?? []) as readonly { readonly name: string }[]).map((mount) => mount.name));
     for (const volume of this.#volumes) if (mounted.has(volume.name)) this.#writeVolume(volume);
     return {
-      resolvConf: join(this.directory, "resolv.conf"),
-      hosts: join(this.directory, "hosts"),
+      directory: this.directory,
+      container: container.name,
       hostname: this.pod.spec.hostname ?? name,
-      directory: join(this.directory, "containers", container.name),
       mounts: mountsOf(container, this.pod, (volume) => this.#volumeDirectory(volume)),
     };
   }
@@ -192,6 +191,14 @@ export class PodWorker implements ContainerHost {
       this.#added.set(container.name, run);
       void run.start();
     }
+  }
+
+  mayRun(container: Container): boolean {
+    const [program] = container.command ?? [];
+    const { privileged } = (container.securityContext ?? {}) as { readonly privileged?: boolean };
+    if (program === undefined || privileged) return false;
+    const mounts = (container.volumeMounts ?? []) as readonly { readonly mountPath?: string }[];
+    return findProgram(program) !== undefined || mounts.some(({ mountPath }) => mountPath && program.startsWith(`${mountPath}/`));
   }
 
   programOf(container: Container): string | undefined {
@@ -337,8 +344,7 @@ function portsOf(container: Container): Port[] {
  */
 function hostProgram(container: Container, volumes: readonly { readonly name: string }[], directoryOf: (volume: string) => string) {
   const program = container.command?.[0];
-  const { privileged } = (container.securityContext ?? {}) as { readonly privileged?: boolean };
-  if (program === undefined || privileged) return undefined;
+  if (program === undefined) return undefined;
   const text = [...(container.command ?? []), ...(container.args ?? [])].join(" ");
   let inVolume = false;
   for (const { name, mountPath } of (container.volumeMounts ?? []) as readonly { readonly name: string; readonly mountPath?: string }[]) {

@@ -125,8 +125,9 @@ export function mountsOf(container: Container, pod: Pod, directoryOf: (volume: s
   return ((container.volumeMounts ?? []) as readonly Mount[]).flatMap(({ name, mountPath, subPath, readOnly }) => {
     const volume = volumes.find((each) => each.name === name);
     if (!volume) return [];
-    const source = subPath === undefined ? directoryOf(name) : join(directoryOf(name), inside(subPath));
-    if (subPath !== undefined && !followsObjects(volume)) mkdirSync(source, { recursive: true, mode: 0o777 });
+    const source = subPath === undefined ? name : join(name, inside(subPath));
+    if (subPath !== undefined && !followsObjects(volume))
+      mkdirSync(join(directoryOf(name), inside(subPath)), { recursive: true, mode: 0o777 });
     return [{ source, target: normalize(mountPath), readOnly: readOnly === true || followsObjects(volume) }];
   });
 }

@@ -4,7 +4,7 @@ import { accessSync, constants, readFileSync } from "node:fs";
 import { delimiter, isAbsolute, join } from "node:path";
 
 export interface VolumeMount {
-  /** A file or directory of the host. */
+  /** A file or directory below the pod's volumes. */
   readonly source: string;
   /** Where the container sees it. */
   readonly target: string;
@@ -12,11 +12,10 @@ export interface VolumeMount {
 }
 
 export interface SandboxFiles {
-  readonly resolvConf: string;
-  readonly hosts: string;
-  readonly hostname: string;
-  /** The container's own directory, which holds what it changes. */
+  /** The pod's directory: resolv.conf, hosts, volumes/, containers/. */
   readonly directory: string;
+  readonly container: string;
+  readonly hostname: string;
   readonly mounts: readonly VolumeMount[];
 }
 
@@ -26,11 +25,11 @@ const CAPABILITIES =
   "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
 const CONFINE = ["setpriv", "--no-new-privs", `--bounding-set=${CAPABILITIES}`, "--inh-caps=-all"];
 
-// Fixed text: everything that comes from an object arrives as an argument.
+// Fixed texts: everything that comes from an object arrives as an argument.
 // Where an overlay of the host's files can't be had (without root), they are seen as they are, read-only.
 const INSIDE = `
 set -e
-resolv=$1 hosts=$2 name=$3 own=$4 mounts=$5; shift 5
+setup=$1 pod=$2 own=$3; shift 3
 mkdir -p "$own/upper" "$own/work" "$own/root" "$own/tmp"
 chmod 1777 "$own/tmp"
 root=$own/root
@@ -38,32 +37,43 @@ if mount -t overlay overlay -o "lowerdir=/,upperdir=$own/upper,workdir=$own/work
   mount --rbind /dev "$root/dev"
   mount -t proc proc "$root/proc"
   mount --rbind /sys "$root/sys"
-else
-  root=
+  mkdir -p "$root/mnt"
+  mount --rbind "$pod" "$root/mnt"
+  exec chroot "$root" sh -c "$setup" setup own "$@"
 fi
-point() { if [ -d "$1" ]; then mkdir -p "$2" 2>/dev/null; else mkdir -p "\${2%/*}" 2>/dev/null; [ -e "$2" ] || : >"$2"; fi; }
-bind() { mount --rbind "$1" "$2"; }
-bind "$resolv" "$root$(readlink -f /etc/resolv.conf)"
-bind "$hosts" "$root/etc/hosts"
-bind "$own/tmp" "$root/tmp"
+mount --rbind "$pod" /mnt
+exec sh -c "$setup" setup seen "$@"
+`;
+
+// Within the container's own root, so that no link leads a mount elsewhere. The pod's directory is at /mnt meanwhile.
+const SETUP = `
+set -e
+files=$1 container=$2 name=$3 mounts=$4; shift 4
+point() {
+  [ "$files" = own ] || [ "\${2#/run/}" != "$2" ] || { [ -e "$2" ]; return; }
+  if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "\${2%/*}" && { [ -e "$2" ] || : >"$2"; }; fi
+}
+mount -t tmpfs -o mode=755 tmpfs /run
+resolv=$(readlink -f /etc/resolv.conf)
+point /mnt/resolv.conf "$resolv"
+mount --bind /mnt/resolv.conf "$resolv"
+mount --bind /mnt/hosts /etc/hosts
+mount --bind "/mnt/containers/$container/tmp" /tmp
 while [ "$mounts" -gt 0 ]; do
-  if point "$1" "$root$2" && bind "$1" "$root$2"; then
-    [ "$3" = rw ] || mount -o remount,bind,ro "$root$2"
+  target=$(readlink -m "$2")
+  if point "/mnt/volumes/$1" "$target" && mount --rbind "/mnt/volumes/$1" "$target"; then
+    [ "$3" = rw ] || mount -o remount,bind,ro "$target"
   else
     echo "cannot mount a volume at $2" >&2
   fi
   mounts=$((mounts - 1)); shift 3
 done
-mount -t tmpfs -o mode=755 tmpfs "$root/run"
-[ -n "$root" ] || mount -o remount,bind,ro /
-for closed in /proc/sys /sys; do mount --bind "$root$closed" "$root$closed" && mount -o remount,bind,ro "$root$closed"; done
+umount -l /mnt
+[ "$files" = own ] || mount -o remount,bind,ro /
+for closed in /proc/sys /sys; do mount --bind "$closed" "$closed" && mount -o remount,bind,ro "$closed"; done
 hostname "$name" 2>/dev/null || true
 dir=$1; shift
-if [ -n "$root" ]; then
-  cd "$root"
-  mkdir -p ".$dir" 2>/dev/null || true
-  exec chroot . sh -c 'cd "$1" 2>/dev/null || cd /; shift; exec "$@"' enter "$dir" "$@"
-fi
+[ "$files" != own ] || mkdir -p "$dir" 2>/dev/null || true
 cd "$dir" 2>/dev/null || cd /
 exec "$@"
 `;
@@ -84,8 +94,10 @@ export function findProgram(name: string, path = PATH): string | undefined {
 /** The words that run a program in a sandbox of its own; they end with the process that started them. */
 export function sandboxCommand(files: SandboxFiles, argv: readonly string[], workingDirectory = "/"): string[] {
   const isolation = ["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"];
+  const { directory, container, hostname } = files;
   const mounts = files.mounts.flatMap(({ source, target, readOnly }) => [source, target, readOnly ? "ro" : "rw"]);
-  const given = [files.resolvConf, files.hosts, files.hostname, files.directory, String(files.mounts.length), ...mounts, workingDirectory];
+  const own = join(directory, "containers", container);
+  const given = [SETUP, directory, own, container, hostname, String(files.mounts.length), ...mounts, workingDirectory];
   return [
     "setpriv",
     "--pdeathsig",
@@ -147,7 +159,7 @@ function isAlive(pid: number): boolean {
 function isReady(pid: number): boolean {
   try {
     const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-    return words[0] !== "" && words[0] !== "unshare" && words[2] !== INSIDE && words[3] !== "enter" && words[1] !== ".";
+    return words[0] !== "" && words[0] !== "unshare" && words[0] !== "chroot" && words[2] !== INSIDE && words[2] !== SETUP;
   } catch {
     return false;
   }
