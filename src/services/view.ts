@@ -4,7 +4,7 @@ import type { ConntrackFlow } from "../kernel/index.ts";
 import type { Service } from "../resources/index.ts";
 import { elementsOf } from "./elements.ts";
 import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
-import { chooseAnywhere, chooseEndpoints, type Standpoint, serviceTable } from "./table.ts";
+import { chooseAnywhere, chooseEndpoints, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
 export interface ServiceView {
   readonly namespace: string;
@@ -59,8 +59,7 @@ export interface ViewOptions {
 
 /** The Services of a snapshot as one node serves them, in order of namespace and name. */
 export function viewServices(snapshot: ClusterSnapshot, options: ViewOptions): ServiceView[] {
-  const zone = snapshot.nodes.get(options.node)?.metadata.labels?.["topology.kubernetes.io/zone"];
-  const standpoint: Standpoint = { node: options.node, ...(zone === undefined ? {} : { zone }) };
+  const standpoint = standpointOf(snapshot, options.node);
   const table = serviceTable(snapshot);
   const counts = options.flows && countFlows(options.flows);
   const byService = Map.groupBy(table.entries, (entry) => `${entry.namespace}/${entry.name}`);

@@ -10,6 +10,7 @@ import type { KernelState, Link } from "../state.ts";
 import { makeBoundSocket, makeSocket } from "./bind.ts";
 import { applyChange } from "./change.ts";
 import { openConntrack } from "./conntrack.ts";
+import { sendFrame } from "./frame.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
 import { LinkRemovals } from "./removal.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
@@ -187,6 +188,11 @@ export class LinuxNamespace implements NetworkNamespace {
 
   openSocket(options: { readonly protocol: "tcp" | "udp"; readonly family: Family }): number {
     return this.run(() => makeSocket(options.protocol, options.family));
+  }
+
+  sendFrame(link: string, frame: Uint8Array): void {
+    const index = this.#socket().indexOf(link);
+    this.run(() => sendFrame(link, index, frame));
   }
 
   bindSocket(options: SocketOptions): number {
