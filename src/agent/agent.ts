@@ -19,7 +19,8 @@ import {
 import { keepSame, type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
 import { countNoLocal, healthChecks } from "../services/index.ts";
-import { observeUnderlay } from "./facts.ts";
+import { type Announcer, createAnnouncer } from "./announcer.ts";
+import { observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
@@ -82,6 +83,7 @@ class NodeAgent implements Agent {
   readonly #pods: PodNetwork;
   readonly #cutter: FlowCutter;
   readonly #health: HealthPorts;
+  readonly #announcer: Announcer;
   readonly #metrics = createMetrics();
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
@@ -119,6 +121,13 @@ class NodeAgent implements Agent {
       status: () => this.status,
       metrics: () => this.#metrics.read(this.status),
       asked: (code) => this.#metrics.asked(code),
+      log: options.log,
+    });
+    this.#announcer = createAnnouncer({
+      node: options.node,
+      namespace: options.namespace,
+      // Who waits for a lost node's addresses waits for nothing else.
+      changed: () => this.#apply(),
       log: options.log,
     });
     this.#pods = new PodNetwork({
@@ -210,7 +219,10 @@ class NodeAgent implements Agent {
     try {
       const node = snapshot.nodes.get(this.#options.node);
       if (!node) return;
-      this.#facts ??= observeUnderlay(this.#options.namespace, node);
+      if (!this.#facts) {
+        this.#facts = observeUnderlay(this.#options.namespace, node);
+        this.#announcer.adopt(snapshot, this.#facts, standingAddresses(this.#options.namespace));
+      }
       const cidrs = podCidrs(node);
       if (cidrs.length > 0 && this.#ipam?.cidrs !== cidrs.join()) {
         const inUse = this.#attachments.list().flatMap((record) => record.addresses);
@@ -223,11 +235,13 @@ class NodeAgent implements Agent {
           underlay: this.#facts,
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
+          lost: this.#announcer.lost,
         }),
       );
       const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
+      this.#announcer.follow(plan.announcement, this.#facts, snapshot.namespaces.get("kube-system")?.metadata.uid ?? "");
       this.#pods.reconcile();
       this.#cutter.follow(snapshot, moved);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
@@ -333,6 +347,7 @@ class NodeAgent implements Agent {
     for (const close of this.#closers) await close();
     this.#cutter.close();
     this.#health.close();
+    this.#announcer.close();
     this.#reconciler.close();
     this.#pods.close();
   }

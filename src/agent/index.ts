@@ -1,2 +1,4 @@
 // The face of the agent room.
 export { type Agent, type AgentOptions, type AgentStatus, startAgent } from "./agent.ts";
+export { holdLease } from "./lease.ts";
+export { type ServiceDuties, startServiceDuties } from "./service-duties.ts";

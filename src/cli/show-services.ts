@@ -20,7 +20,9 @@ function showTable(node: string, services: readonly ServiceView[]): string {
       service.remarks.length > 0 ? paint.warn("!") : "",
     ]);
   });
-  const remarks = services.flatMap(({ remarks }) => remarks.map((remark) => `${paint.warn("!")} ${remark}`));
+  const remarks = services.flatMap(({ namespace, name, remarks }) =>
+    remarks.map((remark) => `${paint.warn("!")} ${paint.name(`${namespace}/${name}`)}: ${remark}`),
+  );
   const table = textTable(["NAMESPACE", "SERVICE", "TYPE", "ADDRESSES", "PORT", "END POINTS", ""], rows, paint.dim);
   return [table, "", paint.dim(`as ${node} serves them by nftables; fairlead services NS/NAME shows one`), ...remarks].join("\n");
 }

@@ -8,4 +8,5 @@ export { labPaths, labsDirectory, listLabs } from "./paths.ts";
 export type { ProbeOptions, ProbeResult } from "./probing.ts";
 export type { Readiness } from "./ready.ts";
 export { callRpc } from "./rpc.ts";
+export { storeWriter } from "./store-writer.ts";
 export { podCommand } from "./workload/command.ts";

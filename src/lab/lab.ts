@@ -1,4 +1,5 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
+import { type ServiceDuties, startServiceDuties } from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
@@ -19,6 +20,7 @@ import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { REFS } from "./refs.ts";
+import { storeWriter } from "./store-writer.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
@@ -60,6 +62,7 @@ export class Lab {
   #fabric: Fabric | undefined;
   #api: ApiServer | undefined;
   #controllers: Controllers | undefined;
+  #duties: ServiceDuties | undefined;
   #dns: DnsServer | undefined;
 
   constructor(start: LabStart) {
@@ -110,6 +113,7 @@ export class Lab {
     });
     const { podCidrs, nodeMask } = this.networks;
     this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log });
+    this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -247,12 +251,13 @@ export class Lab {
   }
 
   get controllersIdle(): boolean {
-    return this.#controllers?.idle ?? false;
+    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false);
   }
 
   /** Takes everything down, pods first. */
   async close(): Promise<void> {
     this.#controllers?.close();
+    this.#duties?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
     const responders = this.#start.responders.close();

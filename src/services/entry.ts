@@ -93,6 +93,17 @@ export function serviceEntries(service: Service, slices: readonly EndpointSlice[
   return entries;
 }
 
+/** A Service whose selector finds nobody, which is seldom meant; undefined where it has end points, or asks for none. */
+export function selectsNobody(service: Service, slices: Iterable<EndpointSlice>): Fault | undefined {
+  const { selector, type } = service.spec;
+  const labels = Object.entries(selector ?? {});
+  if (labels.length === 0 || type === "ExternalName") return undefined;
+  for (const slice of slices) if (slice.endpoints?.length) return undefined;
+  const { namespace = "", name } = service.metadata;
+  const says = `its selector ${labels.map(([key, value]) => `${key}=${value}`).join(",")} matches no pod of ${namespace} that has an address: connections are refused; compare it with the pods' labels`;
+  return { namespace, name, reason: "NoEndpoints", says };
+}
+
 class Reader {
   readonly #service: Service;
   readonly #faults: Fault[];

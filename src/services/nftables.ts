@@ -56,10 +56,11 @@ export function planServices(snapshot: ClusterSnapshot, node: string): ServicesP
   const standpoint = standpointOf(snapshot, node);
   const settings = serviceSettings(snapshot);
   const nodePorts = FAMILIES.map((family) => nodePortElements(settings, snapshot.nodes.get(node), family));
-  const place = JSON.stringify([standpoint, nodePorts]);
+  const place = JSON.stringify([standpoint, nodePorts, settings.remarks]);
   let plan = byPlace.get(place);
   if (!plan) {
-    plan = calculate(table, standpoint, nodePorts);
+    const calculated = calculate(table, standpoint, nodePorts);
+    plan = { ...calculated, remarks: [...settings.remarks, ...calculated.remarks] };
     byPlace.set(place, plan);
   }
   return plan;

@@ -2,8 +2,9 @@
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { ConntrackFlow } from "../kernel/index.ts";
 import type { Service } from "../resources/index.ts";
+import { planBalancers } from "./balancer.ts";
 import { elementsOf } from "./elements.ts";
-import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
+import { type ServiceEndpoint, type ServiceEntry, selectsNobody } from "./entry.ts";
 import { chooseAnywhere, chooseEndpoints, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
 export interface ServiceView {
@@ -62,6 +63,7 @@ export function viewServices(snapshot: ClusterSnapshot, options: ViewOptions): S
   const standpoint = standpointOf(snapshot, options.node);
   const table = serviceTable(snapshot);
   const counts = options.flows && countFlows(options.flows);
+  const unbalanced = planBalancers(snapshot).faults;
   const byService = Map.groupBy(table.entries, (entry) => `${entry.namespace}/${entry.name}`);
   return [...snapshot.services.values()]
     .filter((service) => isMeant(service, options.only))
@@ -73,7 +75,9 @@ export function viewServices(snapshot: ClusterSnapshot, options: ViewOptions): S
         name,
         type: typeOf(service),
         ports: entries.map((entry) => viewPort(entry, standpoint, counts)),
-        remarks: table.remarks.filter((remark) => remark.startsWith(`Service ${namespace}/${name}: `)),
+        remarks: [...table.faults, ...unbalanced, selectsNobody(service, snapshot.endpointSlices.ofService(namespace, name))].flatMap(
+          (fault) => (fault?.namespace === namespace && fault.name === name ? [fault.says] : []),
+        ),
       };
     });
 }
