@@ -58,7 +58,7 @@ async function holders(address: string): Promise<string[]> {
 /** Nothing goes in or out. A link that is set down would lose its routes, too, which nobody gives back. */
 const CUT =
   "table netdev cut { " +
-  ["ingress", "egress"].map((hook) => `chain ${hook} { type filter hook ${hook} device ens160 priority -500; policy drop; }`).join(" ") +
+  ["ingress", "egress"].map((hook) => `chain ${hook} { type filter hook ${hook} device ens160 priority -500; policy drop; };`).join(" ") +
   " }";
 
 const ask = (to: string) => place.json<ProbeResult>("probe", "outside", to.includes(":") ? `[${to}]:80` : `${to}:80`);
