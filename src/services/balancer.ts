@@ -9,11 +9,11 @@ import type { Fault } from "./entry.ts";
 import { type AddressRange, inPools, isWithin, type ServiceSettings, serviceSettings } from "./settings.ts";
 
 /** Services that name this class, or none, get their addresses here. */
-export const BALANCER_CLASS = "fairlead.dev/pool";
+const BALANCER_CLASS = "fairlead.dev/pool";
 /** Addresses that a Service asks for, separated by commas; as spec.loadBalancerIP, which holds one. */
 export const REQUEST = "fairlead.dev/load-balancer-ips";
 
-export interface Ingress {
+interface Ingress {
   readonly ip: string;
   readonly ipMode: "VIP";
 }

@@ -1,15 +1,7 @@
 // One Service and its EndpointSlices as entries: a port in one address family, with where it is reached and where it goes.
-import {
-  type Family,
-  familyOf,
-  formatAddress,
-  formatPrefix,
-  networkOf,
-  prefixContains,
-  tryParseAddress,
-  tryParsePrefix,
-} from "../base/index.ts";
+import { type Family, familyOf, formatAddress, formatPrefix, networkOf, tryParseAddress, tryParsePrefix } from "../base/index.ts";
 import type { EndpointSlice, Service, ServicePort } from "../resources/index.ts";
+import { widest } from "./settings.ts";
 
 export interface ServiceEndpoint {
   readonly address: string;
@@ -77,7 +69,7 @@ const AFFINITY_DEFAULT_SECONDS = 10_800;
 const AFFINITY_MOST_SECONDS = 86_400;
 
 /** Services and slices that another service proxy is meant to serve carry this label with its name. */
-export const PROXY_LABEL = "service.kubernetes.io/service-proxy-name";
+const PROXY_LABEL = "service.kubernetes.io/service-proxy-name";
 
 /** The entries of a Service, in order of address and port. What is not valid is left out, and told. */
 export function serviceEntries(service: Service, slices: readonly EndpointSlice[], faults: Fault[]): ServiceEntry[] {
@@ -144,16 +136,9 @@ class Reader {
       const prefix = tryParsePrefix(text);
       if (!prefix)
         this.#fault("InvalidSourceRange", `loadBalancerSourceRanges "${text}" is no prefix: it lets nobody in; write it like 192.0.2.0/24`);
-      return prefix?.family === family ? [networkOf(prefix)] : [];
+      return prefix?.family === family ? [formatPrefix(networkOf(prefix))] : [];
     });
-    const widest = ranges.filter(
-      (range, index) =>
-        !ranges.some(
-          (other, at) =>
-            at !== index && prefixContains(other, range) && other.length <= range.length && (other.length < range.length || at < index),
-        ),
-    );
-    return widest.map(formatPrefix);
+    return widest(ranges);
   }
 
   /** The valid ones of a list, in canonical text. */

@@ -34,7 +34,7 @@ export interface ServiceSettings {
   readonly remarks: readonly string[];
 }
 
-export const SETTINGS = "kube-system/fairlead";
+const SETTINGS = "kube-system/fairlead";
 
 const NONE: ServiceSettings = { nodePortAddresses: "primary", pools: [], remarks: [] };
 const kept = new WeakMap<ConfigMap, ServiceSettings>();
@@ -74,7 +74,7 @@ function wordsOf(text: string | undefined): string[] {
 }
 
 /** "192.0.2.0/28", "192.0.2.10-192.0.2.20" or "192.0.2.10". */
-export function parseRange(text: string): AddressRange | undefined {
+function parseRange(text: string): AddressRange | undefined {
   const prefix = tryParsePrefix(text);
   if (prefix) {
     const network = networkOf(prefix);
