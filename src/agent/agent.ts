@@ -18,8 +18,8 @@ import {
 } from "../kernel/index.ts";
 import { keepSame, type NodeFacts, type NodePlan, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks } from "../services/index.ts";
-import { observeUnderlay } from "./facts.ts";
+import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
+import { observeLacks, observeUnderlay } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
@@ -91,6 +91,7 @@ class NodeAgent implements Agent {
   #plan: NodePlan | undefined;
   #ipam: { cidrs: string; ipam: Ipam } | undefined;
   #facts: NodeFacts["underlay"] | undefined;
+  #lacks: NodeFacts["lacks"];
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
@@ -108,7 +109,12 @@ class NodeAgent implements Agent {
     for (const file of this.#attachments.damaged) options.log(`damaged record set aside: ${file}`);
     this.#reconciler = createReconciler({
       namespace: options.namespace,
-      owns: { links: (name) => name === BRIDGE || /^flannel\./.test(name), routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE] },
+      owns: {
+        links: (name) => name === BRIDGE || /^flannel\./.test(name),
+        routeProtocol: ROUTE_PROTOCOL.fairlead,
+        tables: [TABLE],
+        iptables: SERVICE_CHAINS,
+      },
       onStatus: (status) => {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
       },
@@ -212,6 +218,7 @@ class NodeAgent implements Agent {
     try {
       const node = snapshot.nodes.get(this.#options.node);
       if (!node) return;
+      this.#lacks ??= observeLacks(this.#options.namespace);
       this.#facts ??= observeUnderlay(this.#options.namespace, node);
       const cidrs = podCidrs(node);
       if (cidrs.length > 0 && this.#ipam?.cidrs !== cidrs.join()) {
@@ -225,6 +232,7 @@ class NodeAgent implements Agent {
           underlay: this.#facts,
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
+          ...(this.#lacks ? { lacks: this.#lacks } : {}),
           options: this.#options.services === undefined ? {} : { services: this.#options.services },
         }),
       );

@@ -7,13 +7,14 @@ import {
   type KernelState,
   mergeStates,
   type NftChain,
+  type NftElement,
   type NftHook,
   type NftRule,
   type NftTable,
   type TableContribution,
 } from "../kernel/index.ts";
 import { planPolicy } from "../policy/index.ts";
-import { planServices } from "../services/index.ts";
+import { planServiceMode } from "../services/index.ts";
 import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
 import { nodeSettings } from "./settings.ts";
 
@@ -36,18 +37,25 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
   const policy = planPolicy(snapshot, facts.node, pods);
-  const services = planServices(snapshot, facts.node);
+  const services = planServiceMode(snapshot, facts.node, {
+    mode: settings.services,
+    podNetworks: { 4: elementsOf(overlay.table, "pod-networks4"), 6: elementsOf(overlay.table, "pod-networks6") },
+  });
   const table = composeTable([overlay.table, services.table, policy.table]);
   return {
     node: facts.node,
     revision: snapshot.revision,
-    kernel: mergeStates(overlay.state, { tables: [table] }),
+    kernel: mergeStates(overlay.state, services.state, { tables: [table] }),
     pods: planPods(facts.attachments, overlay.podMtu),
     annotations: overlay.annotations,
     podMtu: overlay.podMtu,
     settings,
     remarks: [...settings.remarks, ...overlay.remarks, ...services.remarks, ...policy.remarks],
   };
+}
+
+function elementsOf(table: TableContribution, name: string): readonly NftElement[] {
+  return table.sets.find((set) => set.name === name)?.elements ?? [];
 }
 
 /** One state for each container, of all its interfaces. */
