@@ -16,11 +16,11 @@ import {
   type ReconcileStatus,
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
-import { keepSame, type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
+import { keepSame, type NodeFacts, type NodePlan, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks } from "../services/index.ts";
+import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
-import { observeUnderlay, standingAddresses } from "./facts.ts";
+import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
@@ -34,6 +34,8 @@ export interface AgentOptions {
   /** Records, allocations and the last snapshot. */
   readonly stateDirectory: string;
   readonly cniSocket: string;
+  /** How Services are balanced where no object says it. */
+  readonly services?: ServiceMode;
   /** Writes the annotations that tell other nodes where this one's tunnel ends. */
   readonly annotate: (annotations: Readonly<Record<string, string>>) => Promise<void> | void;
   readonly log: (message: string) => void;
@@ -91,6 +93,7 @@ class NodeAgent implements Agent {
   #plan: NodePlan | undefined;
   #ipam: { cidrs: string; ipam: Ipam } | undefined;
   #facts: NodeFacts["underlay"] | undefined;
+  #lacks: NodeFacts["lacks"];
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
@@ -108,7 +111,12 @@ class NodeAgent implements Agent {
     for (const file of this.#attachments.damaged) options.log(`damaged record set aside: ${file}`);
     this.#reconciler = createReconciler({
       namespace: options.namespace,
-      owns: { links: (name) => name === BRIDGE || /^flannel\./.test(name), routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE] },
+      owns: {
+        links: (name) => name === BRIDGE || /^flannel\./.test(name),
+        routeProtocol: ROUTE_PROTOCOL.fairlead,
+        tables: [TABLE],
+        iptables: SERVICE_CHAINS,
+      },
       onStatus: (status) => {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
       },
@@ -223,6 +231,7 @@ class NodeAgent implements Agent {
         this.#facts = observeUnderlay(this.#options.namespace, node);
         this.#announcer.adopt(snapshot, this.#facts, standingAddresses(this.#options.namespace));
       }
+      this.#lacks ??= observeLacks(this.#options.namespace);
       const cidrs = podCidrs(node);
       if (cidrs.length > 0 && this.#ipam?.cidrs !== cidrs.join()) {
         const inUse = this.#attachments.list().flatMap((record) => record.addresses);
@@ -236,6 +245,8 @@ class NodeAgent implements Agent {
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
           lost: this.#announcer.lost,
+          ...(this.#lacks ? { lacks: this.#lacks } : {}),
+          options: this.#options.services === undefined ? {} : { services: this.#options.services },
         }),
       );
       const moved = policyMoved(this.#plan, plan);

@@ -4,6 +4,12 @@ import { type LinkAddress, type NetworkNamespace, ROUTE_PROTOCOL } from "../kern
 import type { NodeFacts } from "../plan/index.ts";
 import type { Node } from "../resources/index.ts";
 
+/** What can't be done in a node's kernel, with the reason. */
+export function observeLacks({ iptables }: NetworkNamespace): NonNullable<NodeFacts["lacks"]> {
+  const lack = iptables.lack();
+  return { services: lack === undefined ? {} : { iptables: lack } };
+}
+
 /** Finds the device that carries the node's InternalIP. @throws FairleadError `no-underlay` */
 export function observeUnderlay(namespace: NetworkNamespace, node: Node): NodeFacts["underlay"] {
   const wanted = (node.status?.addresses ?? []).filter((address) => address.type === "InternalIP").map((address) => address.address);

@@ -1,4 +1,6 @@
 // The one way down: diffs desired against observed state and brings the kernel there. See README.md for the order of steps.
+
+import type { IptablesOwnership } from "./iptables/diff.ts";
 import type { NetworkNamespace } from "./kernel.ts";
 import type { KernelState } from "./state.ts";
 
@@ -10,6 +12,8 @@ export interface Ownership {
   readonly routeProtocol: number;
   /** nft tables that are ours. */
   readonly tables: readonly { readonly family: "inet" | "ip" | "ip6" | "bridge" | "netdev"; readonly name: string }[];
+  /** Chains of iptables that are ours; absent: there are none, and iptables is not looked at. */
+  readonly iptables?: IptablesOwnership;
 }
 
 export interface ReconcileStatus {

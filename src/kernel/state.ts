@@ -16,6 +16,7 @@ export interface KernelState {
   /** Dotted name → value, for example "net.ipv4.ip_forward" → "1". */
   readonly sysctls: Readonly<Record<string, string>>;
   readonly tables: readonly NftTable[];
+  readonly iptables: readonly IptablesTable[];
 }
 
 /** A network device. Key: name. */
@@ -125,6 +126,27 @@ export interface FdbEntry {
   readonly permanent: boolean;
 }
 
+/** One table of iptables (family 4) or ip6tables (6). Key: family, name. */
+export interface IptablesTable {
+  readonly family: Family;
+  /** "nat", "filter", "mangle", "raw", "security". */
+  readonly name: string;
+  /** A chain stands behind those that it jumps to. */
+  readonly chains: readonly IptablesChain[];
+}
+
+/**
+ * A chain of iptables. Key: name. Of one that the kernel brings (PREROUTING, …), a desired state names the rules that are
+ * to stand in it, at its head if they have to be made; of any other, all.
+ */
+export interface IptablesChain {
+  readonly name: string;
+  /** Each as iptables-save prints it behind "-A CHAIN ". */
+  readonly rules: readonly string[];
+  /** "ACCEPT", "DROP"; observed, and only of a chain that the kernel brings. */
+  readonly policy?: string;
+}
+
 /** rtm_protocol numbers (linux/rtnetlink.h). `fairlead` marks what is ours: a restarted agent sweeps only these. */
 export const ROUTE_PROTOCOL = { kernel: 2, boot: 3, static: 4, ra: 9, bird: 12, fairlead: 84 } as const;
 
@@ -141,6 +163,7 @@ export const EMPTY_STATE: KernelState = {
   fdb: [],
   sysctls: {},
   tables: [],
+  iptables: [],
 };
 
 /** The union of parts that rooms calculated; where two name the same sysctl, the later wins. */
@@ -154,5 +177,6 @@ export function mergeStates(...parts: readonly Partial<KernelState>[]): KernelSt
     fdb: parts.flatMap((part) => part.fdb ?? []),
     sysctls: Object.assign({}, ...parts.map((part) => part.sysctls ?? {})),
     tables: parts.flatMap((part) => part.tables ?? []),
+    iptables: parts.flatMap((part) => part.iptables ?? []),
   };
 }

@@ -2,9 +2,10 @@
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { KernelState } from "../kernel/index.ts";
 import type { Announcement } from "../services/index.ts";
+import type { NodeAbilities, NodeSettings } from "./settings.ts";
 
 /** What a node knows that the API does not (yet). */
-export interface NodeFacts {
+export interface NodeFacts extends NodeAbilities {
   readonly node: string;
   /** The outer interface and its addresses, as observed. */
   readonly underlay: { readonly link: string; readonly mtu: number; readonly addresses: readonly string[] };
@@ -44,6 +45,8 @@ export interface NodePlan {
   readonly podMtu: number;
   /** Load balancers' addresses: which this node announces, and who announces others. */
   readonly announcement: Announcement;
+  /** How it is done here: said by objects, or by default. */
+  readonly settings: NodeSettings;
   /** What in the configuration is not understood or not followed, and why. */
   readonly remarks: readonly string[];
 }

@@ -6,11 +6,11 @@ import { rowObjects } from "../../test/service-rows.ts";
 
 const skip = process.getuid?.() !== 0;
 
-for (const mode of ["nftables"] as const)
+for (const mode of ["nftables", "iptables"] as const)
   describe(`Services by ${mode}`, { skip }, () => {
     let net: ServiceNetwork;
     before(() => {
-      net = new ServiceNetwork();
+      net = new ServiceNetwork(mode);
       net.set(rowObjects());
     });
     after(() => net?.close());

@@ -102,7 +102,8 @@ function calculate(table: ServiceTable, standpoint: Standpoint, nodePorts: reado
   return { table: { chains: [...DISPATCH, ...chains], sets, hooks: HOOKS }, remarks: table.remarks };
 }
 
-function ownerOf(table: ServiceTable, entry: ServiceEntry, at: string): ServiceEntry | undefined {
+/** The entry that has an address, or the node port ("node"), of those that name it. */
+export function ownerOf(table: ServiceTable, entry: ServiceEntry, at: string): ServiceEntry | undefined {
   if (at !== "node") return table.lookup(at, entry.protocol, entry.port);
   return entry.nodePort === undefined ? undefined : table.nodePort(entry.family, entry.protocol, entry.nodePort);
 }
@@ -114,6 +115,23 @@ function sharedElement(address: string): NftElement {
   const element = sharedElements.get(address) ?? { key: [address] };
   sharedElements.set(address, element);
   return element;
+}
+
+const SETS_OF_REFUSALS = /^(no-endpoints|no-local-endpoints|nodeports-rejected|nodeports-dropped|nodeport-ips|cluster-ips|hairpin)[46]$/;
+const refusalsOf = new WeakMap<TableContribution, TableContribution>();
+
+/** What holds in every mode: who is refused, and the masquerade of what is marked. Nothing that sends a packet to an end point. */
+export function keepRefusals(table: TableContribution): TableContribution {
+  let kept = refusalsOf.get(table);
+  if (!kept) {
+    kept = {
+      chains: [],
+      sets: table.sets.filter(({ name }) => SETS_OF_REFUSALS.test(name)),
+      hooks: table.hooks.filter(({ chain }) => chain === "postrouting-nat" || FILTERS.includes(chain)),
+    };
+    refusalsOf.set(table, kept);
+  }
+  return kept;
 }
 
 /** The last set that began with this element: what did not change is the same object again, and costs no comparing. */

@@ -2,8 +2,8 @@
 import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import type { Command } from "commander";
-import { type Agent, holdLease, startAgent, startServiceDuties } from "../../agent/index.ts";
+import { type Command, Option } from "commander";
+import { type Agent, holdLease, SERVICE_MODES, type ServiceMode, startAgent, startServiceDuties } from "../../agent/index.ts";
 import { FairleadError, messageOf } from "../../base/index.ts";
 import { type ApiAccess, inClusterAccess, readKubeconfig, sourceFromKubernetes, writerToKubernetes } from "../../cluster/index.ts";
 import { installPlugin } from "../../cni/index.ts";
@@ -16,6 +16,7 @@ interface AgentFlags {
   readonly cniBin: string;
   readonly cniConf: string;
   readonly cniInstall: boolean;
+  readonly services: ServiceMode;
 }
 
 /** Whoever holds it writes what is written once for the cluster: load balancers' addresses, Events about Services. */
@@ -36,6 +37,11 @@ export function command(command: Command): void {
     .option("--cni-bin <directory>", "where the container runtime looks for plugins", "/opt/cni/bin")
     .option("--cni-conf <directory>", "where it looks for configurations", "/etc/cni/net.d")
     .option("--no-cni-install", "leave these directories alone")
+    .addOption(
+      new Option("--services <mode>", "how Services are balanced where neither the Node nor the cluster says it")
+        .choices([...SERVICE_MODES])
+        .default(SERVICE_MODES[0]),
+    )
     .addHelpText(
       "after",
       "\nRuns until SIGTERM or Ctrl-C; the node's network stays as it is then, and the next agent takes it over.\nThe CNI configuration is written once the agent can serve.\n\nExamples:\n  fairlead agent --kubeconfig /etc/fairlead/kubeconfig\n  NODE_NAME=node-1 fairlead agent                            # as a pod\n  curl http://127.0.0.1:10249/metrics\n",
@@ -66,6 +72,7 @@ async function run(flags: AgentFlags): Promise<void> {
     source,
     stateDirectory: flags.state,
     cniSocket: socketPath,
+    services: flags.services,
     annotate: async (annotations) => {
       await writer.patch({ resource: NODES, name: node }, { metadata: { annotations } });
     },
