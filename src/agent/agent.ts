@@ -51,6 +51,8 @@ export interface AgentStatus {
   readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
   readonly kernel: ReconcileStatus;
   readonly podDrifts: number;
+  /** How Services are balanced here. */
+  readonly services: ServiceMode;
   readonly remarks: readonly string[];
 }
 
@@ -346,6 +348,7 @@ class NodeAgent implements Agent {
       ranges: this.#ipam?.ipam.usage() ?? [],
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
+      services: this.#plan?.settings.services ?? "nftables",
       remarks: this.#plan?.remarks ?? [],
     };
   }

@@ -2,7 +2,7 @@
 export { FABRIC } from "./fabric.ts";
 export type { LabOptions } from "./lab.ts";
 export { isUp, launchLab, removeRemains, takeDown } from "./launch.ts";
-export type { ExecPlace, LabStatus, MatrixAnswer, MatrixParams } from "./methods.ts";
+export type { ExecPlace, LabStatus, MatrixAnswer, MatrixParams, Served } from "./methods.ts";
 export { DEFAULT_NETWORKS } from "./networks.ts";
 export { labPaths, labsDirectory, listLabs } from "./paths.ts";
 export type { ProbeOptions, ProbeResult } from "./probing.ts";
