@@ -98,6 +98,49 @@ for (const way of ["the store", "HTTPS"] as const)
       }
     });
 
+    test("bad input is told at the object, and everything else goes on", async () => {
+      const { store, writer, problems, source, log, addressOf, events, close } = await cluster();
+      const services = core("services");
+      const ports = [{ port: 80 }];
+      store.create(services, named("first", { externalIPs: ["203.0.113.1"], ports }));
+      store.create(services, named("second", { externalIPs: ["203.0.113.1", "2001:db8::1"], ports }));
+      store.create(services, named("astray", { selector: { app: "wbe" }, ports }));
+      store.create(services, named("found", { selector: { app: "web" }, type: "LoadBalancer", ports }));
+      const slices = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
+      store.create(slices, {
+        apiVersion: "discovery.k8s.io/v1",
+        kind: "EndpointSlice",
+        metadata: { namespace: "default", name: "found-1", labels: { "kubernetes.io/service-name": "found" } },
+        addressType: "IPv4",
+        endpoints: [{ addresses: ["10.244.0.7"] }, { addresses: ["fd00::7"] }],
+        ports: [{ port: 8080, protocol: "TCP" }],
+      } as KubeObject);
+      const duties = startServiceDuties({ source, writer, log, patience: { NoEndpoints: 50, other: 10 } });
+      try {
+        const told = () =>
+          events()
+            .map(({ involvedObject, reason }) => `${involvedObject.name} ${reason}`)
+            .sort()
+            .join(", ");
+        assert.ok(
+          await eventually(
+            async () => told() === "astray NoEndpoints, found InvalidEndpoint, second AddressInUse, second FamilyMismatch",
+            5000,
+          ),
+          told(),
+        );
+        for (const { involvedObject, message } of events()) {
+          assert.equal(involvedObject.uid, store.get(services, "default", involvedObject.name)?.metadata.uid);
+          assert.match(message, /;|already|left out/, "what, why, and what to do");
+        }
+        assert.ok(await eventually(async () => addressOf("found") !== undefined, 5000), "the others are served");
+        assert.deepEqual(problems, []);
+      } finally {
+        duties.close();
+        await close();
+      }
+    });
+
     test("the Lease has one holder; who gives it back or falls silent makes way for another", async () => {
       const { store, writer, problems, log, close } = await cluster();
       const place = { resource: LEASES, namespace: "kube-system", name: "fairlead" };

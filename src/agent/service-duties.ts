@@ -8,6 +8,8 @@ export interface ServiceDutiesOptions {
   readonly source: ClusterSource;
   readonly writer: ClusterWriter;
   readonly log: (message: string) => void;
+  /** Milliseconds that a fault must stand before there is an Event; that nobody answers, longer. */
+  readonly patience?: { readonly NoEndpoints: number; readonly other: number };
 }
 
 export interface ServiceDuties {
@@ -21,10 +23,10 @@ const RETRY_MS = 1000;
 /** A status that was written and does not show by then was written over by another. */
 const SHOWS_WITHIN_MS = 5000;
 /** Pods take a while to come; a fault that a second change mends is none. */
-const PATIENCE_MS = { NoEndpoints: 5000, other: 300 } as const;
+const PATIENCE_MS: { readonly NoEndpoints: number; readonly other: number } = { NoEndpoints: 5000, other: 300 };
 
 /** Starts the duties. There must be one at a time: see `holdLease`. */
-export function startServiceDuties({ source, writer, log }: ServiceDutiesOptions): ServiceDuties {
+export function startServiceDuties({ source, writer, log, patience = PATIENCE_MS }: ServiceDutiesOptions): ServiceDuties {
   const recorder = createEventRecorder({ writer, log });
   const written = new Map<string, { readonly addresses: readonly string[]; readonly at: number }>();
   let last: { readonly services: unknown; readonly slices: unknown; readonly nodes: unknown; readonly settings: unknown } | undefined;
@@ -65,7 +67,7 @@ export function startServiceDuties({ source, writer, log }: ServiceDutiesOptions
         })
         .finally(() => inFlight--);
     }
-    recorder.follow(complaintsOf(snapshot, faults));
+    recorder.follow(complaintsOf(snapshot, faults, patience));
   }
 
   function forgetShown(snapshot: ClusterSnapshot): void {
@@ -90,13 +92,12 @@ export function startServiceDuties({ source, writer, log }: ServiceDutiesOptions
   };
 }
 
-function complaintsOf(snapshot: ClusterSnapshot, unbalanced: readonly Fault[]): Complaint[] {
+function complaintsOf(snapshot: ClusterSnapshot, unbalanced: readonly Fault[], patience: typeof PATIENCE_MS): Complaint[] {
   const empty = [...snapshot.services.values()].flatMap(
     (service) => selectsNobody(service, snapshot.endpointSlices.ofService(service.metadata.namespace ?? "", service.metadata.name)) ?? [],
   );
   return [...serviceTable(snapshot).faults, ...unbalanced, ...empty].flatMap(({ namespace, name, reason, says }) => {
     const object = snapshot.services.get(`${namespace}/${name}`);
-    const patience = reason === "NoEndpoints" ? PATIENCE_MS.NoEndpoints : PATIENCE_MS.other;
-    return object ? [{ object, reason, message: says, patience }] : [];
+    return object ? [{ object, reason, message: says, patience: reason === "NoEndpoints" ? patience.NoEndpoints : patience.other }] : [];
   });
 }
