@@ -4,7 +4,7 @@ export { type Controllers, type ControllersOptions, startControllers } from "./c
 export { ApiError, conflict, forbidden, invalid, type Status, type StatusCause } from "./errors.ts";
 export { kindRules } from "./kind-rules.ts";
 export { applyMergePatch } from "./patch/merge-patch.ts";
-export { builtinResources, customResource, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
+export { builtinResources, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
 export { type ApiServer, type ApiServerOptions, type SubresourceHandler, startApiServer } from "./server.ts";
 export { checkNetworks, type ServiceAddressOptions, serviceAddresses } from "./service-addresses.ts";
 export { type KindRules, SqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";

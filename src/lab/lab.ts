@@ -3,7 +3,6 @@ import { type ServiceDuties, type ServiceMode, startServiceDuties } from "../age
 import {
   type ApiServer,
   type Controllers,
-  customResource,
   kindRules,
   SqliteStore,
   serviceAddresses,
@@ -287,13 +286,6 @@ function refOf(store: SqliteStore, object: KubeObject) {
         resource.kind === object.kind &&
         (resource.group ? `${resource.group}/${resource.version}` : resource.version) === object.apiVersion,
     );
-  // A kind that is known but not served from the start is stored, as it would be with its CustomResourceDefinition.
-  const known = found ? undefined : findKind(object.apiVersion, object.kind);
-  if (known) {
-    const resource = customResource(known, false);
-    store.resources.add(resource);
-    return resource;
-  }
   if (!found) {
     throw new FairleadError("unknown-kind", `no kind "${object.kind}" in ${object.apiVersion}`, {
       where: object.metadata?.name,
