@@ -3,6 +3,7 @@ export type { AdmissionContext, AdmissionHook, MutableObject } from "./admission
 export { type Controllers, type ControllersOptions, startControllers } from "./controllers/index.ts";
 export { ApiError, conflict, forbidden, invalid, type Status, type StatusCause } from "./errors.ts";
 export { kindRules } from "./kind-rules.ts";
+export { applyMergePatch } from "./patch/merge-patch.ts";
 export { builtinResources, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
 export { type ApiServer, type ApiServerOptions, startApiServer } from "./server.ts";
 export { serviceAccountAdmission } from "./service-accounts.ts";

@@ -1,17 +1,23 @@
 // What the reconciler believes the kernel to hold: its last observation plus its own writes, keyed so that a write costs a map operation.
 
 import type { LinkChange, NetworkNamespace } from "./kernel.ts";
-import { addressKey, fdbMacKey, interfaceOfSysctl, neighbourKey, routeKey, ruleKey } from "./keys.ts";
+import { addressKey, fdbMacKey, interfaceOfSysctl, iptablesKey, neighbourKey, routeKey, ruleKey } from "./keys.ts";
 import type { NftFamily, NftTable } from "./netfilter.ts";
-import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "./state.ts";
+import type { FdbEntry, IptablesTable, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "./state.ts";
 import type { ChangeStep, ObjectKind } from "./steps.ts";
 
 /** What can be read again by itself. "neighbour" includes the FDB: one netlink group tells of both. */
-export type Part = "link" | "address" | "route" | "rule" | "neighbour" | "sysctl" | "table";
+export type Part = "link" | "address" | "route" | "rule" | "neighbour" | "sysctl" | "table" | "iptables";
 
-export const PARTS: readonly Part[] = ["link", "address", "route", "rule", "neighbour", "sysctl", "table"];
+export const PARTS: readonly Part[] = ["link", "address", "route", "rule", "neighbour", "sysctl", "table", "iptables"];
 
 export const partOf = (kind: ObjectKind): Part => (kind === "fdb" ? "neighbour" : kind);
+
+/** What of the kernel a reconciler is there for, as far as it costs to read. */
+export interface Interests {
+  readonly neighboursMatter: (links: Iterable<string>) => boolean;
+  readonly iptables: boolean;
+}
 
 export class Belief {
   #links = new Map<string, Link>();
@@ -24,6 +30,7 @@ export class Belief {
   #neighboursRead = false;
   #sysctls = new Map<string, string | undefined>();
   #tables = new Map<string, { readonly family: NftFamily; readonly name: string; table: NftTable | undefined }>();
+  #iptables = new Map<string, IptablesTable>();
   /** Links that the last reading found and the one before did not. */
   arrived: ReadonlySet<string> = new Set();
   /** Parts that may differ from the kernel and are read again before the next diff. */
@@ -40,9 +47,9 @@ export class Belief {
 
   /**
    * Reads the stale parts from the kernel. Neighbours only where `neighboursMatter`: their table is one for all namespaces,
-   * so that a listing costs by the size of the whole machine's.
+   * so that a listing costs by the size of the whole machine's; iptables only where it is ours in part.
    */
-  refresh(from: NetworkNamespace, neighboursMatter: (links: Iterable<string>) => boolean): void {
+  refresh(from: NetworkNamespace, { neighboursMatter, iptables }: Interests): void {
     this.arrived = new Set();
     if (this.stale.has("link")) {
       const before = this.#links;
@@ -69,6 +76,10 @@ export class Belief {
     }
     if (this.stale.has("sysctl")) for (const key of this.#sysctls.keys()) this.#sysctls.set(key, from.readSysctl(key));
     if (this.stale.has("table")) for (const entry of this.#tables.values()) entry.table = from.nft.readTable(entry.family, entry.name);
+    if (this.stale.has("iptables") && iptables)
+      this.#iptables = new Map(
+        ([4, 6] as const).flatMap((family) => from.iptables.save(family)).map((table) => [iptablesKey(table), table]),
+      );
     this.stale.clear();
   }
 
@@ -96,6 +107,7 @@ export class Belief {
       fdb: [...this.#fdb.values()].flat(),
       sysctls,
       tables: this.tables(),
+      iptables: [...this.#iptables.values()],
     };
   }
 
@@ -111,6 +123,7 @@ export class Belief {
   take(step: ChangeStep): void {
     if (step.kind === "sysctl") this.#takeSysctl(step.key, step.value);
     else if (step.kind === "table") this.#tables.set(step.object, { family: step.family, name: step.name, table: step.table });
+    else if (step.kind === "iptables") this.#iptables.set(step.object, step.table);
     else this.#takeChange(step.change);
   }
 

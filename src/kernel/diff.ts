@@ -1,16 +1,18 @@
 // The ordered steps that bring an observed kernel to a desired state. Pure, and linear in the size of both.
 //
-//   sysctls ▶ nft tables ▶ links (delete, add, set) ▶ sysctls of links ▶ addresses ▶ neighbours ▶ FDB ▶ routes ▶ rules ▶ tables to delete
+//   sysctls ▶ iptables ▶ nft tables ▶ links (delete, add, set) ▶ sysctls of links ▶ addresses ▶ neighbours ▶ FDB ▶ routes ▶ rules ▶ tables and
+//   chains of iptables to delete
 //
 // Policy stands before the links that let packets through; the route comes last, so that the kernel never asks by ARP
 // for what an entry answers.
-import { interfaceOfSysctl, sameSysctl } from "./keys.ts";
+import { diffIptables } from "./iptables/diff.ts";
+import { interfaceOfSysctl, iptablesKey, sameSysctl } from "./keys.ts";
 import { diffAddresses, diffFdb, diffLinks, diffNeighbours, type LinkPlan } from "./link-diff.ts";
 import type { NftTable } from "./netfilter.ts";
 import { diffTable } from "./nft/diff.ts";
 import type { Ownership } from "./reconcile.ts";
 import { diffRoutes, diffRules } from "./route-diff.ts";
-import type { KernelState, LinkAddress } from "./state.ts";
+import type { IptablesTable, KernelState, LinkAddress } from "./state.ts";
 import type { ChangeStep } from "./steps.ts";
 
 /**
@@ -21,10 +23,12 @@ export function diffState(desired: KernelState, observed: KernelState, owns: Own
   const links = diffLinks(desired.links, observed.links, owns);
   const sysctls = diffSysctls(desired, observed, links);
   const tables = diffTables(desired.tables, observed.tables, owns);
+  const iptables = diffAllIptables(desired.iptables, observed.iptables, owns);
   const addresses = diffAddresses(desired, observed, owns, links);
   const added = addresses.flatMap(addedAddress);
   return [
     ...sysctls.global,
+    ...iptables.written,
     ...tables.written,
     ...links.steps,
     ...sysctls.perLink,
@@ -34,7 +38,30 @@ export function diffState(desired: KernelState, observed: KernelState, owns: Own
     ...diffRoutes(desired, observed, owns, { links, added }),
     ...diffRules(desired.rules, observed.rules, owns),
     ...tables.deleted,
+    ...iptables.cleaned,
   ];
+}
+
+function diffAllIptables(
+  desired: readonly IptablesTable[],
+  observed: readonly IptablesTable[],
+  owns: Ownership,
+): { written: ChangeStep[]; cleaned: ChangeStep[] } {
+  const written: ChangeStep[] = [];
+  const cleaned: ChangeStep[] = [];
+  const own = owns.iptables;
+  if (!own) return { written, cleaned };
+  const there = new Map(observed.map((table) => [iptablesKey(table), table]));
+  const wanted = new Map(desired.map((table) => [iptablesKey(table), table]));
+  for (const object of new Set([...wanted.keys(), ...there.keys()])) {
+    const [before, after] = [there.get(object), wanted.get(object)];
+    const { family } = after ?? before ?? { family: 4 };
+    const change = diffIptables(before, after, own);
+    const step = { kind: "iptables", object, family } as const;
+    if (change.write !== "") written.push({ ...step, commands: change.write, table: change.written });
+    if (change.clean !== "") cleaned.push({ ...step, commands: change.clean, table: change.cleaned });
+  }
+  return { written, cleaned };
 }
 
 function addedAddress(step: ChangeStep): LinkAddress[] {

@@ -30,6 +30,9 @@ const ROUNDS = 4;
 const BATCH = 256;
 const IN_BATCHES: ReadonlySet<ObjectKind> = new Set(["route", "neighbour", "fdb"]);
 
+/** What stands on no link. */
+const UNLINKED: ReadonlySet<ObjectKind> = new Set(["sysctl", "table", "rule", "iptables"]);
+
 const STALE_BY: Readonly<Record<WatchTopic, readonly Part[]>> = {
   link: ["link"],
   address: ["address"],
@@ -38,6 +41,7 @@ const STALE_BY: Readonly<Record<WatchTopic, readonly Part[]>> = {
   neighbour: ["neighbour"],
   netconf: ["sysctl"],
   nft: ["table"],
+  iptables: ["iptables"],
 };
 
 const SYSTEM_CLOCK: ReconcilerClock = {
@@ -137,6 +141,7 @@ class KernelReconciler implements Reconciler {
   #isIdle(topic: WatchTopic): boolean {
     const desired = this.#desired;
     if (topic === "neighbour") return desired?.neighbours.length === 0 && desired.fdb.length === 0;
+    if (topic === "iptables") return desired?.iptables.length === 0;
     return topic === "nft" && desired?.tables.length === 0 && this.#options.owns.tables.length === 0;
   }
 
@@ -209,7 +214,10 @@ class KernelReconciler implements Reconciler {
     let failedRounds = 0;
     for (let round = 0; ; round++) {
       const fresh = this.#belief.stale.size === 0;
-      this.#belief.refresh(namespace, (links) => concernsNeighbours(desired, links, owns));
+      this.#belief.refresh(namespace, {
+        neighboursMatter: (links) => concernsNeighbours(desired, links, owns),
+        iptables: owns.iptables !== undefined,
+      });
       this.#belief.follow(Object.keys(desired.sysctls), [...owns.tables, ...desired.tables], namespace);
       const steps = fresh && held ? diffSince(held, desired, this.#belief, owns) : diffState(desired, this.#belief.state(), owns);
       errors.clear();
@@ -254,7 +262,7 @@ class KernelReconciler implements Reconciler {
         if (!errors.has(nameOf(step))) errors.set(nameOf(step), messageOf(error));
         this.#belief.stale.add(partOf(step.kind));
         // The link that it stands on may be gone.
-        if (step.kind !== "sysctl" && step.kind !== "table" && step.kind !== "rule") this.#belief.stale.add("link");
+        if (!UNLINKED.has(step.kind)) this.#belief.stale.add("link");
       }
     }
     return wrote;
@@ -314,7 +322,7 @@ function concernsNeighbours(desired: KernelState, links: Iterable<string>, owns:
 
 function linksOf(step: ChangeStep): readonly string[] {
   if (step.kind === "sysctl") return [interfaceOfSysctl(step.key) ?? ""];
-  if (step.kind === "table") return [];
+  if (step.kind === "table" || step.kind === "iptables") return [];
   const { change } = step;
   if ("link" in change) return [change.link.name];
   if ("address" in change) return [change.address.link];

@@ -16,6 +16,7 @@ export interface KernelState {
   /** Dotted name → value, for example "net.ipv4.ip_forward" → "1". */
   readonly sysctls: Readonly<Record<string, string>>;
   readonly tables: readonly NftTable[];
+  readonly iptables: readonly IptablesTable[];
 }
 
 /** A network device. Key: name. */
@@ -61,6 +62,10 @@ export interface LinkAddress {
   readonly scope?: "global" | "link" | "host";
   /** IPv6: skip duplicate address detection. Written, never compared. */
   readonly nodad?: boolean;
+  /** Never chosen as a source by itself (RFC 4862, 5.5.4): for addresses that wander. Written, never compared. */
+  readonly deprecated?: boolean;
+  /** Who put it there (IFA_PROTO, Linux 5.18): as a route's protocol. Never compared; what says ours is swept. */
+  readonly protocol?: number;
 }
 
 /** A unicast or special route. Key: table, destination, metric. */
@@ -121,6 +126,27 @@ export interface FdbEntry {
   readonly permanent: boolean;
 }
 
+/** One table of iptables (family 4) or ip6tables (6). Key: family, name. */
+export interface IptablesTable {
+  readonly family: Family;
+  /** "nat", "filter", "mangle", "raw", "security". */
+  readonly name: string;
+  /** A chain stands behind those that it jumps to. */
+  readonly chains: readonly IptablesChain[];
+}
+
+/**
+ * A chain of iptables. Key: name. Of one that the kernel brings (PREROUTING, …), a desired state names the rules that are
+ * to stand in it, at its head if they have to be made; of any other, all.
+ */
+export interface IptablesChain {
+  readonly name: string;
+  /** Each as iptables-save prints it behind "-A CHAIN ". */
+  readonly rules: readonly string[];
+  /** "ACCEPT", "DROP"; observed, and only of a chain that the kernel brings. */
+  readonly policy?: string;
+}
+
 /** rtm_protocol numbers (linux/rtnetlink.h). `fairlead` marks what is ours: a restarted agent sweeps only these. */
 export const ROUTE_PROTOCOL = { kernel: 2, boot: 3, static: 4, ra: 9, bird: 12, fairlead: 84 } as const;
 
@@ -137,6 +163,7 @@ export const EMPTY_STATE: KernelState = {
   fdb: [],
   sysctls: {},
   tables: [],
+  iptables: [],
 };
 
 /** The union of parts that rooms calculated; where two name the same sysctl, the later wins. */
@@ -150,5 +177,6 @@ export function mergeStates(...parts: readonly Partial<KernelState>[]): KernelSt
     fdb: parts.flatMap((part) => part.fdb ?? []),
     sysctls: Object.assign({}, ...parts.map((part) => part.sysctls ?? {})),
     tables: parts.flatMap((part) => part.tables ?? []),
+    iptables: parts.flatMap((part) => part.iptables ?? []),
   };
 }

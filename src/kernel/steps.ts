@@ -1,8 +1,10 @@
 // One change of the kernel on the way from the observed to the desired state, and what it is about.
+import type { Family } from "../base/index.ts";
 import type { LinkChange, NetworkNamespace } from "./kernel.ts";
 import type { NftFamily, NftTable } from "./netfilter.ts";
+import type { IptablesTable } from "./state.ts";
 
-export type ObjectKind = "sysctl" | "link" | "address" | "route" | "neighbour" | "fdb" | "rule" | "table";
+export type ObjectKind = "sysctl" | "link" | "address" | "route" | "neighbour" | "fdb" | "rule" | "table" | "iptables";
 
 /** `object` names what is changed, the same text in every run: it tells one object's drift and failures from another's. */
 export type ChangeStep =
@@ -23,6 +25,15 @@ export type ChangeStep =
       readonly table: NftTable | undefined;
       /** Why the table can't be written at all; thrown when the step is carried out, so that the other steps go on. */
       readonly unwritable?: unknown;
+    }
+  | {
+      readonly kind: "iptables";
+      readonly object: string;
+      readonly family: Family;
+      /** Input of iptables-restore. */
+      readonly commands: string;
+      /** The table as it is afterwards. */
+      readonly table: IptablesTable;
     };
 
 /** Carries out one step. @throws KernelError as the kernel says */
@@ -30,5 +41,6 @@ export function carryOut(namespace: NetworkNamespace, step: ChangeStep): void {
   if (step.kind === "sysctl") namespace.writeSysctl(step.key, step.value);
   else if (step.kind === "table" && step.unwritable !== undefined) throw step.unwritable;
   else if (step.kind === "table") namespace.nft.run(step.commands);
+  else if (step.kind === "iptables") namespace.iptables.restore(step.family, step.commands);
   else namespace.apply(step.change);
 }

@@ -1,4 +1,5 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
+import { type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
@@ -22,6 +23,7 @@ import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { createPodHost } from "./pod-host.ts";
 import { REFS } from "./refs.ts";
+import { storeWriter } from "./store-writer.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
@@ -33,6 +35,8 @@ export interface LabOptions {
   readonly mtu: number;
   /** Agents in processes of their own. */
   readonly agentProcesses: boolean;
+  /** How the agents balance Services where no object says it. */
+  readonly services: ServiceMode;
   /** One range per family; the first is that of addresses where nothing else is said. */
   readonly podCidrs: readonly string[];
   readonly serviceCidrs: readonly string[];
@@ -63,6 +67,7 @@ export class Lab {
   #fabric: Fabric | undefined;
   #api: ApiServer | undefined;
   #controllers: Controllers | undefined;
+  #duties: ServiceDuties | undefined;
   #dns: DnsServer | undefined;
 
   constructor(start: LabStart) {
@@ -114,6 +119,7 @@ export class Lab {
     });
     const { podCidrs, nodeMask } = this.networks;
     this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving });
+    this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -151,6 +157,7 @@ export class Lab {
       responders,
       domain: CLUSTER.domain,
       ownProcess: options.agentProcesses,
+      services: options.services,
       resolvConf: (pod) => this.resolvConf(pod),
       token: (pod, request) => this.#podToken(pod, request),
       serveSpecial: (pod, namespace) => this.#serveDns(pod, namespace),
@@ -267,12 +274,13 @@ export class Lab {
   }
 
   get controllersIdle(): boolean {
-    return this.#controllers?.idle ?? false;
+    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false);
   }
 
   /** Takes everything down, pods first. */
   async close(): Promise<void> {
     this.#controllers?.close();
+    this.#duties?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
     const responders = this.#start.responders.close();

@@ -4,6 +4,7 @@ import type { LinkChange, NetworkNamespace, ObserveScope, SocketOptions, VethEnd
 import type { NftFamily } from "../netfilter.ts";
 import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "../state.ts";
 import { FakeConntrack } from "./conntrack.ts";
+import { FakeIptables } from "./iptables.ts";
 import { FakeNetwork } from "./network.ts";
 import { FakeNftables } from "./nftables.ts";
 import { refuse } from "./refuse.ts";
@@ -13,6 +14,7 @@ export class FakeNamespaceState {
   readonly inode: number;
   readonly network: FakeNetwork;
   readonly nft: FakeNftables;
+  readonly iptables = new FakeIptables();
   readonly conntrack = new FakeConntrack();
   /** Who is told of changes: by the handle that listens. */
   readonly listeners = new Set<Listener>();
@@ -74,6 +76,7 @@ export class FakeNamespace implements NetworkNamespace {
   readonly path: string;
   readonly state: FakeNamespaceState;
   readonly nft: NetworkNamespace["nft"];
+  readonly iptables: NetworkNamespace["iptables"];
   /** Operations carried out through this handle that write, in order: tests count them. */
   readonly writes: string[] = [];
   readonly #failIfAsked: FailureCheck;
@@ -92,6 +95,15 @@ export class FakeNamespace implements NetworkNamespace {
         }),
       readTable: (family, name) => this.#read("readTable", () => state.nft.readTable(family, name)),
       listTables: () => this.#read("listTables", () => state.nft.listTables()),
+    };
+    this.iptables = {
+      lack: () => state.iptables.lack(),
+      save: (family) => this.#read("iptables-save", () => state.iptables.save(family)),
+      restore: (family, commands) =>
+        this.#write("iptables-restore", () => {
+          state.iptables.restore(family, commands);
+          state.emit("iptables");
+        }),
     };
   }
 
@@ -153,6 +165,7 @@ export class FakeNamespace implements NetworkNamespace {
       fdb: this.listFdb(),
       sysctls,
       tables: tables.flatMap(({ family, name }: { family: NftFamily; name: string }) => this.nft.readTable(family, name) ?? []),
+      iptables: scope.tables === "all" ? ([4, 6] as const).flatMap((family) => this.iptables.save(family)) : [],
     };
   }
 
@@ -239,6 +252,10 @@ export class FakeNamespace implements NetworkNamespace {
 
   openSocket(): number {
     return refuse("EOPNOTSUPP", "the fake kernel has no sockets", "socket");
+  }
+
+  sendFrame(link: string, _frame: Uint8Array): void {
+    refuse("ENOSYS", "a namespace in memory has no sockets", link);
   }
 
   bindSocket(options: SocketOptions): number {

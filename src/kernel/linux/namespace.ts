@@ -3,13 +3,26 @@ import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
 import { closeSync } from "node:fs";
 import type { Family } from "../../base/index.ts";
 import { KernelError } from "../errors.ts";
-import type { Conntrack, LinkChange, NetworkNamespace, Nftables, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
+import { isIptablesTable } from "../iptables/save.ts";
+import type {
+  Conntrack,
+  Iptables,
+  LinkChange,
+  NetworkNamespace,
+  Nftables,
+  ObserveScope,
+  SocketOptions,
+  VethEnd,
+  WatchTopic,
+} from "../kernel.ts";
 import type { NftTable } from "../netfilter.ts";
 import { encodeLink, LINK_MESSAGE } from "../netlink/link.ts";
 import type { KernelState, Link } from "../state.ts";
 import { makeBoundSocket, makeSocket } from "./bind.ts";
 import { applyChange } from "./change.ts";
 import { openConntrack } from "./conntrack.ts";
+import { sendFrame } from "./frame.ts";
+import { openIptables } from "./iptables.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
 import { LinkRemovals } from "./removal.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
@@ -35,6 +48,7 @@ export class LinuxNamespace implements NetworkNamespace {
   #route: NetlinkSocket | undefined;
   #netfilter: NetlinkSocket | undefined;
   #nft: (Nftables & { close(): void }) | undefined;
+  #iptables: Iptables | undefined;
   #conntrack: Conntrack | undefined;
 
   /** Takes over the descriptor. */
@@ -84,6 +98,7 @@ export class LinuxNamespace implements NetworkNamespace {
       fdb: this.listFdb(),
       sysctls: this.#observeSysctls(scope.sysctls ?? []),
       tables: this.#observeTables(scope.tables ?? []),
+      iptables: scope.tables === "all" ? ([4, 6] as const).flatMap((family) => this.iptables.save(family, { everywhere: true })) : [],
     };
   }
 
@@ -150,13 +165,24 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   get nft(): Nftables {
-    this.#nft ??= this.#openNftables((action) =>
-      this.#events.quietly(
-        () => this.run(action),
-        () => ({ links: NOTHING, topics: NOTHING }),
-      ),
-    );
+    this.#nft ??= this.#openNftables((action) => this.#quietly(action));
     return this.#nft;
+  }
+
+  get iptables(): Iptables {
+    this.#iptables ??= openIptables(
+      (action) => this.#quietly(action),
+      () => this.nft,
+    );
+    return this.#iptables;
+  }
+
+  /** Runs a function inside the namespace; the transactions of netfilter that it makes are our own. */
+  #quietly<T>(action: () => T): T {
+    return this.#events.quietly(
+      () => this.run(action),
+      () => ({ links: NOTHING, topics: NOTHING }),
+    );
   }
 
   get conntrack(): Conntrack {
@@ -187,6 +213,11 @@ export class LinuxNamespace implements NetworkNamespace {
 
   openSocket(options: { readonly protocol: "tcp" | "udp"; readonly family: Family }): number {
     return this.run(() => makeSocket(options.protocol, options.family));
+  }
+
+  sendFrame(link: string, frame: Uint8Array): void {
+    const index = this.#socket().indexOf(link);
+    this.run(() => sendFrame(link, index, frame));
   }
 
   bindSocket(options: SocketOptions): number {
@@ -241,7 +272,8 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   #observeTables(wanted: NonNullable<ObserveScope["tables"]>): NftTable[] {
-    const names = wanted === "all" ? this.nft.listTables() : wanted;
+    // What iptables keeps in nftables is read by its own program, which knows its own expressions.
+    const names = wanted === "all" ? this.nft.listTables().filter((table) => !isIptablesTable(table)) : wanted;
     return names.flatMap(({ family, name }) => this.nft.readTable(family, name) ?? []);
   }
 }
