@@ -139,6 +139,8 @@ export interface IptablesChain {
   readonly name: string;
   /** Each as iptables-save prints it behind "-A CHAIN ". */
   readonly rules: readonly string[];
+  /** All rules but the last may stand in any order: the kernel takes long to put one into its place in a long chain. */
+  readonly loose?: boolean;
   /** "ACCEPT", "DROP"; observed, and only of a chain that the kernel brings. */
   readonly policy?: string;
 }

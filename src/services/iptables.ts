@@ -93,7 +93,7 @@ function natTable(family: Family, shared: Shared, networks: readonly string[]): 
         : []),
       ...shared.chains,
       { name: "KUBE-NODEPORTS", rules: shared.rules("nat KUBE-NODEPORTS") },
-      { name: "KUBE-SERVICES", rules: [...shared.rules("nat KUBE-SERVICES"), nodePorts] },
+      { name: "KUBE-SERVICES", rules: [...shared.rules("nat KUBE-SERVICES"), nodePorts], loose: true },
       {
         name: "KUBE-POSTROUTING",
         rules: [

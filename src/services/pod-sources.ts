@@ -1,14 +1,5 @@
 // The pods' networks as few prefixes: a rule of iptables names one at a time.
-import {
-  addressAt,
-  type Family,
-  formatPrefix,
-  type IpPrefix,
-  networkOf,
-  prefixContains,
-  prefixSize,
-  tryParsePrefix,
-} from "../base/index.ts";
+import { type Family, formatPrefix, type IpPrefix, networkOf, prefixContains, prefixSize, tryParsePrefix } from "../base/index.ts";
 import type { NftElement } from "../kernel/index.ts";
 
 /** Pod networks by family, as the data path's sets hold them. */
