@@ -17,6 +17,8 @@ export interface KernelState {
   readonly sysctls: Readonly<Record<string, string>>;
   readonly tables: readonly NftTable[];
   readonly iptables: readonly IptablesTable[];
+  readonly ipsets: readonly IpSet[];
+  readonly ipvs: readonly IpvsService[];
 }
 
 /** A network device. Key: name. */
@@ -145,6 +147,43 @@ export interface IptablesChain {
   readonly policy?: string;
 }
 
+export type IpSetType = "hash:ip" | "hash:ip,port" | "hash:ip,port,ip" | "hash:ip,port,net" | "bitmap:port";
+
+/** A set of ipset. Key: name. */
+export interface IpSet {
+  readonly name: string;
+  readonly type: IpSetType;
+  readonly family: Family;
+  /** As ipset prints them: "10.96.0.10,tcp:53". */
+  readonly elements: readonly string[];
+}
+
+/** What names a virtual service of IPVS. */
+export interface IpvsServiceKey {
+  readonly family: Family;
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface IpvsService extends IpvsServiceKey {
+  readonly scheduler: string;
+  /** Seconds that a client keeps its destination; absent: no persistence. */
+  readonly persistence?: number;
+  readonly destinations: readonly IpvsDestination[];
+}
+
+/** A real server of a virtual service, reached by NAT. Key: address, port. */
+export interface IpvsDestination {
+  readonly address: string;
+  readonly port: number;
+  /** 0: it keeps its connections and gets no new one. */
+  readonly weight: number;
+  /** Connections, established and others; observed only. */
+  readonly active?: number;
+  readonly inactive?: number;
+}
+
 /** rtm_protocol numbers (linux/rtnetlink.h). `fairlead` marks what is ours: a restarted agent sweeps only these. */
 export const ROUTE_PROTOCOL = { kernel: 2, boot: 3, static: 4, ra: 9, bird: 12, fairlead: 84 } as const;
 
@@ -162,6 +201,8 @@ export const EMPTY_STATE: KernelState = {
   sysctls: {},
   tables: [],
   iptables: [],
+  ipsets: [],
+  ipvs: [],
 };
 
 /** The union of parts that rooms calculated; where two name the same sysctl, the later wins. */
@@ -176,5 +217,7 @@ export function mergeStates(...parts: readonly Partial<KernelState>[]): KernelSt
     sysctls: Object.assign({}, ...parts.map((part) => part.sysctls ?? {})),
     tables: parts.flatMap((part) => part.tables ?? []),
     iptables: parts.flatMap((part) => part.iptables ?? []),
+    ipsets: parts.flatMap((part) => part.ipsets ?? []),
+    ipvs: parts.flatMap((part) => part.ipvs ?? []),
   };
 }
