@@ -15,7 +15,7 @@ import {
   ROUTE_PROTOCOL,
 } from "../src/kernel/index.ts";
 import { type NodeFacts, type PodAttachment, planNode, type ServiceMode, TABLE } from "../src/plan/index.ts";
-import type { EndpointSlice, KubeObject, Service } from "../src/resources/index.ts";
+import type { EndpointSlice, KubeObject, Node, Service } from "../src/resources/index.ts";
 import { SERVICE_CHAINS } from "../src/services/index.ts";
 import { node } from "./service-objects.ts";
 
@@ -82,9 +82,12 @@ export class ServiceNetwork {
   /** Plans and writes both nodes for these Services. Throws if a node is not in sync. */
   set(objects: readonly (Service | EndpointSlice)[]): void {
     const nodes: KubeObject[] = [1, 2].map((number) =>
-      node(`node-${number}`, [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`], [`10.112.0.5${number}`, `fd00:112::5${number}`], {
-        "flannel.alpha.coreos.com/backend-data": `{"VNI":1,"VtepMAC":"02:00:00:00:00:0${number}"}`,
-      }),
+      inZone(
+        `zone-${number}`,
+        node(`node-${number}`, [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`], [`10.112.0.5${number}`, `fd00:112::5${number}`], {
+          "flannel.alpha.coreos.com/backend-data": `{"VNI":1,"VtepMAC":"02:00:00:00:00:0${number}"}`,
+        }),
+      ),
     );
     const snapshot = snapshotOf([...nodes, ...objects]);
     for (const number of [1, 2] as const) {
@@ -126,6 +129,7 @@ export class ServiceNetwork {
       this.#reconcilers.set(name, reconciler);
       // Redirects (the client is the nodes' way out, too) would use up the rate limit of the refusals that tests wait for.
       for (const link of ["all", LINK]) this.at(name as Place).writeSysctl(`net.ipv4.conf.${link}.send_redirects`, "0");
+      for (const key of ["net.ipv4.icmp_ratelimit", "net.ipv6.icmp.ratelimit"]) this.at(name as Place).writeSysctl(key, "0");
     }
     return reconciler;
   }
@@ -294,6 +298,10 @@ export class ServiceNetwork {
     for (const reconciler of this.#reconcilers.values()) reconciler.close();
     for (const namespace of this.#namespaces.values()) namespace.close();
   }
+}
+
+function inZone(zone: string, object: Node): Node {
+  return { ...object, metadata: { ...object.metadata, labels: { "topology.kubernetes.io/zone": zone } } };
 }
 
 function answerOf(text: string): Answer {

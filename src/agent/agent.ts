@@ -19,7 +19,8 @@ import {
 import { keepSame, type NodeFacts, type NodePlan, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
 import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
-import { observeLacks, observeUnderlay } from "./facts.ts";
+import { type Announcer, createAnnouncer } from "./announcer.ts";
+import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
@@ -50,6 +51,8 @@ export interface AgentStatus {
   readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
   readonly kernel: ReconcileStatus;
   readonly podDrifts: number;
+  /** How Services are balanced here. */
+  readonly services: ServiceMode;
   readonly remarks: readonly string[];
 }
 
@@ -84,6 +87,7 @@ class NodeAgent implements Agent {
   readonly #pods: PodNetwork;
   readonly #cutter: FlowCutter;
   readonly #health: HealthPorts;
+  readonly #announcer: Announcer;
   readonly #metrics = createMetrics();
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
@@ -127,6 +131,13 @@ class NodeAgent implements Agent {
       status: () => this.status,
       metrics: () => this.#metrics.read(this.status),
       asked: (code) => this.#metrics.asked(code),
+      log: options.log,
+    });
+    this.#announcer = createAnnouncer({
+      node: options.node,
+      namespace: options.namespace,
+      // Who waits for a lost node's addresses waits for nothing else.
+      changed: () => this.#apply(),
       log: options.log,
     });
     this.#pods = new PodNetwork({
@@ -218,8 +229,11 @@ class NodeAgent implements Agent {
     try {
       const node = snapshot.nodes.get(this.#options.node);
       if (!node) return;
+      if (!this.#facts) {
+        this.#facts = observeUnderlay(this.#options.namespace, node);
+        this.#announcer.adopt(snapshot, this.#facts, standingAddresses(this.#options.namespace));
+      }
       this.#lacks ??= observeLacks(this.#options.namespace);
-      this.#facts ??= observeUnderlay(this.#options.namespace, node);
       const cidrs = podCidrs(node);
       if (cidrs.length > 0 && this.#ipam?.cidrs !== cidrs.join()) {
         const inUse = this.#attachments.list().flatMap((record) => record.addresses);
@@ -232,6 +246,7 @@ class NodeAgent implements Agent {
           underlay: this.#facts,
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
+          lost: this.#announcer.lost,
           ...(this.#lacks ? { lacks: this.#lacks } : {}),
           options: this.#options.services === undefined ? {} : { services: this.#options.services },
         }),
@@ -239,6 +254,7 @@ class NodeAgent implements Agent {
       const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
+      this.#announcer.follow(plan.announcement, this.#facts, snapshot.namespaces.get("kube-system")?.metadata.uid ?? "");
       this.#pods.reconcile();
       this.#cutter.follow(snapshot, moved);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
@@ -332,6 +348,7 @@ class NodeAgent implements Agent {
       ranges: this.#ipam?.ipam.usage() ?? [],
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
+      services: this.#plan?.settings.services ?? "nftables",
       remarks: this.#plan?.remarks ?? [],
     };
   }
@@ -344,6 +361,7 @@ class NodeAgent implements Agent {
     for (const close of this.#closers) await close();
     this.#cutter.close();
     this.#health.close();
+    this.#announcer.close();
     this.#reconciler.close();
     this.#pods.close();
   }

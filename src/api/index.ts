@@ -3,7 +3,8 @@ export type { AdmissionContext, AdmissionHook, MutableObject } from "./admission
 export { type Controllers, type ControllersOptions, startControllers } from "./controllers/index.ts";
 export { ApiError, conflict, forbidden, invalid, type Status, type StatusCause } from "./errors.ts";
 export { kindRules } from "./kind-rules.ts";
-export { builtinResources, customResource, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
+export { applyMergePatch } from "./patch/merge-patch.ts";
+export { builtinResources, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
 export { type ApiServer, type ApiServerOptions, type SubresourceHandler, startApiServer } from "./server.ts";
 export { checkNetworks, type ServiceAddressOptions, serviceAddresses } from "./service-addresses.ts";
 export { type KindRules, SqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";

@@ -93,13 +93,13 @@ function build(info: KindInfo): Resource {
   };
 }
 
-/** A kind that is not served from the start: stored as it is. `status` tells whether that is a subresource of its own. */
+/** A kind that is not Kubernetes' own: stored as it is. `status` tells whether that is a subresource of its own. */
 export function customResource(info: KindInfo, status: boolean): Resource {
   return { ...build(info), status, generation: true, initialStatus: status ? "keep" : undefined };
 }
 
 /** The kinds that are served from the start. */
-export const builtinResources: readonly Resource[] = KINDS.filter((info) => info.builtin).map(build);
+export const builtinResources: readonly Resource[] = KINDS.map((info) => (info.builtin ? build(info) : customResource(info, true)));
 
 /** What is served now. Resources may be added and taken away (custom kinds); `revision` tells that discovery changed. */
 export class ResourceTable {

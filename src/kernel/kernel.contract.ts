@@ -153,6 +153,13 @@ const ROWS: readonly Row[] = [
     change: address("delete", "10.244.1.1/24"),
     refused: "EADDRNOTAVAIL",
   },
+  {
+    says: "an address keeps who put it there, and that it is no source",
+    given: [bridge()],
+    change: { op: "add", address: { link: "cni0", address: "10.244.1.1/32", deprecated: true, protocol: ROUTE_PROTOCOL.fairlead } },
+    look: (state) => state.addresses.filter((a) => a.link === "cni0" && a.address === "10.244.1.1/32"),
+    is: [{ link: "cni0", address: "10.244.1.1/32", scope: "global", deprecated: true, protocol: ROUTE_PROTOCOL.fairlead }],
+  },
   { says: "an address needs its link", change: address("add", "10.244.1.1/24"), refused: "ENODEV" },
   {
     says: "an address takes its connected route along",

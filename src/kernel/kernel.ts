@@ -84,6 +84,9 @@ export interface NetworkNamespace {
   /** Makes a socket inside the namespace that is neither bound nor connected: `new net.Socket({ fd })` connects it there. */
   openSocket(options: { readonly protocol: "tcp" | "udp"; readonly family: Family }): number;
 
+  /** Sends one Ethernet frame as it is, header and all, out of a link. @throws KernelError ENODEV, ENETDOWN, EMSGSIZE, EPERM */
+  sendFrame(link: string, frame: Uint8Array): void;
+
   /** Lets go of the namespace. Idempotent. */
   close(): void;
 }

@@ -114,7 +114,8 @@ export function diffAddresses(desired: KernelState, observed: KernelState, owns:
   for (const [key, address] of there) {
     const want = wanted.get(key);
     // Deletes go first: IPv6 refuses the same address with another length.
-    if (want ? wrong(want, address) : owns.links(address.link) && !isLinkLocal(address.address)) deletes.push(step("delete", address));
+    const ours = (owns.links(address.link) && !isLinkLocal(address.address)) || address.protocol === owns.routeProtocol;
+    if (want ? wrong(want, address) : ours) deletes.push(step("delete", address));
   }
   for (const [key, address] of wanted) {
     const found = there.get(key);

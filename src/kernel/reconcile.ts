@@ -9,7 +9,7 @@ import type { KernelState } from "./state.ts";
 export interface Ownership {
   /** Links that Fairlead makes and deletes, by name: for example `cni0`, `flannel.1`. Neighbours, FDB entries and addresses on them are ours too. */
   readonly links: (name: string) => boolean;
-  /** Routes of this protocol number are ours. */
+  /** Routes and addresses of this protocol number are ours, on whatever link they stand. */
   readonly routeProtocol: number;
   /** nft tables that are ours. */
   readonly tables: readonly { readonly family: "inet" | "ip" | "ip6" | "bridge" | "netdev"; readonly name: string }[];

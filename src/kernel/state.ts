@@ -64,6 +64,10 @@ export interface LinkAddress {
   readonly scope?: "global" | "link" | "host";
   /** IPv6: skip duplicate address detection. Written, never compared. */
   readonly nodad?: boolean;
+  /** Never chosen as a source by itself (RFC 4862, 5.5.4): for addresses that wander. Written, never compared. */
+  readonly deprecated?: boolean;
+  /** Who put it there (IFA_PROTO, Linux 5.18): as a route's protocol. Never compared; what says ours is swept. */
+  readonly protocol?: number;
 }
 
 /** A unicast or special route. Key: table, destination, metric. */

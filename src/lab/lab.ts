@@ -1,9 +1,8 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
-import type { ServiceMode } from "../agent/index.ts";
+import { type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
-  customResource,
   kindRules,
   SqliteStore,
   serviceAddresses,
@@ -20,6 +19,7 @@ import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { REFS } from "./refs.ts";
+import { storeWriter } from "./store-writer.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
@@ -63,6 +63,7 @@ export class Lab {
   #fabric: Fabric | undefined;
   #api: ApiServer | undefined;
   #controllers: Controllers | undefined;
+  #duties: ServiceDuties | undefined;
   #dns: DnsServer | undefined;
 
   constructor(start: LabStart) {
@@ -113,6 +114,7 @@ export class Lab {
     });
     const { podCidrs, nodeMask } = this.networks;
     this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log });
+    this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -251,12 +253,13 @@ export class Lab {
   }
 
   get controllersIdle(): boolean {
-    return this.#controllers?.idle ?? false;
+    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false);
   }
 
   /** Takes everything down, pods first. */
   async close(): Promise<void> {
     this.#controllers?.close();
+    this.#duties?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
     const responders = this.#start.responders.close();
@@ -283,13 +286,6 @@ function refOf(store: SqliteStore, object: KubeObject) {
         resource.kind === object.kind &&
         (resource.group ? `${resource.group}/${resource.version}` : resource.version) === object.apiVersion,
     );
-  // A kind that is known but not served from the start is stored, as it would be with its CustomResourceDefinition.
-  const known = found ? undefined : findKind(object.apiVersion, object.kind);
-  if (known) {
-    const resource = customResource(known, false);
-    store.resources.add(resource);
-    return resource;
-  }
   if (!found) {
     throw new FairleadError("unknown-kind", `no kind "${object.kind}" in ${object.apiVersion}`, {
       where: object.metadata?.name,

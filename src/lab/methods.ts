@@ -1,4 +1,5 @@
 // What the daemon answers to the command line.
+import type { AgentStatus } from "../agent/index.ts";
 import { messageOf } from "../base/index.ts";
 import {
   type Expected,
@@ -10,6 +11,7 @@ import {
   planMatrix,
   unexpected,
 } from "../cluster/index.ts";
+import type { ConntrackFlow } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
 import type { Lab } from "./lab.ts";
@@ -51,6 +53,12 @@ export interface LabStatus {
   }[];
 }
 
+/** How a node balances Services, and the connections that it tracks. */
+export interface Served {
+  readonly mode: AgentStatus["services"];
+  readonly flows: readonly ConntrackFlow[];
+}
+
 export interface MatrixAnswer {
   readonly pairs: readonly ProbeResult[];
   /** Present where a truth table was given: what did not come out as expected. */
@@ -77,7 +85,10 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     matrix: (params: MatrixParams, call: Call) => matrix(lab, params, call),
     snapshot: () => objectsOf(lab.snapshot),
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
-    flows: (params: { node: string }) => lab.nodes.get(params.node)?.namespace.conntrack.list() ?? [],
+    served: (params: { node: string }): Served => {
+      const node = lab.nodes.get(params.node);
+      return { mode: node?.agent.status.services ?? "nftables", flows: node?.namespace.conntrack.list() ?? [] };
+    },
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.api.kubeconfig(lab.options.name),
     down: () => shutDown(),

@@ -213,7 +213,9 @@ export function commentOf(text: string): string {
   return `-m comment --comment "${text.replace(/[^\x20-\x7e]|["\\]/g, "_").slice(0, 255)}"`;
 }
 
-/** The words for "an address of the node itself, but no loopback one". */
-export function toNode(family: Family): { readonly before: string; readonly after: string } {
-  return { before: `! -d ${family === 4 ? "127.0.0.0/8" : "::1/128"}`, after: "-m addrtype --dst-type LOCAL" };
+/** The words for "an address of the node itself at which it serves node ports", one pair for each range of these; never a loopback one. */
+export function toNode(family: Family, ranges: readonly string[]): { readonly before: string; readonly after: string }[] {
+  const after = "-m addrtype --dst-type LOCAL";
+  if (ranges.some((range) => range.endsWith("/1"))) return [{ before: `! -d ${family === 4 ? "127.0.0.0/8" : "::1/128"}`, after }];
+  return ranges.map((range) => ({ before: `-d ${range.includes("/") ? range : `${range}/${family === 4 ? 32 : 128}`}`, after }));
 }

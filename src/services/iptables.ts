@@ -17,7 +17,8 @@ import { commentOf, iptablesRules, OUTSIDERS, type PodSources, type SharedChain,
 import type { ModePlan } from "./mode.ts";
 import { keepRefusals, ownerOf, planServices } from "./nftables.ts";
 import { joinNetworks, type PodNetworks } from "./pod-sources.ts";
-import { type ServiceTable, type Standpoint, serviceTable } from "./table.ts";
+import { nodePortElements, serviceSettings } from "./settings.ts";
+import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
 const FAMILIES = [4, 6] as const;
 const CANARY = "KUBE-PROXY-CANARY";
@@ -35,12 +36,15 @@ export const SERVICE_CHAINS: IptablesOwnership = {
 export function planIptables(snapshot: ClusterSnapshot, node: string, podNetworks: PodNetworks): ModePlan {
   const plan = planServices(snapshot, node);
   const table = serviceTable(snapshot);
-  const zone = snapshot.nodes.get(node)?.metadata.labels?.["topology.kubernetes.io/zone"];
-  const standpoint = { node, ...(zone === undefined ? {} : { zone }) };
+  const standpoint = standpointOf(snapshot, node);
+  const settings = serviceSettings(snapshot);
   const iptables = FAMILIES.flatMap((family) => {
     const networks = joinNetworks(podNetworks[family]);
     const shared = new Shared(table, standpoint, { networks }, family);
-    return [natTable(family, shared, networks), filterTable(family, shared, healthRules(snapshot, node))];
+    return [
+      natTable(family, shared, { networks, nodePorts: nodePortElements(settings, snapshot.nodes.get(node), family) }),
+      filterTable(family, shared, healthRules(snapshot, node)),
+    ];
   });
   return { table: keepRefusals(plan.table), state: { iptables }, remarks: plan.remarks };
 }
@@ -78,9 +82,13 @@ class Shared {
   }
 }
 
-function natTable(family: Family, shared: Shared, networks: readonly string[]): IptablesTable {
-  const local = toNode(family);
-  const nodePorts = `${local.before} ${commentOf("kubernetes service nodeports; NOTE: this must be the last rule in this chain")} ${local.after} -j KUBE-NODEPORTS`;
+function natTable(
+  family: Family,
+  shared: Shared,
+  { networks, nodePorts }: { readonly networks: readonly string[]; readonly nodePorts: readonly string[] },
+): IptablesTable {
+  const note = commentOf("kubernetes service nodeports; NOTE: this must be the last rule in this chain");
+  const toPorts = toNode(family, nodePorts).map(({ before, after }) => `${before} ${note} ${after} -j KUBE-NODEPORTS`);
   const portals = `${commentOf("kubernetes service portals")} -j KUBE-SERVICES`;
   return {
     family,
@@ -93,7 +101,7 @@ function natTable(family: Family, shared: Shared, networks: readonly string[]): 
         : []),
       ...shared.chains,
       { name: "KUBE-NODEPORTS", rules: shared.rules("nat KUBE-NODEPORTS") },
-      { name: "KUBE-SERVICES", rules: [...shared.rules("nat KUBE-SERVICES"), nodePorts], loose: true },
+      { name: "KUBE-SERVICES", rules: [...shared.rules("nat KUBE-SERVICES"), ...toPorts], loose: true },
       {
         name: "KUBE-POSTROUTING",
         rules: [

@@ -273,6 +273,10 @@ export class FakeNamespace implements NetworkNamespace {
     return refuse("EOPNOTSUPP", "the fake kernel has no sockets", "socket");
   }
 
+  sendFrame(link: string, _frame: Uint8Array): void {
+    refuse("ENOSYS", "a namespace in memory has no sockets", link);
+  }
+
   bindSocket(options: SocketOptions): number {
     return refuse("ENOSYS", "a namespace in memory has no sockets", `${options.protocol} ${options.address}:${options.port}`);
   }

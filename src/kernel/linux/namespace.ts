@@ -23,6 +23,7 @@ import type { KernelState, Link } from "../state.ts";
 import { makeBoundSocket, makeSocket } from "./bind.ts";
 import { applyChange } from "./change.ts";
 import { openConntrack } from "./conntrack.ts";
+import { sendFrame } from "./frame.ts";
 import { openIpsets } from "./ipset.ts";
 import { openIptables } from "./iptables.ts";
 import { openIpvs } from "./ipvs.ts";
@@ -239,6 +240,11 @@ export class LinuxNamespace implements NetworkNamespace {
 
   openSocket(options: { readonly protocol: "tcp" | "udp"; readonly family: Family }): number {
     return this.run(() => makeSocket(options.protocol, options.family));
+  }
+
+  sendFrame(link: string, frame: Uint8Array): void {
+    const index = this.#socket().indexOf(link);
+    this.run(() => sendFrame(link, index, frame));
   }
 
   bindSocket(options: SocketOptions): number {
