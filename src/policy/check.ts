@@ -198,7 +198,7 @@ function coversOne(wide: Traffic, narrow: Traffic): boolean {
   if (Object.keys(more).length > 0) return JSON.stringify(wide) === JSON.stringify(narrow);
   if (protocol !== undefined && protocol !== narrow.protocol) return false;
   if (!ports) return true;
-  return narrow.ports?.every((port) => ports.some((other) => coversPort(other, port)));
+  return narrow.ports?.every((port) => ports.some((other) => coversPort(other, port))) ?? false;
 }
 
 function coversPort(wide: PortMatch, narrow: PortMatch): boolean {
