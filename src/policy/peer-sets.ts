@@ -233,12 +233,11 @@ export class PeerSets {
   #namespaces({ namespace, namespaceSelector, view }: Selection): string[] {
     if (namespaceSelector === undefined && namespace !== undefined) return [namespace];
     if (namespaceSelector === undefined) return namespacesWithPods(this.#snapshot);
-    const names: string[] = [];
-    for (const { metadata } of this.#snapshot.namespaces.values()) {
-      if (namespace !== undefined && metadata.name !== namespace) continue;
-      if (testLabels(namespaceSelector.test, namespaceLabels(this.#snapshot, metadata.name, view) ?? {})) names.push(metadata.name);
-    }
-    return names;
+    const within = namespace === undefined ? namespacesWithPods(this.#snapshot) : [namespace];
+    return within.filter((name) => {
+      const labels = namespaceLabels(this.#snapshot, name, view);
+      return labels !== undefined && testLabels(namespaceSelector.test, labels);
+    });
   }
 }
 

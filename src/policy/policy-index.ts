@@ -1,6 +1,8 @@
 // The compiled policies of a snapshot, and the index that answers which of them select an end point.
 import type { ClusterSnapshot, Part } from "../cluster/index.ts";
 import type { KubeObject, NetworkPolicy, Pod } from "../resources/index.ts";
+import { calicoParts } from "./calico/objects.ts";
+import { profilePolicies } from "./calico/profile.ts";
 import { readTier } from "./calico/tier.ts";
 import { endParts } from "./end-points.ts";
 import { SERVICE_ACCOUNTS } from "./label-view.ts";
@@ -55,7 +57,8 @@ export function policyParts(snapshot: ClusterSnapshot): readonly (Part<KubeObjec
 /** The index over a snapshot's policies; kept as long as the snapshot's parts of them are the same objects. */
 export function indexPolicies(snapshot: ClusterSnapshot): PolicyIndex {
   const sources = policySources(snapshot);
-  const parts = [...sources.map(({ part }) => part), ...tierParts(snapshot)];
+  // Host end points name profiles, which are policies.
+  const parts = [...sources.map(({ part }) => part), ...tierParts(snapshot), ...calicoParts(snapshot, ["Profile", "HostEndpoint"])];
   const known = compiled.get(snapshot.networkPolicies);
   if (known && parts.every((part, index) => part === known.parts[index])) return known.index;
   const remarks: string[] = [];
@@ -68,6 +71,9 @@ export function indexPolicies(snapshot: ClusterSnapshot): PolicyIndex {
       policies.push(...reading.policies);
       remarks.push(...reading.remarks);
     }
+  const profiles = profilePolicies(snapshot);
+  policies.push(...profiles.policies);
+  remarks.push(...profiles.remarks);
   const index = buildIndex(policies, tiers, remarks);
   compiled.set(snapshot.networkPolicies, { parts, index });
   return index;
