@@ -23,7 +23,7 @@ interface Member {
   readonly addresses: readonly string[];
 }
 
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp", 136: "udplite" };
+const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 
 /** Collects the sets while the rules are written; selections written alike share one set. */
 export class PeerSets {
