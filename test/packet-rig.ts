@@ -25,7 +25,12 @@ export interface RigPod {
   readonly addresses: readonly string[];
 }
 
+/** The two ends of the wire between the nodes. */
+const WIRE = { 4: ["169.254.9.1", "169.254.9.2"], 6: ["fd00:9::1", "fd00:9::2"] } as const;
+const MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02"] as const;
+
 interface Node {
+  readonly index: 0 | 1;
   readonly name: string;
   readonly addresses: readonly string[];
   readonly namespace: NetworkNamespace;
@@ -46,7 +51,9 @@ export class PacketRig {
   readonly #buffer = Buffer.alloc(2048);
 
   constructor(kernel: Kernel, nodes: readonly RigNode[], pods: readonly RigPod[]) {
-    for (const { name, addresses } of nodes) this.#nodes.set(name, makeNode(kernel, name, addresses));
+    if (nodes.length > 2) throw new Error("a rig has two nodes at most");
+    for (const [index, { name, addresses }] of nodes.entries())
+      this.#nodes.set(name, { ...makeNode(kernel, name, addresses), index: index as 0 | 1 });
     this.#connect();
     for (const [index, pod] of pods.entries()) this.#addPod(index, pod);
   }
@@ -152,8 +159,7 @@ export class PacketRig {
       this.#pods.set(address, { fd, node });
       for (const other of this.#nodes.values()) {
         if (other === node) continue;
-        const via = node.addresses.find((each) => familyOf(each) === familyOf(address));
-        if (via !== undefined) addRoute(other.namespace, address, { link: "wire", via });
+        addRoute(other.namespace, address, { link: "wire", via: WIRE[familyOf(address)][node.index] });
       }
     }
   }
@@ -162,23 +168,25 @@ export class PacketRig {
   #connect(): void {
     const [first, second] = [...this.#nodes.values()];
     if (!first || !second) return;
-    const [macOne, macTwo] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
     first.namespace.addVethPair(
-      { name: "wire", mac: macOne, up: true },
-      { name: "wire", mac: macTwo, up: true, namespace: second.namespace },
+      { name: "wire", mac: MACS[0], up: true },
+      { name: "wire", mac: MACS[1], up: true, namespace: second.namespace },
     );
-    for (const [own, other, mac] of [
-      [first, second, macTwo],
-      [second, first, macOne],
-    ] as const)
-      for (const address of other.addresses) {
+    for (const [own, other] of [
+      [first, second],
+      [second, first],
+    ] as const) {
+      for (const family of [4, 6] as const) {
+        const address = WIRE[family][other.index];
         addRoute(own.namespace, address, { link: "wire" });
-        own.namespace.apply({ op: "replace", neighbour: { link: "wire", address, mac, state: "permanent" } });
+        own.namespace.apply({ op: "replace", neighbour: { link: "wire", address, mac: MACS[other.index], state: "permanent" } });
+        for (const held of other.addresses) if (familyOf(held) === family) addRoute(own.namespace, held, { link: "wire", via: address });
       }
+    }
   }
 }
 
-function makeNode(kernel: Kernel, name: string, addresses: readonly string[]): Node {
+function makeNode(kernel: Kernel, name: string, addresses: readonly string[]): Omit<Node, "index"> {
   const namespace = kernel.createNamespace();
   const sysctls: Readonly<Record<string, string>> = {
     "net.ipv4.ip_forward": "1",

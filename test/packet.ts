@@ -28,7 +28,12 @@ export function markOf(bytes: Buffer): number {
 }
 
 /** Protocol, addresses and ports of a packet that came back. */
-export function decodePacket(bytes: Buffer): { readonly family: 4 | 6; readonly protocol: number; readonly dscp: number; readonly body: Buffer } {
+export function decodePacket(bytes: Buffer): {
+  readonly family: 4 | 6;
+  readonly protocol: number;
+  readonly dscp: number;
+  readonly body: Buffer;
+} {
   if (bytes[0] !== undefined && bytes[0] >> 4 === 4)
     return { family: 4, protocol: bytes[9] ?? 0, dscp: (bytes[1] ?? 0) >> 2, body: bytes.subarray(((bytes[0] ?? 0) & 15) * 4) };
   return { family: 6, protocol: bytes[6] ?? 0, dscp: (bytes.readUInt16BE(0) >> 6) & 63, body: bytes.subarray(40) };

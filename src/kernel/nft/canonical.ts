@@ -1,6 +1,7 @@
 // Rules in the form in which nft lists them, so that what is desired and what was read compare equal.
-import { ICMP_CODES, ICMP_TYPES, ICMPV6_CODES, ICMPV6_TYPES } from "./icmp.ts";
+
 import type { NftField, NftMatch, NftRule, NftTable } from "../netfilter.ts";
+import { ICMP_CODES, ICMP_TYPES, ICMPV6_CODES, ICMPV6_TYPES } from "./icmp.ts";
 
 const canonical = new WeakMap<NftTable, NftTable>();
 

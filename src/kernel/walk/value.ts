@@ -1,7 +1,7 @@
 // Values of nft's data types in one canonical text each, so that a packet's field and an element's part compare equal.
 import { formatAddress, parseAddress, prefixSize, tryParseAddress, tryParsePrefix } from "../../base/index.ts";
-import { ICMP_CODES, ICMP_TYPES, ICMPV6_CODES, ICMPV6_TYPES, icmpNumber } from "../nft/icmp.ts";
 import type { NftField, NftType } from "../netfilter.ts";
+import { ICMP_CODES, ICMP_TYPES, ICMPV6_CODES, ICMPV6_TYPES, icmpNumber } from "../nft/icmp.ts";
 
 const PROTOCOLS: Readonly<Record<string, string>> = {
   "1": "icmp",
