@@ -7,11 +7,13 @@ import { familyOf } from "../src/base/index.ts";
 import type { Kernel, NetworkNamespace, NftTable } from "../src/kernel/index.ts";
 import { C, call } from "../src/kernel/linux/libc.ts";
 import { printTable } from "../src/kernel/nft/print.ts";
-import { decodePacket, encodePacket, markOf, type RawPacket } from "./packet.ts";
+import { decodePacket, encodePacket, markOf, type RawPacket, type SeenPacket } from "./packet.ts";
 
 const TUNSETIFF = 0x400454ca;
 const IFF_TUN_NO_PI = 0x1001;
 const READ_WRITE_NONBLOCK = 2 | C.SOCK_NONBLOCK;
+/** Packets are known again by this and their index. */
+const MARK = 0x0fa17000;
 /** Packets between two looks at what came out: a TUN holds five hundred. */
 const BATCH = 200;
 
@@ -74,7 +76,7 @@ export class PacketRig {
   send(packets: readonly Omit<RawPacket, "mark">[]): Map<number, Arrival> {
     const arrived = new Map<number, Arrival>();
     for (const [index, packet] of packets.entries()) {
-      const mark = 0x0fa17000 + index;
+      const mark = MARK + index;
       writeSync(this.#origin(packet), encodePacket({ ...packet, mark }));
       if (index % BATCH === BATCH - 1) this.#collect(arrived, packets);
     }
@@ -129,23 +131,24 @@ export class PacketRig {
         throw error;
       }
       const bytes = this.#buffer.subarray(0, length);
-      const { dscp } = decodePacket(bytes);
-      const index = markOf(bytes) - 0x0fa17000;
-      const own = packets[index];
-      if (own) arrived.set(index, { at, dscp });
-      else this.#answer(bytes, arrived, packets);
+      const seen = decodePacket(bytes);
+      const index = markOf(bytes) - MARK;
+      if (packets[index]?.destination === seen.destination) arrived.set(index, { at, dscp: seen.dscp });
+      else this.#answer(seen, arrived, packets);
     }
   }
 
   /** What a node itself answers (a reset, an error, an echo): the packet came in to it. */
-  #answer(bytes: Buffer, arrived: Map<number, Arrival>, packets: readonly Omit<RawPacket, "mark">[]): void {
-    const { protocol, body, dscp } = decodePacket(bytes);
-    const ports = protocol === 6 && body.length >= 4 ? [body.readUInt16BE(2), body.readUInt16BE(0)] : undefined;
-    const quoted = (protocol === 1 && body[0] === 3) || (protocol === 58 && body[0] === 1) ? markOf(body) - 0x0fa17000 : -1;
-    for (const [index, packet] of packets.entries()) {
-      if (!this.#nodeWith(packet.destination)) continue;
-      const reset = ports && packet.protocol === 6 && packet.sourcePort === ports[0] && packet.destinationPort === ports[1];
-      if (index === quoted || reset) arrived.set(index, { at: "node", dscp });
+  #answer(seen: SeenPacket, arrived: Map<number, Arrival>, packets: readonly Omit<RawPacket, "mark">[]): void {
+    const { source, destination, protocol, body, dscp } = seen;
+    if (!this.#nodeWith(source)) return;
+    const index = markOf(body) - MARK;
+    if (packets[index]?.source === destination) arrived.set(index, { at: "node", dscp });
+    if (protocol !== 6 || body.length < 4) return;
+    for (const [at, packet] of packets.entries()) {
+      if (packet.protocol !== 6 || packet.source !== destination || packet.destination !== source) continue;
+      if (packet.sourcePort === body.readUInt16BE(2) && packet.destinationPort === body.readUInt16BE(0))
+        arrived.set(at, { at: "node", dscp });
     }
   }
 

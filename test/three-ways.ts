@@ -112,13 +112,20 @@ function sendAll(rig: PacketRig, answers: readonly Answers[]): boolean[] {
     for (const [at, index] of indexes.entries()) sent[index] = arrived.has(at);
   };
   const all = [...answers.keys()];
-  run(all.filter((index) => WITH_PORTS.includes(answers[index]?.question.protocol ?? 0)));
+  const apart = (index: number) => isToldApart((answers[index] as Answers).question);
+  run(all.filter(apart));
   for (const index of all) {
-    if (WITH_PORTS.includes(answers[index]?.question.protocol ?? 0)) continue;
+    if (apart(index)) continue;
     rig.forget();
     run([index]);
   }
   return sent;
+}
+
+/** Ports tell flows apart, and ICMP's identifiers, but for what might answer a packet sent before. */
+function isToldApart({ protocol, icmp }: Question): boolean {
+  const type = icmp?.type ?? 8;
+  return WITH_PORTS.includes(protocol) || (protocol === 1 && ![0, 14, 16, 18].includes(type)) || (protocol === 58 && type !== 129);
 }
 
 /** The nodes and pods of a snapshot, as a rig takes them. */
