@@ -24,6 +24,7 @@ import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
 import { PodNetwork } from "./pod-network.ts";
+import { createPolicyLog, type PolicyLog, type PolicyLogStatus } from "./policy-log.ts";
 
 export interface AgentOptions {
   readonly node: string;
@@ -48,6 +49,8 @@ export interface AgentStatus {
   readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
   readonly kernel: ReconcileStatus;
   readonly podDrifts: number;
+  /** What policies' Log rules noted. */
+  readonly policyLog: PolicyLogStatus;
   readonly remarks: readonly string[];
 }
 
@@ -82,6 +85,7 @@ class NodeAgent implements Agent {
   readonly #pods: PodNetwork;
   readonly #cutter: FlowCutter;
   readonly #health: HealthPorts;
+  readonly #policyLog: PolicyLog;
   readonly #metrics = createMetrics();
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
@@ -112,6 +116,7 @@ class NodeAgent implements Agent {
       },
     });
     this.#cutter = createFlowCutter(options.namespace.conntrack, options.log);
+    this.#policyLog = createPolicyLog(options.namespace, options.log);
     this.#health = createHealthPorts({
       namespace: options.namespace,
       impaired: () => this.#unready() ?? this.#unprotected(),
@@ -230,6 +235,7 @@ class NodeAgent implements Agent {
       this.#reconciler.set(plan.kernel);
       this.#pods.reconcile();
       this.#cutter.follow(snapshot, moved);
+      this.#policyLog.follow(plan, snapshot);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
       this.#metrics.synced({
         seconds: (performance.now() - started) / 1000,
@@ -321,6 +327,7 @@ class NodeAgent implements Agent {
       ranges: this.#ipam?.ipam.usage() ?? [],
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
+      policyLog: this.#policyLog.status,
       remarks: this.#plan?.remarks ?? [],
     };
   }
@@ -333,6 +340,7 @@ class NodeAgent implements Agent {
     for (const close of this.#closers) await close();
     this.#cutter.close();
     this.#health.close();
+    this.#policyLog.close();
     this.#reconciler.close();
     this.#pods.close();
   }

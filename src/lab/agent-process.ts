@@ -91,5 +91,17 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
 
 function notYet(node: string): AgentStatus {
   const kernel = { inSync: false, runs: 0, failures: 0, drifts: 0, mended: {}, lastMs: 0 };
-  return { node, ready: false, reason: "the agent is starting", revision: 0, pods: 0, ranges: [], kernel, podDrifts: 0, remarks: [] };
+  const policyLog = { packets: 0, unwritten: 0, recent: [] };
+  return {
+    node,
+    ready: false,
+    reason: "the agent is starting",
+    revision: 0,
+    pods: 0,
+    ranges: [],
+    kernel,
+    podDrifts: 0,
+    policyLog,
+    remarks: [],
+  };
 }

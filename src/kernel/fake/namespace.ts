@@ -1,6 +1,6 @@
 // A handle of a fake namespace: what it answers is computed in memory; what it cannot do, it refuses by name.
 import type { ChildProcess } from "node:child_process";
-import type { LinkChange, NetworkNamespace, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
+import type { LinkChange, LoggedPacket, NetworkNamespace, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
 import type { NftFamily } from "../netfilter.ts";
 import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "../state.ts";
 import { FakeConntrack } from "./conntrack.ts";
@@ -14,6 +14,8 @@ export class FakeNamespaceState {
   readonly network: FakeNetwork;
   readonly nft: FakeNftables;
   readonly conntrack = new FakeConntrack();
+  /** Who reads the packets that rules log, by group; tests call them. */
+  readonly logs = new Map<number, (packet: LoggedPacket) => void>();
   /** Who is told of changes: by the handle that listens. */
   readonly listeners = new Set<Listener>();
   /** The handle whose call is being carried out: its listeners are not told. */
@@ -93,6 +95,12 @@ export class FakeNamespace implements NetworkNamespace {
       readTable: (family, name) => this.#read("readTable", () => state.nft.readTable(family, name)),
       listTables: () => this.#read("listTables", () => state.nft.listTables()),
     };
+  }
+
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void {
+    if (this.state.logs.has(group)) refuse("EPERM", "another reads this group", String(group));
+    this.state.logs.set(group, onPacket);
+    return () => this.state.logs.delete(group);
   }
 
   get conntrack(): FakeConntrack {

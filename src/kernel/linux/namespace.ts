@@ -3,7 +3,17 @@ import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
 import { closeSync } from "node:fs";
 import type { Family } from "../../base/index.ts";
 import { KernelError } from "../errors.ts";
-import type { Conntrack, LinkChange, NetworkNamespace, Nftables, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
+import type {
+  Conntrack,
+  LinkChange,
+  LoggedPacket,
+  NetworkNamespace,
+  Nftables,
+  ObserveScope,
+  SocketOptions,
+  VethEnd,
+  WatchTopic,
+} from "../kernel.ts";
 import type { NftTable } from "../netfilter.ts";
 import { encodeLink, LINK_MESSAGE } from "../netlink/link.ts";
 import type { KernelState, Link } from "../state.ts";
@@ -11,6 +21,7 @@ import { makeBoundSocket, makeSocket } from "./bind.ts";
 import { applyChange } from "./change.ts";
 import { openConntrack } from "./conntrack.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
+import { readPacketLog } from "./packet-log.ts";
 import { LinkRemovals } from "./removal.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
@@ -31,6 +42,8 @@ export class LinuxNamespace implements NetworkNamespace {
   readonly #openNftables: OpenNftables;
   readonly #events: NamespaceEvents;
   readonly #removals = new LinkRemovals((action) => this.run(action));
+  /** The ways to stop reading logged packets. */
+  readonly #logs = new Set<() => void>();
   #closed = false;
   #route: NetlinkSocket | undefined;
   #netfilter: NetlinkSocket | undefined;
@@ -177,6 +190,15 @@ export class LinuxNamespace implements NetworkNamespace {
     return this.#events.watch(topics, onChange);
   }
 
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void {
+    const stop = this.run(() => readPacketLog(group, onPacket));
+    const once = () => {
+      if (this.#logs.delete(once)) stop();
+    };
+    this.#logs.add(once);
+    return once;
+  }
+
   run<T>(action: () => T): T {
     return runInside(this.#openFd(), action);
   }
@@ -197,6 +219,7 @@ export class LinuxNamespace implements NetworkNamespace {
     if (this.#closed) return;
     this.#closed = true;
     this.#events.close();
+    for (const stop of this.#logs) stop();
     this.#route?.close();
     this.#netfilter?.close();
     this.#nft?.close();
