@@ -25,6 +25,7 @@ import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
 import { PodNetwork } from "./pod-network.ts";
+import { createPolicyLog, type PolicyLog, type PolicyLogStatus } from "./policy-log.ts";
 
 export interface AgentOptions {
   readonly node: string;
@@ -53,6 +54,8 @@ export interface AgentStatus {
   readonly podDrifts: number;
   /** How Services are balanced here. */
   readonly services: ServiceMode;
+  /** What policies' Log rules noted. */
+  readonly policyLog: PolicyLogStatus;
   readonly remarks: readonly string[];
 }
 
@@ -88,6 +91,7 @@ class NodeAgent implements Agent {
   readonly #cutter: FlowCutter;
   readonly #health: HealthPorts;
   readonly #announcer: Announcer;
+  readonly #policyLog: PolicyLog;
   readonly #metrics = createMetrics();
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
@@ -124,6 +128,7 @@ class NodeAgent implements Agent {
       },
     });
     this.#cutter = createFlowCutter(options.namespace.conntrack, options.log);
+    this.#policyLog = createPolicyLog(options.namespace, options.log);
     this.#health = createHealthPorts({
       namespace: options.namespace,
       impaired: () => this.#unready() ?? this.#unprotected(),
@@ -257,6 +262,7 @@ class NodeAgent implements Agent {
       this.#announcer.follow(plan.announcement, this.#facts, snapshot.namespaces.get("kube-system")?.metadata.uid ?? "");
       this.#pods.reconcile();
       this.#cutter.follow(snapshot, moved);
+      this.#policyLog.follow(plan, snapshot);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
       this.#metrics.synced({
         seconds: (performance.now() - started) / 1000,
@@ -349,6 +355,7 @@ class NodeAgent implements Agent {
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
       services: this.#plan?.settings.services ?? "nftables",
+      policyLog: this.#policyLog.status,
       remarks: this.#plan?.remarks ?? [],
     };
   }
@@ -362,6 +369,7 @@ class NodeAgent implements Agent {
     this.#cutter.close();
     this.#health.close();
     this.#announcer.close();
+    this.#policyLog.close();
     this.#reconciler.close();
     this.#pods.close();
   }

@@ -74,6 +74,9 @@ export interface NetworkNamespace {
   /** Calls back (soon, coalesced) after others changed what `topics` name; own changes through this handle are not reported. Returns the way to stop. */
   watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void;
 
+  /** Calls back with each packet that the namespace's rules log to the group, from now on. Returns the way to stop. @throws KernelError EPERM, also where another socket has the group */
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void;
+
   /** Runs a synchronous function with the calling thread inside the namespace: for making sockets. It must not yield. */
   run<T>(action: () => T): T;
   /** Starts a process inside the namespace. */
@@ -89,6 +92,17 @@ export interface NetworkNamespace {
 
   /** Lets go of the namespace. Idempotent. */
   close(): void;
+}
+
+/** A packet that a rule logged to a group. */
+export interface LoggedPacket {
+  /** What the rule says in front of it. */
+  readonly prefix: string;
+  /** Its first bytes, from the IP header on. */
+  readonly bytes: Uint8Array;
+  /** Index of the interface. */
+  readonly inDevice?: number;
+  readonly outDevice?: number;
 }
 
 export interface ObserveScope {

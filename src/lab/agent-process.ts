@@ -99,6 +99,7 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
 
 function notYet(node: string): AgentStatus {
   const kernel = { inSync: false, runs: 0, failures: 0, drifts: 0, mended: {}, lastMs: 0 };
+  const policyLog = { packets: 0, unwritten: 0, recent: [] };
   return {
     node,
     ready: false,
@@ -109,6 +110,7 @@ function notYet(node: string): AgentStatus {
     kernel,
     podDrifts: 0,
     services: "nftables",
+    policyLog,
     remarks: [],
   };
 }

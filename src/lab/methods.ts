@@ -115,6 +115,7 @@ function statusOf(lab: Lab): LabStatus {
         inSync: status.ready,
         reason: status.reason ?? null,
         mended: status.kernel.drifts + status.podDrifts,
+        policyLog: status.policyLog,
         agentPid: "pid" in node.agent ? (node.agent.pid ?? null) : null,
       };
     }),

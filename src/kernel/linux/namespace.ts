@@ -10,6 +10,7 @@ import type {
   Iptables,
   Ipvs,
   LinkChange,
+  LoggedPacket,
   NetworkNamespace,
   Nftables,
   ObserveScope,
@@ -28,6 +29,7 @@ import { openIpsets } from "./ipset.ts";
 import { openIptables } from "./iptables.ts";
 import { openIpvs } from "./ipvs.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
+import { readPacketLog } from "./packet-log.ts";
 import { LinkRemovals } from "./removal.ts";
 import { NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
@@ -48,6 +50,8 @@ export class LinuxNamespace implements NetworkNamespace {
   readonly #openNftables: OpenNftables;
   readonly #events: NamespaceEvents;
   readonly #removals = new LinkRemovals((action) => this.run(action));
+  /** The ways to stop reading logged packets. */
+  readonly #logs = new Set<() => void>();
   #closed = false;
   #route: NetlinkSocket | undefined;
   #netfilter: NetlinkSocket | undefined;
@@ -230,6 +234,15 @@ export class LinuxNamespace implements NetworkNamespace {
     return this.#events.watch(topics, onChange);
   }
 
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void {
+    const stop = this.run(() => readPacketLog(group, onPacket));
+    const once = () => {
+      if (this.#logs.delete(once)) stop();
+    };
+    this.#logs.add(once);
+    return once;
+  }
+
   run<T>(action: () => T): T {
     return runInside(this.#openFd(), action);
   }
@@ -255,6 +268,7 @@ export class LinuxNamespace implements NetworkNamespace {
     if (this.#closed) return;
     this.#closed = true;
     this.#events.close();
+    for (const stop of this.#logs) stop();
     this.#route?.close();
     this.#netfilter?.close();
     this.#generic?.close();
