@@ -14,7 +14,7 @@ import type {
 import { type HookContext, readField } from "./field.ts";
 import { matchHolds } from "./match.ts";
 import type { Packet } from "./packet.ts";
-import { findElement } from "./sets.ts";
+import { findElement, setOf } from "./sets.ts";
 
 /** A rule that did something to the packet: sent it elsewhere in the rules, decided about it, or changed it. */
 export interface RuleStep {
@@ -255,8 +255,7 @@ class HookWalk {
   #subject(table: NftTable, rule: NftRule): { readonly subject?: Owner } {
     for (const match of rule.matches) {
       if ("opaque" in match || match.op !== "==" || typeof match.right !== "object" || !("set" in match.right)) continue;
-      const { set: name } = match.right;
-      const set = table.sets.find((candidate) => candidate.name === name);
+      const set = setOf(table, match.right.set);
       const fields = (Array.isArray(match.left) ? match.left : [match.left]) as readonly NftField[];
       const values = fields.map((field) => readField(field, this.#packet, this.#context) ?? "");
       const subject = set && findElement(set, values)?.owner;
@@ -266,7 +265,7 @@ class HookWalk {
   }
 
   #lookup({ table, chain }: Position, name: string, key: readonly NftField[]): NftElement | undefined {
-    const set = table.sets.find((candidate) => candidate.name === name);
+    const set = setOf(table, name);
     const values = this.#key(table, chain, key);
     return set && values ? findElement(set, values) : undefined;
   }
