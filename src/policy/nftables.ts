@@ -11,11 +11,13 @@ import { type Family, familyOf, formatAddress, tryParseAddress } from "../base/i
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { NftChain, NftElement, NftMatch, NftRule, NftSet, NftType, Owner, TableContribution } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
+import { endPoints } from "./end-points.ts";
 import { podAddresses } from "./ends.ts";
+import { NO_NAMES } from "./match.ts";
 import { PeerSets } from "./peer-sets.ts";
 import { policyChains } from "./policy-chains.ts";
 import { compareText, indexPolicies } from "./policy-index.ts";
-import type { Direction } from "./rules.ts";
+import type { Direction, NameBook } from "./rules.ts";
 
 /** A pod that is wired on the node, as the CNI's records tell: perhaps before the API knows its address, or the pod. */
 export interface LocalPod {
@@ -55,16 +57,29 @@ const DISCOVERY: NftRule = {
 const UNKNOWN_POD = "policy-unknown-pod";
 const DIRECTIONS: readonly Direction[] = ["egress", "ingress"];
 
+export interface PolicyOptions {
+  /** Name of the bridge of the local pods, for forged sources. */
+  readonly bridge?: string;
+  /** Addresses of DNS names, as the node's pods were answered. */
+  readonly names?: NameBook;
+}
+
 /**
- * What the node's table must hold for policies. `bridge` names the bridge of the local pods (for forged sources).
+ * What the node's table must hold for policies.
  * A wired pod that the snapshot does not hold is denied everything while any policy could select it.
  */
-export function planPolicy(snapshot: ClusterSnapshot, node: string, attachments: readonly LocalPod[], bridge = "cni0"): PolicyPlan {
+export function planPolicy(
+  snapshot: ClusterSnapshot,
+  node: string,
+  attachments: readonly LocalPod[],
+  options: PolicyOptions = {},
+): PolicyPlan {
+  const { bridge = "cni0", names = NO_NAMES } = options;
   const index = indexPolicies(snapshot);
-  const remarks = [...index.remarks];
+  const remarks = [...index.remarks, ...endPoints(snapshot).remarks];
   const locals = localAddresses(snapshot, node, attachments);
   const families = ([4, 6] as const).filter((family) => locals.some((local) => local.family === family));
-  const sets = new PeerSets(snapshot, families, locals);
+  const sets = new PeerSets(snapshot, families, { node, pods: locals, names });
   const chains = new Map<string, NftChain>();
   const elements = new Map<string, NftElement[]>();
   const add = (set: string, element: NftElement) => {
@@ -88,7 +103,7 @@ export function planPolicy(snapshot: ClusterSnapshot, node: string, attachments:
     }
     const policies = index.selecting(snapshot, local.pod);
     for (const direction of DIRECTIONS) {
-      const made = policyChains(policies, direction, sets);
+      const made = policyChains(policies, { direction, sets, tier: index.tier });
       if (!made) continue;
       for (const chain of made.chains) if (!chains.has(chain.name)) chains.set(chain.name, chain);
       add(`pod-${direction}${local.family}`, { key: [local.address], value: { verdict: "jump", chain: made.entry }, owner });

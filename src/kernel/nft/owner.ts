@@ -15,7 +15,7 @@ export function formatOwner(owner: Owner): string {
 
 /** The owner in a comment; undefined for a comment that names none. */
 export function parseOwner(comment: string): Owner | undefined {
-  const match = /^([A-Za-z]+)\/(?:([^/#]+)\/)?([^/#]+)(?:#(.+))?$/.exec(comment);
+  const match = /^([A-Za-z][A-Za-z0-9.]*)\/(?:([^/#]+)\/)?([^/#]+)(?:#(.+))?$/.exec(comment);
   if (!match) return undefined;
   const [, kind = "", namespace, name = "", rule] = match;
   const number = rule !== undefined && /^\d+$/.test(rule) ? Number(rule) : rule;
