@@ -24,19 +24,29 @@ export class ObjectPart<T extends KubeObject> implements Part<T> {
   }
 
   *values(): Iterable<T> {
-    for (const namespace of [...this.namespaces.keys()].sort()) yield* this.inNamespace(namespace);
+    for (const namespace of this.namespaceNames()) yield* this.list(namespace);
   }
 
-  *inNamespace(namespace: string): Iterable<T> {
+  inNamespace(namespace: string): Iterable<T> {
+    return this.list(namespace);
+  }
+
+  list(namespace: string): readonly T[] {
     const names = this.namespaces.get(namespace);
-    if (!names) return;
+    if (!names) return NOTHING;
     let sorted = sortedValues.get(names) as T[] | undefined;
     if (!sorted) {
       sorted = [...names].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, object]) => object);
       sortedValues.set(names, sorted);
     }
-    yield* sorted;
+    return sorted;
   }
+
+  namespaceNames(): readonly string[] {
+    this.#names ??= [...this.namespaces.keys()].sort();
+    return this.#names;
+  }
+  #names: readonly string[] | undefined;
 
   /** The namespaces' maps, for the next version to share. */
   get maps(): Namespaces<T> {
@@ -44,20 +54,19 @@ export class ObjectPart<T extends KubeObject> implements Part<T> {
   }
 }
 
+const NOTHING: readonly never[] = [];
 const sortedValues = new WeakMap<object, readonly KubeObject[]>();
 
 export class PodObjectPart extends ObjectPart<Pod> implements PodPart {
   #byAddress: Map<string, Pod> | undefined;
-  #byNode: Map<string, Pod[]> | undefined;
 
   byAddress(address: string): Pod | undefined {
     this.#byAddress ??= this.#indexAddresses();
     return this.#byAddress.get(address);
   }
 
-  onNode(node: string): Iterable<Pod> {
-    this.#byNode ??= this.#indexNodes();
-    return this.#byNode.get(node) ?? [];
+  *onNode(node: string): Iterable<Pod> {
+    for (const names of this.namespaces.values()) yield* nodeIndex(names).get(node) ?? NOTHING;
   }
 
   *select(namespace: string, selector: LabelSelector): Iterable<Pod> {
@@ -74,20 +83,25 @@ export class PodObjectPart extends ObjectPart<Pod> implements PodPart {
     for (const names of this.namespaces.values()) for (const [address, pod] of addressIndex(names)) index.set(address, pod);
     return index;
   }
+}
 
-  #indexNodes(): Map<string, Pod[]> {
-    const index = new Map<string, Pod[]>();
-    for (const names of this.namespaces.values()) {
-      for (const pod of names.values()) {
-        const node = pod.spec.nodeName;
-        if (node === undefined) continue;
-        const pods = index.get(node);
-        if (pods) pods.push(pod);
-        else index.set(node, [pod]);
-      }
+const nodeIndexes = new WeakMap<object, Map<string, Pod[]>>();
+
+/** Node → pods of one namespace, kept while the namespace's pods stay the same. */
+function nodeIndex(names: ReadonlyMap<string, Pod>): Map<string, Pod[]> {
+  let index = nodeIndexes.get(names);
+  if (!index) {
+    index = new Map();
+    for (const pod of names.values()) {
+      const node = pod.spec.nodeName;
+      if (node === undefined) continue;
+      const pods = index.get(node);
+      if (pods) pods.push(pod);
+      else index.set(node, [pod]);
     }
-    return index;
+    nodeIndexes.set(names, index);
   }
+  return index;
 }
 
 const labelIndexes = new WeakMap<object, Map<string, Pod[]>>();

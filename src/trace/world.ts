@@ -288,5 +288,8 @@ function withTunnelEnds(snapshot: ClusterSnapshot): ClusterSnapshot {
   )
     return snapshot;
   const byName = new Map(told.map((node) => [node.metadata.name, node]));
-  return { ...snapshot, nodes: { size: byName.size, get: (key) => byName.get(key), values: () => byName.values(), inNamespace: () => [] } };
+  const list = [...byName.values()];
+  const inNamespace = (namespace: string) => (namespace === "" ? list : []);
+  const nodesPart = { size: byName.size, get: (key: string) => byName.get(key), values: () => list, namespaceNames: () => [""] };
+  return { ...snapshot, nodes: { ...nodesPart, inNamespace, list: inNamespace } };
 }
