@@ -7,6 +7,7 @@ import { createLinuxKernel, createReconciler, EMPTY_STATE, ROUTE_PROTOCOL } from
 import { keepSame, type NodePlan, planNode, TABLE } from "../src/plan/index.ts";
 import type { KubeObject } from "../src/resources/index.ts";
 import { predict } from "../src/trace/index.ts";
+import { measurePackets } from "./policy-packets.ts";
 import { policyWorld } from "./policy-world.ts";
 
 const SIZE = { nodes: 100, pods: 10_000, policies: 10_000, namespaces: 100, podsOfNode: 110 };
@@ -101,3 +102,4 @@ function measureMatrix(): void {
 }
 
 if (asked("matrix")) measureMatrix();
+if (asked("packets")) await measurePackets(15);

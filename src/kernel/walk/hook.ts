@@ -125,7 +125,10 @@ class HookWalk {
 
   #statement(at: Position, statement: NftStatement): Outcome | "next statement" | "next rule" {
     const { table, chain, rule, index } = at;
-    const owner = { ...(rule.owner ? { owner: rule.owner } : {}), ...this.#subject(table, rule) };
+    const subject = this.#subject(table, rule);
+    // A rule that stands for many has its owners on the elements.
+    const own = rule.owner ?? subject.subject;
+    const owner = { ...(own ? { owner: own } : {}), ...subject };
     if ("verdict" in statement) return this.#verdict(at, statement, owner);
     if ("reject" in statement) {
       this.#step(table, chain, index, { does: "reject", ...owner });
