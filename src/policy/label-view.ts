@@ -15,15 +15,16 @@ export function serviceAccountOf(pod: Pod): string {
   return pod.spec.serviceAccountName ?? "default";
 }
 
-/** A namespace's labels with those that the API server and the language add; undefined where the namespace is not there. */
+/** A namespace's labels with those that the API server and the language add; undefined where the namespace is not there and the language minds. */
 export function namespaceLabels(snapshot: ClusterSnapshot, name: string, view?: View): Labels | undefined {
   const namespace = snapshot.namespaces.get(name);
-  return namespace && seen(namespace, view ?? "", [], () => namespaceView(namespace, view));
+  if (!namespace) return view === "calico" ? addNames({}, name, view) : undefined;
+  return seen(namespace, view ?? "", [], () => addNames(namespace.metadata.labels, name, view));
 }
 
-function namespaceView({ metadata }: KubeObject, view: View): Labels {
-  const labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
-  return view === "calico" ? { ...labels, "projectcalico.org/name": metadata.name } : labels;
+function addNames(own: Labels | undefined, name: string, view: View): Labels {
+  const labels = { ...own, "kubernetes.io/metadata.name": name };
+  return view === "calico" ? { ...labels, "projectcalico.org/name": name } : labels;
 }
 
 /** A service account's labels; none where it is not there. */

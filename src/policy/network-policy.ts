@@ -30,9 +30,9 @@ type RuleObject = {
  */
 export function readNetworkPolicy(object: NetworkPolicy): ReadPolicy {
   const namespace = object.metadata.namespace ?? "default";
-  const owner: Owner = { kind: "NetworkPolicy", namespace, name: object.metadata.name };
+  const owner: Owner = { kind: object.kind, namespace, name: object.metadata.name };
   const remarks: string[] = [];
-  const remark: Remark = (path, says) => remarks.push(`NetworkPolicy ${namespace}/${object.metadata.name}: ${path}: ${says}`);
+  const remark: Remark = (path, says) => remarks.push(`${object.kind} ${namespace}/${object.metadata.name}: ${path}: ${says}`);
   const spec = object.spec ?? {};
 
   const subject = readSelector(
@@ -80,6 +80,12 @@ export function readNetworkPolicy(object: NetworkPolicy): ReadPolicy {
     ],
     remarks,
   };
+}
+
+/** Reads Calico's StagedKubernetesNetworkPolicy: the same, and not in force. */
+export function readStagedPolicy(object: NetworkPolicy): ReadPolicy {
+  const { policies, remarks } = readNetworkPolicy(object);
+  return { policies: policies.map((policy) => ({ ...policy, staged: true })), remarks };
 }
 
 /** Without policyTypes: ingress always, egress only if there are egress rules (an empty list is none). */

@@ -66,7 +66,7 @@ function textOf(found: readonly PeerLookup[] | string): string {
   return found.map((lookup) => (lookup === "always" ? lookup : `${lookup.not ? "!" : ""}${lookup.by} ${lookup.set}`)).join();
 }
 
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp", 136: "udplite" };
+const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 
 /** Collects the sets while the rules are written; selections written alike share one set. */
 export class PeerSets implements PeerLookups {

@@ -74,8 +74,11 @@ const chosen = new WeakMap<Part<Namespace>, Map<string, readonly string[]>>();
 /** The namespaces that the selection may find pods in. */
 function namespacesOf(snapshot: ClusterSnapshot, { namespace, namespaceSelector, view }: Selection): readonly string[] {
   if (!namespaceSelector) return namespace === undefined ? snapshot.pods.namespaceNames() : [namespace];
-  const holds = (name: string) => testLabels(namespaceSelector.test, namespaceLabels(snapshot, name, view) ?? {});
-  if (namespace !== undefined) return snapshot.namespaces.get(namespace) && holds(namespace) ? [namespace] : [];
+  const holds = (name: string) => {
+    const labels = namespaceLabels(snapshot, name, view);
+    return labels !== undefined && testLabels(namespaceSelector.test, labels);
+  };
+  if (namespace !== undefined) return holds(namespace) ? [namespace] : [];
   let known = chosen.get(snapshot.namespaces);
   if (!known) {
     known = new Map();
@@ -87,7 +90,10 @@ function namespacesOf(snapshot: ClusterSnapshot, { namespace, namespaceSelector,
     names = Array.from(snapshot.namespaces.values(), ({ metadata }) => metadata.name).filter(holds);
     known.set(key, names);
   }
-  return names;
+  // Calico knows a namespace by its pods, too.
+  const objectless =
+    view === "calico" ? snapshot.pods.namespaceNames().filter((name) => !snapshot.namespaces.get(name) && holds(name)) : [];
+  return objectless.length > 0 ? [...names, ...objectless] : names;
 }
 
 const ofPods = new WeakMap<Pod, Readonly<Record<Family, readonly NftElement[]>>>();

@@ -1,8 +1,10 @@
 // The compiled policies of a snapshot, and the index that answers which of them select an end point.
 import type { ClusterSnapshot, Part } from "../cluster/index.ts";
 import type { KubeObject, NetworkPolicy, Pod } from "../resources/index.ts";
+import { calicoParts } from "./calico/objects.ts";
+import { profilePolicies } from "./calico/profile.ts";
 import { readTier } from "./calico/tier.ts";
-import { endParts } from "./end-points.ts";
+import { endParts, endPoints } from "./end-points.ts";
 import { SERVICE_ACCOUNTS } from "./label-view.ts";
 import { neededLabels } from "./labels.ts";
 import { type PolicySource, policySources, tierParts } from "./readers.ts";
@@ -64,13 +66,14 @@ export function policyParts(snapshot: ClusterSnapshot): readonly (Part<KubeObjec
 /** The index over a snapshot's policies; kept as long as the snapshot's parts of them are the same objects. */
 export function indexPolicies(snapshot: ClusterSnapshot): PolicyIndex {
   const sources = policySources(snapshot);
-  const parts = [...sources.map(({ part }) => part), ...tierParts(snapshot)];
+  // Host end points name profiles, which are policies.
+  const parts = [...sources.map(({ part }) => part), ...tierParts(snapshot), ...calicoParts(snapshot, ["Profile", "HostEndpoint"])];
   const known = compiled.get(snapshot.networkPolicies);
   if (known && parts.every((part, index) => part === known.parts[index])) return known.index;
-  const index = buildIndex(
-    sources.flatMap(({ part, read }) => (part?.namespaceNames() ?? []).map((namespace) => readAll(part?.list(namespace) ?? [], read))),
-    readTiers(snapshot),
+  const read = sources.flatMap(({ part, read }) =>
+    (part?.namespaceNames() ?? []).map((namespace) => readAll(part?.list(namespace) ?? [], read)),
   );
+  const index = buildIndex([...read, readProfiles(snapshot)], readTiers(snapshot));
   compiled.set(snapshot.networkPolicies, { parts, index });
   return index;
 }
@@ -89,6 +92,20 @@ function readAll(objects: readonly KubeObject[], read: PolicySource["read"]): Re
     reading = { policies, remarks, shelves: shelve(policies) };
     readings.set(objects, reading);
   }
+  return reading;
+}
+
+const profileReadings = new WeakMap<object, { readonly part: unknown; readonly reading: Reading }>();
+
+/** The same object as long as no profile and no host end point changes. */
+function readProfiles(snapshot: ClusterSnapshot): Reading {
+  const [part] = calicoParts(snapshot, ["Profile"]);
+  const ends = endPoints(snapshot);
+  const known = profileReadings.get(ends);
+  if (known && known.part === part) return known.reading;
+  const profiles = profilePolicies(snapshot);
+  const reading = { ...profiles, shelves: shelve(profiles.policies) };
+  profileReadings.set(ends, { part, reading });
   return reading;
 }
 

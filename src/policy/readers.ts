@@ -2,9 +2,18 @@
 import type { ClusterSnapshot, Part } from "../cluster/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { calicoParts } from "./calico/objects.ts";
+import { readCalicoPolicy } from "./calico/policy.ts";
 import { CLUSTER_POLICY_KINDS, readClusterPolicy } from "./cluster-network-policy.ts";
-import { readNetworkPolicy } from "./network-policy.ts";
+import { readNetworkPolicy, readStagedPolicy } from "./network-policy.ts";
 import type { ReadPolicy } from "./rules.ts";
+
+const CALICO_KINDS = [
+  "NetworkPolicy",
+  "GlobalNetworkPolicy",
+  "StagedNetworkPolicy",
+  "StagedGlobalNetworkPolicy",
+  "StagedKubernetesNetworkPolicy",
+];
 
 export interface PolicySource {
   readonly part: Part<KubeObject> | undefined;
@@ -16,10 +25,14 @@ export function policySources(snapshot: ClusterSnapshot): readonly PolicySource[
   return [
     { part: snapshot.networkPolicies, read: readNetworkPolicy },
     ...CLUSTER_POLICY_KINDS.map((kind) => ({ part: snapshot.others.get(kind), read: readClusterPolicy })),
+    ...calicoParts(snapshot, CALICO_KINDS).map((part, at) => ({
+      part,
+      read: CALICO_KINDS[at] === "StagedKubernetesNetworkPolicy" ? readStagedPolicy : readCalicoPolicy,
+    })),
   ];
 }
 
-/** Parts that say something to policies without being policies: tiers. */
+/** Parts that Calico's tiers are read from. */
 export function tierParts(snapshot: ClusterSnapshot): readonly (Part<KubeObject> | undefined)[] {
   return calicoParts(snapshot, ["Tier"]);
 }

@@ -25,7 +25,7 @@ export const ADMIN_TIER: Tier = { name: "kube-admin", order: 1000, end: "pass" }
 export const DEFAULT_TIER: Tier = { name: "default", order: 1_000_000, end: "deny" };
 export const BASELINE_TIER: Tier = { name: "kube-baseline", order: 10_000_000, end: "pass" };
 /** Calico's profiles stand behind all tiers, as one of them. */
-export const PROFILE_TIER: Tier = { name: "profiles", order: Number.POSITIVE_INFINITY, end: "deny" };
+export const PROFILE_TIER: Tier = { name: "(profiles)", order: Number.POSITIVE_INFINITY, end: "deny" };
 
 /** Where Kubernetes NetworkPolicies, and what Cilium's policies allow, stand within the default tier. */
 export const NETWORK_POLICY_ORDER = 1000;

@@ -28,7 +28,9 @@ export function selects(snapshot: ClusterSnapshot, selection: Selection, pod: Po
 /** Whether the selection holds an end point that is no pod. */
 export function selectsEnd(snapshot: ClusterSnapshot, selection: Selection, end: LabelledEnd): boolean {
   if (!kindsOf(selection).includes(end.kind)) return false;
-  if (selection.serviceAccounts || selection.serviceAccountSelector) return false;
+  if (selection.serviceAccounts) return false;
+  if (selection.serviceAccountSelector && !(selection.view === "calico" && testLabels(selection.serviceAccountSelector.test, {})))
+    return false;
   if (selection.global && end.namespace !== undefined) return false;
   if (selection.namespace !== undefined && selection.namespace !== end.namespace) return false;
   if (selection.names && !selection.names.includes(nameOf(end))) return false;
@@ -40,9 +42,10 @@ function nameOf({ namespace, name }: LabelledEnd): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
 }
 
+/** Calico asks also those without a namespace: they have none of its labels, which may be what is asked for. */
 function inNamespaces(snapshot: ClusterSnapshot, { namespaceSelector, view }: Selection, namespace: string | undefined): boolean {
   if (namespaceSelector === undefined) return true;
-  const labels = namespace === undefined ? undefined : namespaceLabels(snapshot, namespace, view);
+  const labels = namespace === undefined ? (view === "calico" ? {} : undefined) : namespaceLabels(snapshot, namespace, view);
   return labels !== undefined && testLabels(namespaceSelector.test, labels);
 }
 

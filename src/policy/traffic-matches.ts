@@ -15,8 +15,8 @@ export type PortSet = (
   family: Family,
 ) => string;
 
-const PORTED: readonly string[] = ["tcp", "udp", "sctp", "udplite"];
-const NAMES: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp", 136: "udplite" };
+const PORTED: readonly string[] = ["tcp", "udp", "sctp", "136"];
+const NAMES: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp", 136: "136" };
 
 /** Whether the matches depend on the family: named ports and ICMP do. */
 export function needsFamily(traffic: readonly Traffic[] | "any"): boolean {

@@ -50,7 +50,7 @@ export function readHostEndpoint(object: KubeObject, remarks: string[]): Labelle
 }
 
 /** A prefix in canonical text, its host bits cleared; an address has its full length. */
-function blockIn(text: unknown): string | undefined {
+export function blockIn(text: unknown): string | undefined {
   if (typeof text !== "string") return undefined;
   const prefix = tryParsePrefix(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`);
   return prefix && formatPrefix(networkOf(prefix));

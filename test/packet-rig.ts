@@ -1,0 +1,222 @@
+// Real packets through real rules, thousands a second: nodes are network namespaces, pods are TUN devices in them.
+//
+//   a test writes a raw IP packet into a pod's TUN ──▶ the node's kernel routes it through its hooks ──▶ it comes out of
+//   another pod's TUN, of the way to the outside, or nowhere. Nothing listens, so nothing has to time out.
+import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { familyOf } from "../src/base/index.ts";
+import type { Kernel, NetworkNamespace, NftTable } from "../src/kernel/index.ts";
+import { C, call } from "../src/kernel/linux/libc.ts";
+import { printTable } from "../src/kernel/nft/print.ts";
+import { decodePacket, encodePacket, markOf, type RawPacket } from "./packet.ts";
+
+const TUNSETIFF = 0x400454ca;
+const IFF_TUN_NO_PI = 0x1001;
+const READ_WRITE_NONBLOCK = 2 | C.SOCK_NONBLOCK;
+/** Packets between two looks at what came out: a TUN holds five hundred. */
+const BATCH = 200;
+
+export interface RigNode {
+  readonly name: string;
+  readonly addresses: readonly string[];
+}
+
+export interface RigPod {
+  readonly node: string;
+  readonly addresses: readonly string[];
+}
+
+interface Node {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly namespace: NetworkNamespace;
+  /** The way to the outside and to other clusters' addresses. */
+  readonly outside: number;
+}
+
+/** Where a packet came out. */
+export interface Arrival {
+  readonly at: "pod" | "outside" | "node";
+  readonly dscp: number;
+}
+
+export class PacketRig {
+  readonly #nodes = new Map<string, Node>();
+  /** Descriptors of pods' TUNs by address, with their node. */
+  readonly #pods = new Map<string, { readonly fd: number; readonly node: Node }>();
+  readonly #buffer = Buffer.alloc(2048);
+
+  constructor(kernel: Kernel, nodes: readonly RigNode[], pods: readonly RigPod[]) {
+    for (const { name, addresses } of nodes) this.#nodes.set(name, makeNode(kernel, name, addresses));
+    this.#connect();
+    for (const [index, pod] of pods.entries()) this.#addPod(index, pod);
+  }
+
+  namespace(node: string): NetworkNamespace {
+    const found = this.#nodes.get(node);
+    if (!found) throw new Error(`no node ${node}`);
+    return found.namespace;
+  }
+
+  /** Replaces a node's table, in one transaction. */
+  load(node: string, table: NftTable): void {
+    const name = `${table.family} ${table.name}`;
+    this.namespace(node).nft.run(`table ${name}\ndelete table ${name}\n${printTable(table)}`);
+  }
+
+  /** Sends packets, each from where its source is; answers which of them (by index) came out, and where. */
+  send(packets: readonly Omit<RawPacket, "mark">[]): Map<number, Arrival> {
+    const arrived = new Map<number, Arrival>();
+    for (const [index, packet] of packets.entries()) {
+      const mark = 0x0fa17000 + index;
+      writeSync(this.#origin(packet), encodePacket({ ...packet, mark }));
+      if (index % BATCH === BATCH - 1) this.#collect(arrived, packets);
+    }
+    this.#collect(arrived, packets);
+    return arrived;
+  }
+
+  /** Looks once more, for what was still on its way. */
+  settle(packets: readonly Omit<RawPacket, "mark">[], arrived: Map<number, Arrival>): void {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);
+    this.#collect(arrived, packets);
+  }
+
+  /** Forgets all flows: what has no ports is known again by its addresses alone. */
+  forget(): void {
+    for (const { namespace } of this.#nodes.values()) namespace.conntrack.delete({});
+  }
+
+  close(): void {
+    for (const fd of new Set([...this.#pods.values()].map((pod) => pod.fd))) closeSync(fd);
+    this.#pods.clear();
+    for (const { outside, namespace } of this.#nodes.values()) {
+      closeSync(outside);
+      namespace.close();
+    }
+  }
+
+  #origin({ source, destination }: Omit<RawPacket, "mark">): number {
+    const pod = this.#pods.get(source);
+    if (pod) return pod.fd;
+    const target = this.#pods.get(destination)?.node ?? this.#nodeWith(destination) ?? [...this.#nodes.values()][0];
+    if (!target) throw new Error("a rig without nodes");
+    return target.outside;
+  }
+
+  #nodeWith(address: string): Node | undefined {
+    return [...this.#nodes.values()].find((node) => node.addresses.includes(address));
+  }
+
+  #collect(arrived: Map<number, Arrival>, packets: readonly Omit<RawPacket, "mark">[]): void {
+    for (const fd of new Set([...this.#pods.values()].map((pod) => pod.fd))) this.#drain(fd, "pod", arrived, packets);
+    for (const { outside } of this.#nodes.values()) this.#drain(outside, "outside", arrived, packets);
+  }
+
+  #drain(fd: number, at: "pod" | "outside", arrived: Map<number, Arrival>, packets: readonly Omit<RawPacket, "mark">[]): void {
+    for (;;) {
+      let length: number;
+      try {
+        length = readSync(fd, this.#buffer);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "EAGAIN") return;
+        throw error;
+      }
+      const bytes = this.#buffer.subarray(0, length);
+      const { dscp } = decodePacket(bytes);
+      const index = markOf(bytes) - 0x0fa17000;
+      const own = packets[index];
+      if (own) arrived.set(index, { at, dscp });
+      else this.#answer(bytes, arrived, packets);
+    }
+  }
+
+  /** What a node itself answers (a reset, an error, an echo): the packet came in to it. */
+  #answer(bytes: Buffer, arrived: Map<number, Arrival>, packets: readonly Omit<RawPacket, "mark">[]): void {
+    const { protocol, body, dscp } = decodePacket(bytes);
+    const ports = protocol === 6 && body.length >= 4 ? [body.readUInt16BE(2), body.readUInt16BE(0)] : undefined;
+    const quoted = (protocol === 1 && body[0] === 3) || (protocol === 58 && body[0] === 1) ? markOf(body) - 0x0fa17000 : -1;
+    for (const [index, packet] of packets.entries()) {
+      if (!this.#nodeWith(packet.destination)) continue;
+      const reset = ports && packet.protocol === 6 && packet.sourcePort === ports[0] && packet.destinationPort === ports[1];
+      if (index === quoted || reset) arrived.set(index, { at: "node", dscp });
+    }
+  }
+
+  #addPod(index: number, { node: name, addresses }: RigPod): void {
+    const node = this.#nodes.get(name);
+    if (!node) throw new Error(`no node ${name}`);
+    const link = `pod${index}`;
+    const fd = openTun(node.namespace, link);
+    for (const address of addresses) {
+      addRoute(node.namespace, address, { link });
+      this.#pods.set(address, { fd, node });
+      for (const other of this.#nodes.values()) {
+        if (other === node) continue;
+        const via = node.addresses.find((each) => familyOf(each) === familyOf(address));
+        if (via !== undefined) addRoute(other.namespace, address, { link: "wire", via });
+      }
+    }
+  }
+
+  /** Two nodes share a wire; one alone has none. */
+  #connect(): void {
+    const [first, second] = [...this.#nodes.values()];
+    if (!first || !second) return;
+    const [macOne, macTwo] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
+    first.namespace.addVethPair(
+      { name: "wire", mac: macOne, up: true },
+      { name: "wire", mac: macTwo, up: true, namespace: second.namespace },
+    );
+    for (const [own, other, mac] of [
+      [first, second, macTwo],
+      [second, first, macOne],
+    ] as const)
+      for (const address of other.addresses) {
+        addRoute(own.namespace, address, { link: "wire" });
+        own.namespace.apply({ op: "replace", neighbour: { link: "wire", address, mac, state: "permanent" } });
+      }
+  }
+}
+
+function makeNode(kernel: Kernel, name: string, addresses: readonly string[]): Node {
+  const namespace = kernel.createNamespace();
+  const sysctls: Readonly<Record<string, string>> = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv6.conf.all.forwarding": "1",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv6.conf.default.accept_dad": "0",
+    "net.ipv4.icmp_ratelimit": "0",
+    "net.ipv6.icmp.ratelimit": "0",
+  };
+  for (const [key, value] of Object.entries(sysctls)) namespace.writeSysctl(key, value);
+  const outside = openTun(namespace, "out");
+  for (const address of addresses)
+    namespace.apply({ op: "add", address: { link: "lo", address: `${address}/${familyOf(address) === 4 ? 32 : 128}`, nodad: true } });
+  for (const destination of ["0.0.0.0/0", "::/0"]) addRoute(namespace, destination, { link: "out" });
+  return { name, addresses, namespace, outside };
+}
+
+function addRoute(namespace: NetworkNamespace, to: string, nexthop: { readonly link: string; readonly via?: string }): void {
+  const family = familyOf(to.split("/")[0] ?? "");
+  const destination = to.includes("/") ? to : `${to}/${family === 4 ? 32 : 128}`;
+  const scope = nexthop.via === undefined && family === 4 ? { scope: "link" as const } : {};
+  namespace.apply({
+    op: "replace",
+    route: { family, destination, type: "unicast", nexthops: [nexthop], table: 254, protocol: 4, ...scope },
+  });
+}
+
+/** A TUN device of the namespace, up; writing to the descriptor is receiving on the device. */
+function openTun(namespace: NetworkNamespace, name: string): number {
+  const fd = namespace.run(() => {
+    const opened = openSync("/dev/net/tun", READ_WRITE_NONBLOCK);
+    const request = Buffer.alloc(40);
+    request.write(name);
+    request.writeInt16LE(IFF_TUN_NO_PI, 16);
+    call("ioctl", [opened, TUNSETIFF, request], { operation: "make a TUN device", subject: name });
+    return opened;
+  });
+  namespace.apply({ op: "set", link: { name, up: true } });
+  return fd;
+}

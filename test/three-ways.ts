@@ -1,0 +1,119 @@
+// One question, answered three ways: by calculation, by a walk through the planned rules as data, and by real packets.
+import type { ClusterSnapshot } from "../src/cluster/index.ts";
+import { evaluateHook, makePacket, type NftTable, type Protocol } from "../src/kernel/index.ts";
+import { composeTable } from "../src/plan/index.ts";
+import { evaluatePolicies, planPolicy } from "../src/policy/index.ts";
+import type { PacketRig, RigNode, RigPod } from "./packet-rig.ts";
+
+/** A connection's first packet, by addresses. */
+export interface Question {
+  readonly source: string;
+  readonly destination: string;
+  /** IANA's number. */
+  readonly protocol: number;
+  readonly sourcePort?: number;
+  readonly destinationPort?: number;
+  readonly icmp?: { readonly type: number; readonly code: number };
+}
+
+export interface Answers {
+  readonly question: Question;
+  readonly calculated: boolean;
+  readonly walked: boolean;
+  /** Absent without a rig. */
+  readonly sent?: boolean;
+  /** Why, as calculated. */
+  readonly says: string;
+}
+
+const NAMES: Readonly<Record<number, Protocol>> = { 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp" };
+const WITH_PORTS: readonly number[] = [6, 17, 132];
+
+/** What the nodes' kernels hold of policies, by node. */
+export function planTables(snapshot: ClusterSnapshot): Map<string, NftTable> {
+  const nodes = [...snapshot.nodes.values()].map(({ metadata }) => metadata.name);
+  return new Map(nodes.map((node) => [node, composeTable([planPolicy(snapshot, node, []).table])]));
+}
+
+/** The answers; with a rig, its nodes get their tables first. */
+export function askThreeWays(snapshot: ClusterSnapshot, questions: readonly Question[], rig?: PacketRig): Answers[] {
+  const tables = planTables(snapshot);
+  const answers = questions.map((question): Answers => {
+    const { verdict, says } = calculate(snapshot, question);
+    return { question, calculated: verdict === "allow", walked: walk(snapshot, tables, question), says };
+  });
+  if (!rig) return answers;
+  for (const [node, table] of tables) rig.load(node, table);
+  const sent = sendAll(rig, answers);
+  return answers.map((answer, index) => ({ ...answer, sent: sent[index] === true }));
+}
+
+/** Those that differ, in words. */
+export function differences(answers: readonly Answers[]): string[] {
+  return answers
+    .filter(({ calculated, walked, sent }) => calculated !== walked || (sent !== undefined && sent !== calculated))
+    .map(
+      ({ question, calculated, walked, sent, says }) =>
+        `${JSON.stringify(question)}: ${JSON.stringify({ calculated, walked, sent })}: ${says}`,
+    );
+}
+
+function calculate(snapshot: ClusterSnapshot, { source, destination, protocol, sourcePort, destinationPort, icmp }: Question) {
+  return evaluatePolicies(snapshot, {
+    from: { address: source },
+    to: { address: destination },
+    protocol: String(protocol),
+    ...(destinationPort === undefined ? {} : { port: destinationPort }),
+    ...(sourcePort === undefined ? {} : { sourcePort }),
+    ...(icmp ? { icmp } : {}),
+  });
+}
+
+/** Through the nodes of both ends: forwarded, or in to the node itself. What a node itself sends is not asked. */
+function walk(snapshot: ClusterSnapshot, tables: ReadonlyMap<string, NftTable>, question: Question): boolean {
+  const nodeOf = (address: string) => snapshot.pods.byAddress(address)?.spec.nodeName;
+  const holderOf = (address: string) =>
+    [...snapshot.nodes.values()].find(({ status }) => status?.addresses?.some((each) => each.address === address))?.metadata.name;
+  const packet = makePacket({ ...question, protocol: NAMES[question.protocol] ?? `${question.protocol}` });
+  for (const node of new Set([nodeOf(question.source), nodeOf(question.destination)])) {
+    const table = node === undefined ? undefined : tables.get(node);
+    if (!table || holderOf(question.source) === node) continue;
+    const hook = holderOf(question.destination) === node ? "input" : "forward";
+    const context = { inDevice: "in", outDevice: "out", isLocal: (address: string) => holderOf(address) === node, choose: () => 0 };
+    const { verdict, doubts } = evaluateHook([table], hook, packet, context);
+    if (doubts.length > 0) throw new Error(`${JSON.stringify(question)}: ${doubts.join("; ")}`);
+    if (verdict !== "accept") return false;
+  }
+  return true;
+}
+
+/** What has no ports is told apart by addresses alone, so that each is sent into nodes that know no flow. */
+function sendAll(rig: PacketRig, answers: readonly Answers[]): boolean[] {
+  const sent: boolean[] = answers.map(() => false);
+  const run = (indexes: readonly number[]) => {
+    const packets = indexes.map((index) => (answers[index] as Answers).question);
+    const arrived = rig.send(packets);
+    if (indexes.some((index, at) => answers[index]?.calculated !== arrived.has(at))) rig.settle(packets, arrived);
+    for (const [at, index] of indexes.entries()) sent[index] = arrived.has(at);
+  };
+  const all = [...answers.keys()];
+  run(all.filter((index) => WITH_PORTS.includes(answers[index]?.question.protocol ?? 0)));
+  for (const index of all) {
+    if (WITH_PORTS.includes(answers[index]?.question.protocol ?? 0)) continue;
+    rig.forget();
+    run([index]);
+  }
+  return sent;
+}
+
+/** The nodes and pods of a snapshot, as a rig takes them. */
+export function rigOf(snapshot: ClusterSnapshot): { readonly nodes: RigNode[]; readonly pods: RigPod[] } {
+  const nodes = [...snapshot.nodes.values()].map(({ metadata, status }) => ({
+    name: metadata.name,
+    addresses: (status?.addresses ?? []).filter(({ type }) => type === "InternalIP").map(({ address }) => address),
+  }));
+  const pods = [...snapshot.pods.values()]
+    .filter(({ spec }) => !spec.hostNetwork)
+    .map(({ spec, status }) => ({ node: spec.nodeName ?? "", addresses: (status?.podIPs ?? []).map(({ ip }) => ip) }));
+  return { nodes, pods };
+}
