@@ -7,11 +7,13 @@ import { familyOf } from "../src/base/index.ts";
 import type { Kernel, NetworkNamespace, NftTable } from "../src/kernel/index.ts";
 import { C, call } from "../src/kernel/linux/libc.ts";
 import { printTable } from "../src/kernel/nft/print.ts";
-import { decodePacket, encodePacket, markOf, type RawPacket } from "./packet.ts";
+import { decodePacket, encodePacket, markOf, type RawPacket, type SeenPacket } from "./packet.ts";
 
 const TUNSETIFF = 0x400454ca;
 const IFF_TUN_NO_PI = 0x1001;
 const READ_WRITE_NONBLOCK = 2 | C.SOCK_NONBLOCK;
+/** Packets are known again by this and their index. */
+const MARK = 0x0fa17000;
 /** Packets between two looks at what came out: a TUN holds five hundred. */
 const BATCH = 200;
 
@@ -25,7 +27,12 @@ export interface RigPod {
   readonly addresses: readonly string[];
 }
 
+/** The two ends of the wire between the nodes. */
+const WIRE = { 4: ["169.254.9.1", "169.254.9.2"], 6: ["fd00:9::1", "fd00:9::2"] } as const;
+const MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02"] as const;
+
 interface Node {
+  readonly index: 0 | 1;
   readonly name: string;
   readonly addresses: readonly string[];
   readonly namespace: NetworkNamespace;
@@ -46,7 +53,9 @@ export class PacketRig {
   readonly #buffer = Buffer.alloc(2048);
 
   constructor(kernel: Kernel, nodes: readonly RigNode[], pods: readonly RigPod[]) {
-    for (const { name, addresses } of nodes) this.#nodes.set(name, makeNode(kernel, name, addresses));
+    if (nodes.length > 2) throw new Error("a rig has two nodes at most");
+    for (const [index, { name, addresses }] of nodes.entries())
+      this.#nodes.set(name, { ...makeNode(kernel, name, addresses), index: index as 0 | 1 });
     this.#connect();
     for (const [index, pod] of pods.entries()) this.#addPod(index, pod);
   }
@@ -67,7 +76,7 @@ export class PacketRig {
   send(packets: readonly Omit<RawPacket, "mark">[]): Map<number, Arrival> {
     const arrived = new Map<number, Arrival>();
     for (const [index, packet] of packets.entries()) {
-      const mark = 0x0fa17000 + index;
+      const mark = MARK + index;
       writeSync(this.#origin(packet), encodePacket({ ...packet, mark }));
       if (index % BATCH === BATCH - 1) this.#collect(arrived, packets);
     }
@@ -122,23 +131,24 @@ export class PacketRig {
         throw error;
       }
       const bytes = this.#buffer.subarray(0, length);
-      const { dscp } = decodePacket(bytes);
-      const index = markOf(bytes) - 0x0fa17000;
-      const own = packets[index];
-      if (own) arrived.set(index, { at, dscp });
-      else this.#answer(bytes, arrived, packets);
+      const seen = decodePacket(bytes);
+      const index = markOf(bytes) - MARK;
+      if (packets[index]?.destination === seen.destination) arrived.set(index, { at, dscp: seen.dscp });
+      else this.#answer(seen, arrived, packets);
     }
   }
 
   /** What a node itself answers (a reset, an error, an echo): the packet came in to it. */
-  #answer(bytes: Buffer, arrived: Map<number, Arrival>, packets: readonly Omit<RawPacket, "mark">[]): void {
-    const { protocol, body, dscp } = decodePacket(bytes);
-    const ports = protocol === 6 && body.length >= 4 ? [body.readUInt16BE(2), body.readUInt16BE(0)] : undefined;
-    const quoted = (protocol === 1 && body[0] === 3) || (protocol === 58 && body[0] === 1) ? markOf(body) - 0x0fa17000 : -1;
-    for (const [index, packet] of packets.entries()) {
-      if (!this.#nodeWith(packet.destination)) continue;
-      const reset = ports && packet.protocol === 6 && packet.sourcePort === ports[0] && packet.destinationPort === ports[1];
-      if (index === quoted || reset) arrived.set(index, { at: "node", dscp });
+  #answer(seen: SeenPacket, arrived: Map<number, Arrival>, packets: readonly Omit<RawPacket, "mark">[]): void {
+    const { source, destination, protocol, body, dscp } = seen;
+    if (!this.#nodeWith(source)) return;
+    const index = markOf(body) - MARK;
+    if (packets[index]?.source === destination) arrived.set(index, { at: "node", dscp });
+    if (protocol !== 6 || body.length < 4) return;
+    for (const [at, packet] of packets.entries()) {
+      if (packet.protocol !== 6 || packet.source !== destination || packet.destination !== source) continue;
+      if (packet.sourcePort === body.readUInt16BE(2) && packet.destinationPort === body.readUInt16BE(0))
+        arrived.set(at, { at: "node", dscp });
     }
   }
 
@@ -152,8 +162,7 @@ export class PacketRig {
       this.#pods.set(address, { fd, node });
       for (const other of this.#nodes.values()) {
         if (other === node) continue;
-        const via = node.addresses.find((each) => familyOf(each) === familyOf(address));
-        if (via !== undefined) addRoute(other.namespace, address, { link: "wire", via });
+        addRoute(other.namespace, address, { link: "wire", via: WIRE[familyOf(address)][node.index] });
       }
     }
   }
@@ -162,23 +171,25 @@ export class PacketRig {
   #connect(): void {
     const [first, second] = [...this.#nodes.values()];
     if (!first || !second) return;
-    const [macOne, macTwo] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
     first.namespace.addVethPair(
-      { name: "wire", mac: macOne, up: true },
-      { name: "wire", mac: macTwo, up: true, namespace: second.namespace },
+      { name: "wire", mac: MACS[0], up: true },
+      { name: "wire", mac: MACS[1], up: true, namespace: second.namespace },
     );
-    for (const [own, other, mac] of [
-      [first, second, macTwo],
-      [second, first, macOne],
-    ] as const)
-      for (const address of other.addresses) {
+    for (const [own, other] of [
+      [first, second],
+      [second, first],
+    ] as const) {
+      for (const family of [4, 6] as const) {
+        const address = WIRE[family][other.index];
         addRoute(own.namespace, address, { link: "wire" });
-        own.namespace.apply({ op: "replace", neighbour: { link: "wire", address, mac, state: "permanent" } });
+        own.namespace.apply({ op: "replace", neighbour: { link: "wire", address, mac: MACS[other.index], state: "permanent" } });
+        for (const held of other.addresses) if (familyOf(held) === family) addRoute(own.namespace, held, { link: "wire", via: address });
       }
+    }
   }
 }
 
-function makeNode(kernel: Kernel, name: string, addresses: readonly string[]): Node {
+function makeNode(kernel: Kernel, name: string, addresses: readonly string[]): Omit<Node, "index"> {
   const namespace = kernel.createNamespace();
   const sysctls: Readonly<Record<string, string>> = {
     "net.ipv4.ip_forward": "1",

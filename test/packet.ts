@@ -1,5 +1,5 @@
 // Raw IP packets for tests: made from plain fields, with a mark in their last four bytes by which they are known again.
-import { addressToBytes, familyOf, parseAddress } from "../src/base/index.ts";
+import { addressFromBytes, addressToBytes, familyOf, formatAddress, parseAddress } from "../src/base/index.ts";
 
 export interface RawPacket {
   readonly source: string;
@@ -27,16 +27,33 @@ export function markOf(bytes: Buffer): number {
   return bytes.length < 4 ? -1 : bytes.readUInt32BE(bytes.length - 4);
 }
 
-/** Protocol, addresses and ports of a packet that came back. */
-export function decodePacket(bytes: Buffer): {
-  readonly family: 4 | 6;
+export interface SeenPacket {
+  readonly source: string;
+  readonly destination: string;
   readonly protocol: number;
   readonly dscp: number;
+  /** What the transport sees. */
   readonly body: Buffer;
-} {
-  if (bytes[0] !== undefined && bytes[0] >> 4 === 4)
-    return { family: 4, protocol: bytes[9] ?? 0, dscp: (bytes[1] ?? 0) >> 2, body: bytes.subarray(((bytes[0] ?? 0) & 15) * 4) };
-  return { family: 6, protocol: bytes[6] ?? 0, dscp: (bytes.readUInt16BE(0) >> 6) & 63, body: bytes.subarray(40) };
+}
+
+/** A packet that came out. */
+export function decodePacket(bytes: Buffer): SeenPacket {
+  const address = (from: number, to: number) => formatAddress(addressFromBytes(bytes.subarray(from, to)));
+  if ((bytes[0] ?? 0) >> 4 === 4)
+    return {
+      source: address(12, 16),
+      destination: address(16, 20),
+      protocol: bytes[9] ?? 0,
+      dscp: (bytes[1] ?? 0) >> 2,
+      body: bytes.subarray(((bytes[0] ?? 0) & 15) * 4),
+    };
+  return {
+    source: address(8, 24),
+    destination: address(24, 40),
+    protocol: bytes[6] ?? 0,
+    dscp: (bytes.readUInt16BE(0) >> 6) & 63,
+    body: bytes.subarray(40),
+  };
 }
 
 function networkHeader({ source, destination, protocol }: RawPacket, length: number): Buffer {

@@ -1,4 +1,5 @@
 // One question, answered three ways: by calculation, by a walk through the planned rules as data, and by real packets.
+import { addressAt, formatAddress, parsePrefix } from "../src/base/index.ts";
 import type { ClusterSnapshot } from "../src/cluster/index.ts";
 import { evaluateHook, makePacket, type NftTable, type Protocol } from "../src/kernel/index.ts";
 import { composeTable } from "../src/plan/index.ts";
@@ -45,7 +46,13 @@ export function askThreeWays(snapshot: ClusterSnapshot, questions: readonly Ques
   if (!rig) return answers;
   for (const [node, table] of tables) rig.load(node, table);
   const sent = sendAll(rig, answers);
-  return answers.map((answer, index) => ({ ...answer, sent: sent[index] === true }));
+  return answers.map((answer, index) => (fromOwnNode(snapshot, answer.question) ? answer : { ...answer, sent: sent[index] === true }));
+}
+
+/** A rig's packets come in from elsewhere: what a node sends to its own pods it can't send. */
+function fromOwnNode(snapshot: ClusterSnapshot, { source, destination }: Question): boolean {
+  const holder = nodeHolding(snapshot, source);
+  return holder !== undefined && snapshot.pods.byAddress(destination)?.spec.nodeName === holder;
 }
 
 /** Those that differ, in words. */
@@ -72,8 +79,7 @@ function calculate(snapshot: ClusterSnapshot, { source, destination, protocol, s
 /** Through the nodes of both ends: forwarded, or in to the node itself. What a node itself sends is not asked. */
 function walk(snapshot: ClusterSnapshot, tables: ReadonlyMap<string, NftTable>, question: Question): boolean {
   const nodeOf = (address: string) => snapshot.pods.byAddress(address)?.spec.nodeName;
-  const holderOf = (address: string) =>
-    [...snapshot.nodes.values()].find(({ status }) => status?.addresses?.some((each) => each.address === address))?.metadata.name;
+  const holderOf = (address: string) => nodeHolding(snapshot, address);
   const packet = makePacket({ ...question, protocol: NAMES[question.protocol] ?? `${question.protocol}` });
   for (const node of new Set([nodeOf(question.source), nodeOf(question.destination)])) {
     const table = node === undefined ? undefined : tables.get(node);
@@ -87,6 +93,15 @@ function walk(snapshot: ClusterSnapshot, tables: ReadonlyMap<string, NftTable>, 
   return true;
 }
 
+/** Whose own an address is: a node has those of its object, and its bridge's in each of its pods' prefixes. */
+function nodeHolding(snapshot: ClusterSnapshot, address: string): string | undefined {
+  for (const { metadata, spec, status } of snapshot.nodes.values()) {
+    const bridges = (spec?.podCIDRs ?? [spec?.podCIDR ?? "::1/128"]).map((prefix) => formatAddress(addressAt(parsePrefix(prefix), 1n)));
+    if (bridges.includes(address) || status?.addresses?.some((each) => each.address === address)) return metadata.name;
+  }
+  return undefined;
+}
+
 /** What has no ports is told apart by addresses alone, so that each is sent into nodes that know no flow. */
 function sendAll(rig: PacketRig, answers: readonly Answers[]): boolean[] {
   const sent: boolean[] = answers.map(() => false);
@@ -97,13 +112,20 @@ function sendAll(rig: PacketRig, answers: readonly Answers[]): boolean[] {
     for (const [at, index] of indexes.entries()) sent[index] = arrived.has(at);
   };
   const all = [...answers.keys()];
-  run(all.filter((index) => WITH_PORTS.includes(answers[index]?.question.protocol ?? 0)));
+  const apart = (index: number) => isToldApart((answers[index] as Answers).question);
+  run(all.filter(apart));
   for (const index of all) {
-    if (WITH_PORTS.includes(answers[index]?.question.protocol ?? 0)) continue;
+    if (apart(index)) continue;
     rig.forget();
     run([index]);
   }
   return sent;
+}
+
+/** Ports tell flows apart, and ICMP's identifiers, but for what might answer a packet sent before. */
+function isToldApart({ protocol, icmp }: Question): boolean {
+  const type = icmp?.type ?? 8;
+  return WITH_PORTS.includes(protocol) || (protocol === 1 && ![0, 14, 16, 18].includes(type)) || (protocol === 58 && type !== 129);
 }
 
 /** The nodes and pods of a snapshot, as a rig takes them. */

@@ -50,7 +50,7 @@ function ruleAlternatives(rule: Rule, context: RuleContext): NftMatch[][] {
     const from = sideAlternatives(source, "source", each, context.sets);
     const to = sideAlternatives(destination, "destination", each, context.sets);
     const what = trafficMatches(traffic, each, (which, names, of) => context.sets.ports(portOwners(rule, which, context), names, of));
-    const only: NftMatch[] = family === undefined ? [] : [{ left: "meta nfproto", op: "==", right: family === 4 ? "ipv4" : "ipv6" }];
+    const only: NftMatch[] = each === undefined ? [] : [{ left: "meta nfproto", op: "==", right: each === 4 ? "ipv4" : "ipv6" }];
     return from.flatMap((a) => to.flatMap((b) => what.map((c) => ordered([...only, ...a, ...b, ...c]))));
   });
 }
