@@ -14,7 +14,7 @@ import type { Pod } from "../resources/index.ts";
 import { condense } from "./condense.ts";
 import { endPoints } from "./end-points.ts";
 import { podAddresses } from "./ends.ts";
-import { NO_NAMES } from "./match.ts";
+import { NO_NAMES } from "./names.ts";
 import { PeerSets } from "./peer-sets.ts";
 import { policyChains } from "./policy-chains.ts";
 import { compareText, indexPolicies } from "./policy-index.ts";

@@ -163,7 +163,7 @@ function readName(item: Place): Peer | undefined {
   const place = name.given ? name : pattern;
   const text = place.text()?.trim().toLowerCase().replace(/\.$/, "");
   if (text === undefined) return undefined;
-  const known = name.given ? /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/ : /^[a-z0-9_*-]+(\.[a-z0-9_*-]+)*$/;
+  const known = name.given ? /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/ : /^(\*\*\.)?[a-z0-9_*-]+(\.[a-z0-9_*-]+)*$/;
   if (text.length > 255 || !known.test(text))
     return place.wrong(`${JSON.stringify(text)} is no ${name.given ? "name" : "pattern of a name"}`);
   return { kind: "names", patterns: [text] };
