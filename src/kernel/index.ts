@@ -20,10 +20,12 @@ export type * from "./state.ts";
 export { EMPTY_STATE, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL } from "./state.ts";
 export type { ChangeStep, ObjectKind } from "./steps.ts";
 export {
+  type Drops,
   evaluateHook,
   type HookName,
   type HookResult,
   isOwnAddress,
+  ManyWalk,
   makePacket,
   onTheWire,
   type Packet,
