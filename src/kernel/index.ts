@@ -10,6 +10,7 @@ export { type ProgramEnd, runProgram } from "./linux/program.ts";
 export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
 export type * from "./netfilter.ts";
 export { diffTable } from "./nft/diff.ts";
+export { dscpNumber } from "./nft/dscp.ts";
 export { formatOwner, parseOwner } from "./nft/owner.ts";
 export { printRule, printTable } from "./nft/print.ts";
 export type * from "./reconcile.ts";

@@ -1,4 +1,5 @@
 // What the daemon answers to the command line.
+import type { AgentStatus } from "../agent/index.ts";
 import { messageOf } from "../base/index.ts";
 import {
   type Expected,
@@ -31,6 +32,7 @@ export interface LabStatus {
     readonly inSync: boolean;
     readonly reason: string | null;
     readonly mended: number;
+    readonly policyLog: AgentStatus["policyLog"];
     readonly agentPid: number | null;
   }[];
   readonly pods: readonly {

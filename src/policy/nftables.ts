@@ -11,6 +11,7 @@ import { type Family, familyOf, formatAddress, tryParseAddress } from "../base/i
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { NftChain, NftElement, NftMatch, NftRule, NftSet, NftType, Owner, TableContribution } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
+import { planDscp } from "./dscp.ts";
 import { endPoints } from "./end-points.ts";
 import { podAddresses } from "./ends.ts";
 import { NO_NAMES } from "./match.ts";
@@ -113,6 +114,7 @@ export function planPolicy(
     const owner: Owner = { kind: "Fairlead", name: UNKNOWN_POD };
     chains.set(UNKNOWN_POD, { name: UNKNOWN_POD, rules: [{ matches: [], statements: [{ verdict: "drop" }], owner }] });
   }
+  const dscp = planDscp(snapshot, locals, remarks);
   if (families.length === 0) return { table: { chains: [], sets: [], hooks: [] }, remarks };
 
   const guarded = locals.every((local) => local.mac !== undefined);
@@ -128,9 +130,10 @@ export function planPolicy(
   const hook = (chain: string): NftRule[] => [{ matches: [], statements: [{ verdict: "jump", chain }] }];
   return {
     table: {
-      chains: [...[...chains.values()].sort((a, b) => compareText(a.name, b.name)), ...entry],
-      sets: [...maps, ...sets.build()],
+      chains: [...[...chains.values()].sort((a, b) => compareText(a.name, b.name)), ...entry, ...dscp.chains],
+      sets: [...maps, ...sets.build(), ...dscp.sets],
       hooks: [
+        ...dscp.hooks,
         { chain: "filter-forward", order: 50, rules: hook("policy-forward") },
         { chain: "filter-input", order: 50, rules: hook("policy-input") },
       ],
