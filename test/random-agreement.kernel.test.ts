@@ -5,10 +5,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type ClusterSnapshot, snapshotOf } from "../src/cluster/index.ts";
 import { createLinuxKernel } from "../src/kernel/index.ts";
+import { nameBook } from "../src/policy/index.ts";
 import type { KubeObject } from "../src/resources/index.ts";
 import { PacketRig } from "./packet-rig.ts";
 import { type Chance, chanceOf } from "./random.ts";
 import { randomCalico } from "./random-calico.ts";
+import { RANDOM_NAMES, randomCilium } from "./random-cilium.ts";
 import { randomCluster, randomClusterPolicies } from "./random-policies.ts";
 import { askThreeWays, differences, type Question, rigOf } from "./three-ways.ts";
 
@@ -16,7 +18,11 @@ const ROUNDS = Number(process.env.FAIRLEAD_ROUNDS ?? 150);
 const SEED = Number(process.env.FAIRLEAD_SEED ?? 20_260_701);
 
 /** What adds policies to a cluster, a language each; every round takes some of them. */
-const LANGUAGES: readonly ((seed: number) => KubeObject[])[] = [(seed) => randomClusterPolicies(seed, 3), (seed) => randomCalico(seed)];
+const LANGUAGES: readonly ((seed: number) => KubeObject[])[] = [
+  (seed) => randomClusterPolicies(seed, 3),
+  (seed) => randomCalico(seed),
+  (seed) => randomCilium(seed),
+];
 
 function clusterOf(seed: number): ClusterSnapshot {
   const { often, below } = chanceOf(seed);
@@ -78,7 +84,7 @@ test(`three ways agree over ${ROUNDS} random clusters`, { timeout: 1_200_000 }, 
     for (let round = 0; round < ROUNDS; round++) {
       const seed = SEED + round;
       const snapshot = clusterOf(seed);
-      const answers = askThreeWays(snapshot, questionsOf(snapshot, chanceOf(seed ^ 0xbeef)), rig);
+      const answers = askThreeWays(snapshot, questionsOf(snapshot, chanceOf(seed ^ 0xbeef)), { rig, names: nameBook(RANDOM_NAMES) });
       assert.deepEqual(differences(answers), [], `seed ${seed}`);
       for (const { calculated } of answers) seen[calculated ? "allow" : "deny"]++;
     }

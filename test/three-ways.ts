@@ -3,7 +3,7 @@ import { addressAt, formatAddress, parsePrefix } from "../src/base/index.ts";
 import type { ClusterSnapshot } from "../src/cluster/index.ts";
 import { evaluateHook, makePacket, type NftTable, type Protocol } from "../src/kernel/index.ts";
 import { composeTable } from "../src/plan/index.ts";
-import { evaluatePolicies, planPolicy } from "../src/policy/index.ts";
+import { evaluatePolicies, type NameBook, NO_NAMES, planPolicy } from "../src/policy/index.ts";
 import type { PacketRig, RigNode, RigPod } from "./packet-rig.ts";
 
 /** A connection's first packet, by addresses. */
@@ -31,16 +31,20 @@ const NAMES: Readonly<Record<number, Protocol>> = { 1: "icmp", 6: "tcp", 17: "ud
 const WITH_PORTS: readonly number[] = [6, 17, 132];
 
 /** What the nodes' kernels hold of policies, by node. */
-export function planTables(snapshot: ClusterSnapshot): Map<string, NftTable> {
+export function planTables(snapshot: ClusterSnapshot, names: NameBook): Map<string, NftTable> {
   const nodes = [...snapshot.nodes.values()].map(({ metadata }) => metadata.name);
-  return new Map(nodes.map((node) => [node, composeTable([planPolicy(snapshot, node, []).table])]));
+  return new Map(nodes.map((node) => [node, composeTable([planPolicy(snapshot, node, [], { names }).table])]));
 }
 
 /** The answers; with a rig, its nodes get their tables first. */
-export function askThreeWays(snapshot: ClusterSnapshot, questions: readonly Question[], rig?: PacketRig): Answers[] {
-  const tables = planTables(snapshot);
+export function askThreeWays(
+  snapshot: ClusterSnapshot,
+  questions: readonly Question[],
+  { rig, names = NO_NAMES }: { readonly rig?: PacketRig; readonly names?: NameBook } = {},
+): Answers[] {
+  const tables = planTables(snapshot, names);
   const answers = questions.map((question): Answers => {
-    const { verdict, says } = calculate(snapshot, question);
+    const { verdict, says } = calculate(snapshot, question, names);
     return { question, calculated: verdict === "allow", walked: walk(snapshot, tables, question), says };
   });
   if (!rig) return answers;
@@ -72,15 +76,17 @@ export function differences(answers: readonly Answers[]): string[] {
     );
 }
 
-function calculate(snapshot: ClusterSnapshot, { source, destination, protocol, sourcePort, destinationPort, icmp }: Question) {
-  return evaluatePolicies(snapshot, {
+function calculate(snapshot: ClusterSnapshot, question: Question, names: NameBook) {
+  const { source, destination, protocol, sourcePort, destinationPort, icmp } = question;
+  const connection = {
     from: { address: source },
     to: { address: destination },
     protocol: String(protocol),
     ...(destinationPort === undefined ? {} : { port: destinationPort }),
     ...(sourcePort === undefined ? {} : { sourcePort }),
     ...(icmp ? { icmp } : {}),
-  });
+  };
+  return evaluatePolicies(snapshot, connection, names);
 }
 
 /** Through the nodes of both ends: forwarded, or in to the node itself. What a node itself sends is not asked. */

@@ -7,7 +7,7 @@ import type { KubeObject } from "../src/resources/index.ts";
 import { PacketRig } from "./packet-rig.ts";
 import { askThreeWays, rigOf } from "./three-ways.ts";
 import { SUITES } from "./truth/suites.ts";
-import { objectsOf, questionOf } from "./truth/table.ts";
+import { namesOf, objectsOf, questionOf } from "./truth/table.ts";
 
 for (const suite of SUITES)
   describe(suite.language, () => {
@@ -24,7 +24,7 @@ for (const suite of SUITES)
         const answers = askThreeWays(
           snapshot,
           table.rows.map((row) => questionOf(snapshot, row)),
-          rig,
+          { rig, names: namesOf(table) },
         );
         for (const [index, [from, to, what, may]] of table.rows.entries())
           assert.equal(answers[index]?.sent ?? may, may, `${from} → ${to} ${what}`);

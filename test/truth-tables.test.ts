@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { snapshotOf } from "../src/cluster/index.ts";
 import { askThreeWays } from "./three-ways.ts";
 import { SUITES } from "./truth/suites.ts";
-import { objectsOf, questionOf } from "./truth/table.ts";
+import { namesOf, objectsOf, questionOf } from "./truth/table.ts";
 
 for (const suite of SUITES)
   describe(suite.language, () => {
@@ -14,6 +14,7 @@ for (const suite of SUITES)
         const answers = askThreeWays(
           snapshot,
           table.rows.map((row) => questionOf(snapshot, row)),
+          { names: namesOf(table) },
         );
         for (const [index, [from, to, what, may]] of table.rows.entries()) {
           const { calculated, walked, says } = answers[index] ?? assert.fail();

@@ -26,7 +26,7 @@ test("what Log rules note, with the policy and its rule", async () => {
   const lines: string[] = [];
   const log = createPolicyLog(rig.namespace("node-2"), (line) => lines.push(line));
   try {
-    const table = planTables(snapshot).get("node-2");
+    const table = planTables(snapshot, ["node-2"]).get("node-2");
     assert.ok(table);
     rig.load("node-2", table);
     const plan = { kernel: { ...EMPTY_STATE, tables: [table] } } as unknown as NodePlan;

@@ -49,8 +49,19 @@ function podEnd(snapshot: ClusterSnapshot, pod: Pod, addresses: readonly string[
   return { ...(pod.spec.nodeName === undefined ? {} : { node: pod.spec.nodeName }), addresses: own, name };
 }
 
+const addressesOfPods = new WeakMap<Pod, readonly string[]>();
+
 /** The addresses of a pod in canonical text; a finished pod has none. */
-export function podAddresses(pod: Pod): string[] {
+export function podAddresses(pod: Pod): readonly string[] {
+  let addresses = addressesOfPods.get(pod);
+  if (!addresses) {
+    addresses = readAddresses(pod);
+    addressesOfPods.set(pod, addresses);
+  }
+  return addresses;
+}
+
+function readAddresses(pod: Pod): readonly string[] {
   const { phase, podIP, podIPs } = pod.status ?? {};
   if (phase === "Succeeded" || phase === "Failed") return [];
   const all = new Set<string>();

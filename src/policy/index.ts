@@ -3,6 +3,7 @@ export { checkPolicies, type PolicyFinding } from "./check.ts";
 export type { End } from "./ends.ts";
 export { type Connection, evaluatePolicies, type PolicyStep, type PolicyVerdict } from "./evaluate.ts";
 export { cutFlows } from "./flows.ts";
+export { type DnsAnswers, NO_NAMES, nameBook } from "./names.ts";
 export { readNetworkPolicy } from "./network-policy.ts";
 export { type LocalPod, type PolicyPlan, planPolicy } from "./nftables.ts";
 export { directionOfChain } from "./policy-chains.ts";

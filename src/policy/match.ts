@@ -28,8 +28,6 @@ interface FlowEnd {
   readonly port: number | undefined;
 }
 
-export const NO_NAMES: NameBook = { addressesOf: () => [] };
-
 /** The protocols that have ports, and those whose ports Kubernetes can name. */
 export const WITH_PORTS: readonly number[] = [6, 17, 132, 136];
 

@@ -11,10 +11,11 @@ import { type Family, familyOf, formatAddress, tryParseAddress } from "../base/i
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { NftChain, NftElement, NftMatch, NftRule, NftSet, NftType, Owner, TableContribution } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
+import { condense } from "./condense.ts";
 import { planDscp } from "./dscp.ts";
 import { endPoints } from "./end-points.ts";
 import { podAddresses } from "./ends.ts";
-import { NO_NAMES } from "./match.ts";
+import { NO_NAMES } from "./names.ts";
 import { PeerSets } from "./peer-sets.ts";
 import { policyChains } from "./policy-chains.ts";
 import { compareText, indexPolicies } from "./policy-index.ts";
@@ -128,10 +129,14 @@ export function planPolicy(
     { name: "policy-input", rules: [ESTABLISHED, DISCOVERY, ...forged, ...egress] },
   ];
   const hook = (chain: string): NftRule[] => [{ matches: [], statements: [{ verdict: "jump", chain }] }];
+  const condensed = condense(
+    [...chains.values()].sort((a, b) => compareText(a.name, b.name)),
+    sets.build(),
+  );
   return {
     table: {
-      chains: [...[...chains.values()].sort((a, b) => compareText(a.name, b.name)), ...entry, ...dscp.chains],
-      sets: [...maps, ...sets.build(), ...dscp.sets],
+      chains: [...condensed.chains, ...entry, ...dscp.chains],
+      sets: [...maps, ...condensed.sets, ...dscp.sets],
       hooks: [
         ...dscp.hooks,
         { chain: "filter-forward", order: 50, rules: hook("policy-forward") },

@@ -7,9 +7,8 @@ import type { Pod } from "../resources/index.ts";
 import { endPoints } from "./end-points.ts";
 import { nodesByAddress, podAddresses } from "./ends.ts";
 import { blockElements } from "./intervals.ts";
-import { namespaceLabels } from "./label-view.ts";
-import { neededLabels, testLabels } from "./labels.ts";
 import { namedPorts, WITH_PORTS } from "./match.ts";
+import { addressElements, type ElementMaker, joinSet, podElements, podOwner } from "./pod-elements.ts";
 import { compareText } from "./policy-index.ts";
 import type { CidrPeer, EndPeer, EntityPeer, NameBook, Peer, Selection, ServicePeer } from "./rules.ts";
 import { kindsOf, selectionKey, selects, selectsEnd } from "./selection.ts";
@@ -18,22 +17,65 @@ import { serviceEnds } from "./service-ends.ts";
 /** A look-up that tells whether an end is one of those meant: by its address, or by address, protocol and port. */
 export type PeerLookup = { readonly set: string; readonly by: "address" | "port"; readonly not?: true } | "always";
 
-interface Member {
-  readonly pod: Pod;
-  readonly addresses: readonly string[];
+const NONE: readonly PeerLookup[] = [];
+
+interface NamedPort {
+  readonly protocol: number | undefined;
+  readonly name: string;
+}
+
+/** What the writer of rules asks; what is asked for is in the sets then. */
+export interface PeerLookups {
+  readonly families: readonly Family[];
+  /** The look-ups of which one holds for whoever one of the peers holds; none where nobody of the family is meant. */
+  lookups(peers: readonly Peer[], family: Family): readonly PeerLookup[];
+  /** Name of the set of (address, protocol, port) where pods of the selections have the named ports. "any": every pod of the cluster. Without a protocol: of each. */
+  ports(selections: readonly Selection[] | "any", names: readonly NamedPort[], family: Family): string;
+}
+
+/** A question that the writer asked, and its answer. */
+export interface Asked {
+  readonly ask: (sets: PeerLookups) => readonly PeerLookup[] | string;
+  readonly answer: string;
+}
+
+/** Passes questions on and notes them. */
+export function noteLookups(sets: PeerLookups, asked: Asked[]): PeerLookups {
+  return {
+    families: sets.families,
+    lookups(peers, family) {
+      const found = sets.lookups(peers, family);
+      asked.push({ ask: (others) => others.lookups(peers, family), answer: textOf(found) });
+      return found;
+    },
+    ports(selections, names, family) {
+      const found = sets.ports(selections, names, family);
+      asked.push({ ask: (others) => others.ports(selections, names, family), answer: found });
+      return found;
+    },
+  };
+}
+
+/** Whether all questions are answered alike by other sets; what is asked for is in these then. */
+export function answerAlike(asked: readonly Asked[], sets: PeerLookups): boolean {
+  return asked.every(({ ask, answer }) => textOf(ask(sets)) === answer);
+}
+
+function textOf(found: readonly PeerLookup[] | string): string {
+  if (typeof found === "string") return found;
+  return found.map((lookup) => (lookup === "always" ? lookup : `${lookup.not ? "!" : ""}${lookup.by} ${lookup.set}`)).join();
 }
 
 const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 
 /** Collects the sets while the rules are written; selections written alike share one set. */
-export class PeerSets {
+export class PeerSets implements PeerLookups {
   readonly families: readonly Family[];
   readonly #snapshot: ClusterSnapshot;
   readonly #node: string;
   readonly #names: NameBook;
-  /** Addresses known on the node before the API has them, by "namespace/name". */
-  readonly #wired = new Map<string, string[]>();
-  readonly #members = new Map<string, Member[]>();
+  /** Addresses that the node knows and the API does not (yet). */
+  readonly #wired: { readonly pod: Pod; readonly address: string }[] = [];
   readonly #sets = new Map<string, NftSet>();
 
   constructor(
@@ -50,10 +92,8 @@ export class PeerSets {
     this.#names = local.names;
     this.families = families;
     for (const { namespace, name, address } of local.pods) {
-      const key = `${namespace}/${name}`;
-      const list = this.#wired.get(key);
-      if (list) list.push(address);
-      else this.#wired.set(key, [address]);
+      const pod = snapshot.pods.get(`${namespace}/${name}`);
+      if (pod && !pod.spec.hostNetwork && !podAddresses(pod).includes(address)) this.#wired.push({ pod, address });
     }
   }
 
@@ -61,14 +101,14 @@ export class PeerSets {
     return [...this.#sets.values()].sort((a, b) => compareText(a.name, b.name));
   }
 
-  /** The look-ups of which one holds for whoever one of the peers holds; none where nobody of the family is meant. */
-  lookups(peers: readonly Peer[], family: Family): PeerLookup[] {
+  lookups(peers: readonly Peer[], family: Family): readonly PeerLookup[] {
+    if (peers.length === 0) return NONE;
     const found: PeerLookup[] = [];
     const blocks = peers.filter((peer): peer is CidrPeer => peer.kind === "cidr");
     for (const peer of peers) if (peer.kind !== "cidr") found.push(...this.#lookup(peer, family));
-    found.push(...this.#blocks("block", blocks, family));
-    const unique = new Map(found.map((lookup) => [JSON.stringify(lookup), lookup]));
-    return [...unique.values()];
+    if (blocks.length > 0) found.push(...this.#blocks("block", blocks, family));
+    if (found.length < 2) return found;
+    return [...new Map(found.map((lookup) => [textOf([lookup]), lookup])).values()];
   }
 
   #lookup(peer: Exclude<Peer, CidrPeer>, family: Family): PeerLookup[] {
@@ -88,11 +128,10 @@ export class PeerSets {
     const kinds = kindsOf(peer);
     const found: PeerLookup[] = [];
     if (kinds.includes("pod"))
-      found.push(
-        this.#addresses("peer", selectionKey(peer), family, () =>
-          this.#select(peer).flatMap(({ pod, addresses }) => addresses.map((address) => ({ key: [address], owner: podOwner(pod) }))),
-        ),
-      );
+      found.push({
+        set: this.#join(`peer${family}-${keyHash(peer)}`, [addressType(family)], () => this.#podLists(peer, family)),
+        by: "address",
+      });
     if (kinds.every((kind) => kind === "pod")) return found;
     const blocks = endPoints(this.#snapshot)
       .ofKinds(kinds)
@@ -138,32 +177,19 @@ export class PeerSets {
     if (entity === "all") return "always";
     if (entity === "kube-apiserver")
       return this.#service({ kind: "service", namespace: "default", name: "kubernetes", ports: false }, family);
-    const nodes = [...nodesByAddress(this.#snapshot.nodes)].filter(([address]) => familyOf(address) === family);
-    const nodeElements = (which: (node: string) => boolean): NftElement[] =>
-      nodes.flatMap(([address, name]) => (which(name) ? [{ key: [address], owner: { kind: "Node", name } }] : []));
-    if (entity === "host") return this.#addresses("entity", "host", family, () => nodeElements((name) => name === this.#node));
-    if (entity === "remote-node")
-      return this.#addresses("entity", "remote-node", family, () => nodeElements((name) => name !== this.#node));
-    const lookup = this.#addresses("entity", "cluster", family, () => [
-      ...nodeElements(() => true),
-      ...[...this.#snapshot.pods.values()].flatMap((pod) =>
-        this.#member(pod).flatMap(({ addresses }) => addresses.map((address) => ({ key: [address], owner: podOwner(pod) }))),
-      ),
-    ]);
-    return entity === "world" && lookup !== "always" ? { ...lookup, not: true } : lookup;
+    const nodes = (which: "host" | "remote-node" | "any") => nodeElements(this.#snapshot, { which, node: this.#node, family });
+    if (entity === "host" || entity === "remote-node") return this.#addresses("entity", entity, family, () => nodes(entity));
+    const lists = () => [nodes("any"), ...this.#podLists("any", family)].filter((list) => list.length > 0);
+    const set = this.#join(`entity${family}-${hashOf("cluster")}`, [addressType(family)], lists);
+    return { set, by: "address", ...(entity === "world" ? { not: true } : {}) };
   }
 
-  #addresses(prefix: string, key: string, family: Family, elements: () => NftElement[]): PeerLookup {
+  #addresses(prefix: string, key: string, family: Family, elements: () => readonly NftElement[]): PeerLookup {
     const own = () => elements().filter(({ key: [address] }) => familyOf(address ?? "") === family);
     return { set: this.#set(`${prefix}${family}`, key, [addressType(family)], own), by: "address" };
   }
 
-  /** Name of the set of (address, protocol, port) where pods of the selections have the named ports. "any": every pod of the cluster. Without a protocol: of each. */
-  ports(
-    selections: readonly Selection[] | "any",
-    names: readonly { readonly protocol: number | undefined; readonly name: string }[],
-    family: Family,
-  ): string {
+  ports(selections: readonly Selection[] | "any", names: readonly NamedPort[], family: Family): string {
     const who = selections === "any" ? "any" : selections.map(selectionKey).sort().join();
     const wanted = names.flatMap(({ protocol, name }) =>
       (protocol === undefined ? WITH_PORTS : [protocol]).map((each) => ({ protocol: each, name })),
@@ -172,21 +198,42 @@ export class PeerSets {
       .map(({ protocol, name }) => `${PROTOCOL_NAMES[protocol] ?? protocol}/${name}`)
       .sort()
       .join();
-    return this.#set(`ports${family}`, `${who} ${what}`, portKey(family), () => {
-      const members =
-        selections === "any"
-          ? [...this.#snapshot.pods.values()].flatMap((pod) => this.#member(pod))
-          : selections.flatMap((each) => this.#select(each));
-      const elements: NftElement[] = [];
-      for (const { pod, addresses } of members) {
-        const open = wanted.flatMap(({ protocol, name }) =>
-          namedPorts(pod, protocol, name).map((port) => [PROTOCOL_NAMES[protocol] ?? String(protocol), String(port)]),
-        );
-        for (const address of addresses.filter((each) => familyOf(each) === family))
-          for (const part of open) elements.push({ key: [address, ...part], owner: podOwner(pod) });
-      }
-      return elements;
-    });
+    const open = (pod: Pod) =>
+      wanted.flatMap(({ protocol, name }) =>
+        namedPorts(pod, protocol, name).map((port) => [PROTOCOL_NAMES[protocol] ?? String(protocol), String(port)]),
+      );
+    const of = (pod: Pod, address: string): NftElement[] => open(pod).map((part) => ({ key: [address, ...part], owner: podOwner(pod) }));
+    const maker: ElementMaker = {
+      key: `ports${family} ${what}`,
+      make: (pod) => addressElements(pod, family).flatMap(({ key: [address = ""] }) => of(pod, address)),
+    };
+    return this.#join(`ports${family}-${hashOf(`${who} ${what}`)}`, portKey(family), () =>
+      (selections === "any" ? (["any"] as const) : selections).flatMap((each) => this.#lists(each, family, { maker, of })),
+    );
+  }
+
+  #podLists(selection: Selection | "any", family: Family): (readonly NftElement[])[] {
+    const maker: ElementMaker = { key: `addresses${family}`, make: (pod) => addressElements(pod, family) };
+    return this.#lists(selection, family, { maker, of: (pod, address) => [{ key: [address], owner: podOwner(pod) }] });
+  }
+
+  /** The elements of the selected pods, and those of their addresses that only the node knows. */
+  #lists(
+    selection: Selection | "any",
+    family: Family,
+    { maker, of }: { readonly maker: ElementMaker; readonly of: (pod: Pod, address: string) => NftElement[] },
+  ): (readonly NftElement[])[] {
+    const key = selection === "any" ? "any" : selectionKey(selection);
+    const lists = podElements(this.#snapshot, selection, { key, maker });
+    const wired = this.#wired
+      .filter(({ pod, address }) => familyOf(address) === family && (selection === "any" || selects(this.#snapshot, selection, pod)))
+      .flatMap(({ pod, address }) => of(pod, address));
+    return wired.length > 0 ? [...lists, wired] : lists;
+  }
+
+  #join(name: string, key: readonly NftType[], lists: () => readonly (readonly NftElement[])[]): string {
+    if (!this.#sets.has(name)) this.#sets.set(name, joinSet({ name, key }, lists()));
+    return name;
   }
 
   #set(prefix: string, key: string, type: readonly NftType[], elements: () => NftElement[], flag?: "interval"): string {
@@ -197,60 +244,42 @@ export class PeerSets {
     }
     return name;
   }
-
-  #select(selection: Selection): Member[] {
-    const key = selectionKey(selection);
-    const known = this.#members.get(key);
-    if (known) return known;
-    const members: Member[] = [];
-    const needed = neededLabels(selection.labels.test);
-    for (const namespace of this.#namespaces(selection))
-      for (const pod of this.#candidates(namespace, needed))
-        if (selects(this.#snapshot, selection, pod)) members.push(...this.#member(pod));
-    this.#members.set(key, members);
-    return members;
-  }
-
-  /** Pods of a namespace that have one of the labels, by the snapshot's index. */
-  #candidates(namespace: string, needed: readonly string[] | undefined): Iterable<Pod> {
-    if (!needed) return this.#snapshot.pods.inNamespace(namespace);
-    const found = new Set<Pod>();
-    for (const label of needed) {
-      const cut = label.indexOf("=");
-      for (const pod of this.#snapshot.pods.select(namespace, { matchLabels: { [label.slice(0, cut)]: label.slice(cut + 1) } }))
-        found.add(pod);
-    }
-    return found;
-  }
-
-  #member(pod: Pod): Member[] {
-    if (pod.spec.hostNetwork) return [];
-    const wired = this.#wired.get(`${pod.metadata.namespace ?? "default"}/${pod.metadata.name}`) ?? [];
-    const addresses = [...new Set([...podAddresses(pod), ...wired])];
-    return addresses.length === 0 ? [] : [{ pod, addresses }];
-  }
-
-  #namespaces({ namespace, namespaceSelector, view }: Selection): string[] {
-    if (namespaceSelector === undefined && namespace !== undefined) return [namespace];
-    if (namespaceSelector === undefined) return namespacesWithPods(this.#snapshot);
-    const within = namespace === undefined ? namespacesWithPods(this.#snapshot) : [namespace];
-    return within.filter((name) => {
-      const labels = namespaceLabels(this.#snapshot, name, view);
-      return labels !== undefined && testLabels(namespaceSelector.test, labels);
-    });
-  }
 }
 
-const podNamespaces = new WeakMap<object, string[]>();
+const nodesKept = new WeakMap<object, Map<string, readonly NftElement[]>>();
 
-/** Also those whose own object is not there. */
-function namespacesWithPods({ pods }: ClusterSnapshot): string[] {
-  let names = podNamespaces.get(pods);
-  if (!names) {
-    names = [...new Set(Array.from(pods.values(), ({ metadata }) => metadata.namespace ?? "default"))];
-    podNamespaces.set(pods, names);
+/** The addresses of nodes: of this one, of every other, or of all; the same list as long as no node changes. */
+function nodeElements(
+  { nodes }: ClusterSnapshot,
+  { which, node, family }: { readonly which: "host" | "remote-node" | "any"; readonly node: string; readonly family: Family },
+): readonly NftElement[] {
+  let known = nodesKept.get(nodes);
+  if (!known) {
+    known = new Map();
+    nodesKept.set(nodes, known);
   }
-  return names;
+  const key = `${which} ${which === "any" ? "" : node} ${family}`;
+  let elements = known.get(key);
+  if (!elements) {
+    elements = [...nodesByAddress(nodes)].flatMap(([address, name]) =>
+      familyOf(address) === family && (which === "any" || (name === node) === (which === "host"))
+        ? [{ key: [address], owner: { kind: "Node", name } }]
+        : [],
+    );
+    known.set(key, elements);
+  }
+  return elements;
+}
+
+const hashes = new WeakMap<Selection, string>();
+
+function keyHash(selection: Selection): string {
+  let hash = hashes.get(selection);
+  if (hash === undefined) {
+    hash = hashOf(selectionKey(selection));
+    hashes.set(selection, hash);
+  }
+  return hash;
 }
 
 /** Twelve hexadecimal digits that name a thing by its content. */
@@ -264,8 +293,4 @@ function portKey(family: Family): readonly NftType[] {
 
 function addressType(family: Family): NftType {
   return family === 4 ? "ipv4_addr" : "ipv6_addr";
-}
-
-function podOwner(pod: Pod) {
-  return { kind: "Pod", namespace: pod.metadata.namespace ?? "default", name: pod.metadata.name };
 }

@@ -1,23 +1,53 @@
 // One direction of a set of policies as nft chains: one chain per tier, allowed packets return, the rest is dropped.
+import type { Family } from "../base/index.ts";
 import { formatOwner, type NftChain, type NftRule, type NftStatement } from "../kernel/index.ts";
-import { hashOf, type PeerSets } from "./peer-sets.ts";
+import { type Asked, answerAlike, hashOf, noteLookups, type PeerLookups } from "./peer-sets.ts";
 import { writeRule } from "./rule-writer.ts";
 import type { Direction, Policy, Tier } from "./rules.ts";
 
 export interface ChainContext {
   readonly direction: Direction;
-  readonly sets: PeerSets;
+  readonly sets: PeerLookups;
   tier(name: string): Tier;
 }
+
+interface PolicyChains {
+  readonly entry: string;
+  readonly chains: readonly NftChain[];
+}
+
+interface Made {
+  readonly chains: PolicyChains | undefined;
+  readonly tiers: ReadonlyMap<string, Tier>;
+  readonly families: readonly Family[];
+  readonly asked: readonly Asked[];
+}
+
+const made = { ingress: new WeakMap<readonly Policy[], Made>(), egress: new WeakMap<readonly Policy[], Made>() };
 
 /**
  * The chains for the policies (in order of evaluation), and the one to enter by; undefined where none has a say in the
  * direction. A later tier is entered by goto, so that "return" leaves them all: the packet is allowed.
  */
-export function policyChains(
-  policies: readonly Policy[],
-  context: ChainContext,
-): { readonly entry: string; readonly chains: readonly NftChain[] } | undefined {
+export function policyChains(policies: readonly Policy[], context: ChainContext): PolicyChains | undefined {
+  const { direction, sets, tier } = context;
+  // What was written for this very list stands as long as everything that it asked is answered alike; asking also calls for the sets.
+  const before = made[direction].get(policies);
+  if (before && holds(before, context)) return before.chains;
+  const asked: Asked[] = [];
+  const tiers = new Map(policies.map((policy) => [policy.tier, tier(policy.tier)]));
+  const chains = writeChains(policies, { ...context, sets: noteLookups(sets, asked) });
+  made[direction].set(policies, { chains, tiers, families: sets.families, asked });
+  return chains;
+}
+
+function holds({ tiers, families, asked }: Made, { sets, tier }: ChainContext): boolean {
+  if (families.join() !== sets.families.join()) return false;
+  for (const [name, known] of tiers) if (tier(name) !== known) return false;
+  return answerAlike(asked, sets);
+}
+
+function writeChains(policies: readonly Policy[], context: ChainContext): PolicyChains | undefined {
   const { direction, sets } = context;
   const active = policies.filter((policy) => policy.isolates.includes(direction) || policy[direction].length > 0);
   if (active.length === 0) return undefined;

@@ -4,10 +4,10 @@ import type { KubeObject, NetworkPolicy, Pod } from "../resources/index.ts";
 import { calicoParts } from "./calico/objects.ts";
 import { profilePolicies } from "./calico/profile.ts";
 import { readTier } from "./calico/tier.ts";
-import { endParts } from "./end-points.ts";
+import { endParts, endPoints } from "./end-points.ts";
 import { SERVICE_ACCOUNTS } from "./label-view.ts";
 import { neededLabels } from "./labels.ts";
-import { policySources, tierParts } from "./readers.ts";
+import { type PolicySource, policySources, tierParts } from "./readers.ts";
 import {
   ADMIN_TIER,
   BASELINE_TIER,
@@ -18,12 +18,20 @@ import {
   type ReadPolicy,
   type Tier,
 } from "./rules.ts";
-import { selects, selectsEnd } from "./selection.ts";
+import { kindsOf, selects, selectsEnd } from "./selection.ts";
 
-/** Policies of one namespace (or of none): under each label of which their subject needs one, or under none. */
+/** Policies that could select pods of one namespace (or of any): under each label of which their subject needs one, or under none. */
 interface Shelf {
   readonly byLabel: Map<string, Policy[]>;
   readonly others: Policy[];
+}
+
+/** What the policies of one kind and namespace are; kept as long as none of them changes. */
+interface Reading {
+  readonly policies: readonly Policy[];
+  readonly remarks: readonly string[];
+  /** By the namespace of those that they select ("": any). */
+  readonly shelves: ReadonlyMap<string, Shelf>;
 }
 
 export interface PolicyIndex {
@@ -36,9 +44,9 @@ export interface PolicyIndex {
   /** Policies that could select pods of the namespace. */
   ofNamespace(namespace: string): Policy[];
   /** Policies that select the pod, in order of evaluation. Host-network pods are selected by none. */
-  selecting(snapshot: ClusterSnapshot, pod: Pod): Policy[];
+  selecting(snapshot: ClusterSnapshot, pod: Pod): readonly Policy[];
   /** Policies that select an end point that is no pod, in order of evaluation. */
-  selectingEnd(snapshot: ClusterSnapshot, end: LabelledEnd): Policy[];
+  selectingEnd(snapshot: ClusterSnapshot, end: LabelledEnd): readonly Policy[];
 }
 
 interface Compiled {
@@ -47,7 +55,8 @@ interface Compiled {
 }
 
 const compiled = new WeakMap<Part<NetworkPolicy>, Compiled>();
-const readings = new WeakMap<KubeObject, ReadPolicy>();
+const readings = new WeakMap<readonly KubeObject[], Reading>();
+const readObjects = new WeakMap<KubeObject, ReadPolicy>();
 
 /** The parts of a snapshot that hold policies, in every language; the same objects as long as no policy changes. */
 export function policyParts(snapshot: ClusterSnapshot): readonly (Part<KubeObject> | undefined)[] {
@@ -61,25 +70,66 @@ export function indexPolicies(snapshot: ClusterSnapshot): PolicyIndex {
   const parts = [...sources.map(({ part }) => part), ...tierParts(snapshot), ...calicoParts(snapshot, ["Profile", "HostEndpoint"])];
   const known = compiled.get(snapshot.networkPolicies);
   if (known && parts.every((part, index) => part === known.parts[index])) return known.index;
-  const remarks: string[] = [];
-  const tiers = readTiers(snapshot, remarks);
-  const policies: Policy[] = [];
-  for (const { part, read } of sources)
-    for (const object of part?.values() ?? []) {
-      const reading = readings.get(object) ?? read(object as never);
-      readings.set(object, reading);
-      policies.push(...reading.policies);
-      remarks.push(...reading.remarks);
-    }
-  const profiles = profilePolicies(snapshot);
-  policies.push(...profiles.policies);
-  remarks.push(...profiles.remarks);
-  const index = buildIndex(policies, tiers, remarks);
+  const read = sources.flatMap(({ part, read }) =>
+    (part?.namespaceNames() ?? []).map((namespace) => readAll(part?.list(namespace) ?? [], read)),
+  );
+  const index = buildIndex([...read, readProfiles(snapshot)], readTiers(snapshot));
   compiled.set(snapshot.networkPolicies, { parts, index });
   return index;
 }
 
-function readTiers(snapshot: ClusterSnapshot, remarks: string[]): Map<string, Tier> {
+function readAll(objects: readonly KubeObject[], read: PolicySource["read"]): Reading {
+  let reading = readings.get(objects);
+  if (!reading) {
+    const policies: Policy[] = [];
+    const remarks: string[] = [];
+    for (const object of objects) {
+      const one = readObjects.get(object) ?? read(object as never);
+      readObjects.set(object, one);
+      policies.push(...one.policies);
+      remarks.push(...one.remarks);
+    }
+    reading = { policies, remarks, shelves: shelve(policies) };
+    readings.set(objects, reading);
+  }
+  return reading;
+}
+
+const profileReadings = new WeakMap<object, { readonly part: unknown; readonly reading: Reading }>();
+
+/** The same object as long as no profile and no host end point changes. */
+function readProfiles(snapshot: ClusterSnapshot): Reading {
+  const [part] = calicoParts(snapshot, ["Profile"]);
+  const ends = endPoints(snapshot);
+  const known = profileReadings.get(ends);
+  if (known && known.part === part) return known.reading;
+  const profiles = profilePolicies(snapshot);
+  const reading = { ...profiles, shelves: shelve(profiles.policies) };
+  profileReadings.set(ends, { part, reading });
+  return reading;
+}
+
+interface Tiers {
+  readonly byName: ReadonlyMap<string, Tier>;
+  readonly remarks: readonly string[];
+}
+
+const tierReadings = new WeakMap<object, { readonly parts: readonly unknown[]; readonly tiers: Tiers }>();
+const NO_PART = {};
+
+/** The same object as long as no tier changes. */
+function readTiers(snapshot: ClusterSnapshot): Tiers {
+  const parts = tierParts(snapshot);
+  const first = parts.find((part) => part !== undefined) ?? NO_PART;
+  const known = tierReadings.get(first);
+  if (known && parts.length === known.parts.length && parts.every((part, index) => part === known.parts[index])) return known.tiers;
+  const remarks: string[] = [];
+  const tiers = { byName: calculateTiers(snapshot, remarks), remarks };
+  tierReadings.set(first, { parts, tiers });
+  return tiers;
+}
+
+function calculateTiers(snapshot: ClusterSnapshot, remarks: string[]): Map<string, Tier> {
   const tiers = new Map<string, Tier>();
   for (const part of tierParts(snapshot))
     for (const object of part?.values() ?? []) {
@@ -111,35 +161,91 @@ export function policiesMayDiffer(before: ClusterSnapshot, after: ClusterSnapsho
   return ends(before).some((part, index) => part !== now[index]);
 }
 
-function buildIndex(read: readonly Policy[], tiers: ReadonlyMap<string, Tier>, remarks: string[]): PolicyIndex {
-  for (const { owner, tier } of read)
-    if (!tiers.has(tier))
-      remarks.push(`${titleOf(owner)}: spec.tier: there is no tier "${tier}"; the policy is not in force until there is`);
-  const known = read.filter(({ tier }) => tiers.has(tier));
-  const tierOf = (name: string): Tier => tiers.get(name) ?? DEFAULT_TIER;
+function buildIndex(read: readonly Reading[], tiers: Tiers): PolicyIndex {
+  const { byName } = tiers;
+  const tierOf = (name: string): Tier => byName.get(name) ?? DEFAULT_TIER;
   const compare = (a: Policy, b: Policy) => comparePolicies(tierOf, a, b);
-  const inForce = known.filter(({ staged }) => !staged).sort(compare);
-  const shelves = shelve(inForce);
-  const shelvesOf = (namespace: string) => [shelves.get(namespace), shelves.get("")].filter((shelf) => shelf !== undefined);
+  const inForce = ({ staged, tier }: Policy) => !staged && byName.has(tier);
+  const shelves = new Map<string, Shelf[]>();
+  const remarks = [...tiers.remarks];
+  const homeless: Policy[] = [];
+  for (const reading of read) {
+    remarks.push(...reading.remarks);
+    for (const [namespace, shelf] of reading.shelves) {
+      const list = shelves.get(namespace);
+      if (list) list.push(shelf);
+      else shelves.set(namespace, [shelf]);
+    }
+    for (const policy of reading.policies) if (!byName.has(policy.tier)) homeless.push(policy);
+  }
+  for (const { owner, tier } of homeless)
+    remarks.push(`${titleOf(owner)}: spec.tier: there is no tier "${tier}"; the policy is not in force until there is`);
+  const shelvesOf = (namespace: string) => [...(shelves.get(namespace) ?? []), ...(shelves.get("") ?? [])];
+  let all: readonly Policy[] | undefined;
+  let hostPolicies: readonly Policy[] | undefined;
+  const sorted = () => {
+    all ??= read.flatMap(({ policies }) => policies.filter(inForce)).sort(compare);
+    return all;
+  };
   return {
     remarks,
-    all: inForce,
-    staged: known.filter(({ staged }) => staged).sort(compare),
+    get all() {
+      return sorted();
+    },
+    get staged() {
+      return read.flatMap(({ policies }) => policies.filter(({ staged, tier }) => staged && byName.has(tier))).sort(compare);
+    },
     tier: tierOf,
     ofNamespace: (namespace) =>
-      [...new Set(shelvesOf(namespace).flatMap((shelf) => [...shelf.others, ...[...shelf.byLabel.values()].flat()]))].sort(compare),
+      [...new Set(shelvesOf(namespace).flatMap((shelf) => [...shelf.others, ...[...shelf.byLabel.values()].flat()]))]
+        .filter(inForce)
+        .sort(compare),
     selecting: (snapshot, pod) => {
-      if (pod.spec.hostNetwork) return [];
-      const found = new Set<Policy>();
-      for (const shelf of shelvesOf(pod.metadata.namespace ?? "default")) {
-        for (const policy of shelf.others) found.add(policy);
-        for (const [key, value] of Object.entries(pod.metadata.labels ?? {}))
-          for (const policy of shelf.byLabel.get(`${key}=${value}`) ?? []) found.add(policy);
-      }
-      return [...found].filter((policy) => selects(snapshot, policy.subject, pod)).sort(compare);
+      if (pod.spec.hostNetwork) return NONE;
+      return selectingPod(snapshot, pod, { shelves: shelvesOf(pod.metadata.namespace ?? "default"), tiers, inForce, compare });
     },
-    selectingEnd: (snapshot, end) => inForce.filter((policy) => selectsEnd(snapshot, policy.subject, end)),
+    selectingEnd: (snapshot, end) => {
+      hostPolicies ??= sorted().filter(({ subject }) => kindsOf(subject).some((kind) => kind !== "pod"));
+      return hostPolicies.filter((policy) => selectsEnd(snapshot, policy.subject, end));
+    },
   };
+}
+
+interface PodQuestion {
+  readonly shelves: readonly Shelf[];
+  readonly tiers: Tiers;
+  readonly inForce: (policy: Policy) => boolean;
+  readonly compare: (a: Policy, b: Policy) => number;
+}
+
+interface PodAnswer {
+  readonly on: readonly unknown[];
+  readonly policies: readonly Policy[];
+}
+
+const NONE: readonly Policy[] = [];
+const podAnswers = new WeakMap<Pod, PodAnswer>();
+
+/** The same list as long as the answer is the same: what is made of it can be kept with it. */
+function selectingPod(snapshot: ClusterSnapshot, pod: Pod, { shelves, tiers, inForce, compare }: PodQuestion): readonly Policy[] {
+  const namespace = pod.metadata.namespace ?? "default";
+  const on = [tiers, snapshot.namespaces.get(namespace), snapshot.others.get(SERVICE_ACCOUNTS), ...shelves];
+  const before = podAnswers.get(pod);
+  if (before && sameItems(before.on, on)) return before.policies;
+  const found = new Set<Policy>();
+  for (const shelf of shelves) {
+    for (const policy of shelf.others) found.add(policy);
+    for (const [key, value] of Object.entries(pod.metadata.labels ?? {}))
+      for (const policy of shelf.byLabel.get(`${key}=${value}`) ?? []) found.add(policy);
+  }
+  const policies = [...found].filter((policy) => inForce(policy) && selects(snapshot, policy.subject, pod)).sort(compare);
+  const answer = { on, policies: before && sameItems(before.policies, policies) ? before.policies : policies };
+  podAnswers.set(pod, answer);
+  return answer.policies;
+}
+
+function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((item, index) => item === b[index]);
 }
 
 function shelve(policies: readonly Policy[]): Map<string, Shelf> {

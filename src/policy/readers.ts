@@ -3,6 +3,7 @@ import type { ClusterSnapshot, Part } from "../cluster/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { calicoParts } from "./calico/objects.ts";
 import { readCalicoPolicy } from "./calico/policy.ts";
+import { CILIUM_POLICY_KINDS, readCiliumPolicy } from "./cilium/policy.ts";
 import { CLUSTER_POLICY_KINDS, readClusterPolicy } from "./cluster-network-policy.ts";
 import { readNetworkPolicy, readStagedPolicy } from "./network-policy.ts";
 import type { ReadPolicy } from "./rules.ts";
@@ -25,6 +26,7 @@ export function policySources(snapshot: ClusterSnapshot): readonly PolicySource[
   return [
     { part: snapshot.networkPolicies, read: readNetworkPolicy },
     ...CLUSTER_POLICY_KINDS.map((kind) => ({ part: snapshot.others.get(kind), read: readClusterPolicy })),
+    ...CILIUM_POLICY_KINDS.map((kind) => ({ part: snapshot.others.get(kind), read: readCiliumPolicy })),
     ...calicoParts(snapshot, CALICO_KINDS).map((part, at) => ({
       part,
       read: CALICO_KINDS[at] === "StagedKubernetesNetworkPolicy" ? readStagedPolicy : readCalicoPolicy,

@@ -1,7 +1,7 @@
 // One rule of the model as nft rules: one for each way in which it can match.
 import type { Family } from "../base/index.ts";
 import { formatOwner, type NftChain, type NftField, type NftMatch, type NftRule, type NftStatement } from "../kernel/index.ts";
-import { hashOf, type PeerLookup, type PeerSets } from "./peer-sets.ts";
+import { hashOf, type PeerLookup, type PeerLookups } from "./peer-sets.ts";
 import type { Direction, Peer, Policy, Rule, Selection, Side } from "./rules.ts";
 import { type Alternatives, addressField, needsFamily, trafficMatches, type Which } from "./traffic-matches.ts";
 
@@ -11,7 +11,7 @@ export const LOG_GROUP = 84;
 export interface RuleContext {
   readonly policy: Policy;
   readonly direction: Direction;
-  readonly sets: PeerSets;
+  readonly sets: PeerLookups;
   /** What "allow" and "pass" are in the chain. */
   readonly allow: NftStatement;
   readonly pass: NftStatement;
@@ -68,7 +68,7 @@ function namesAddresses({ within, except }: Side): boolean {
   return within.length > 0 || except.length > 0;
 }
 
-function sideAlternatives(side: Side, which: Which, family: Family | undefined, sets: PeerSets): Alternatives {
+function sideAlternatives(side: Side, which: Which, family: Family | undefined, sets: PeerLookups): Alternatives {
   if (family === undefined) return [[]];
   let found: NftMatch[][] = [[]];
   for (const any of side.within) {

@@ -99,7 +99,7 @@ export interface ServicePeer {
   readonly ports: boolean;
 }
 
-/** Addresses that DNS names had in answers: "db.example.com", "*.example.com" (one or more labels, or part of one), lower case without the last dot. */
+/** Addresses that DNS names had in answers: "db.example.com", patterns with "*" (see names.ts), lower case without the last dot. */
 export interface NamePeer {
   readonly kind: "names";
   readonly patterns: readonly string[];

@@ -1,5 +1,6 @@
 // Truth tables: policies, then rows of who may reach whom; each row is asked in every way that there is.
 import type { ClusterSnapshot } from "../../src/cluster/index.ts";
+import { type NameBook, NO_NAMES, nameBook } from "../../src/policy/index.ts";
 import type { KubeObject } from "../../src/resources/index.ts";
 import type { Question } from "../three-ways.ts";
 
@@ -10,6 +11,8 @@ export interface TruthTable {
   readonly title: string;
   readonly policies: readonly object[];
   readonly rows: readonly Row[];
+  /** Addresses that DNS names had in answers. */
+  readonly names?: Readonly<Record<string, readonly string[]>>;
 }
 
 /** The tables of one language over one cluster. */
@@ -85,4 +88,8 @@ function addresses(snapshot: ClusterSnapshot, end: string): readonly string[] {
 
 export function objectsOf(suite: TruthSuite, table: TruthTable): KubeObject[] {
   return [...suite.cluster, ...table.policies] as KubeObject[];
+}
+
+export function namesOf({ names }: TruthTable): NameBook {
+  return names ? nameBook(names) : NO_NAMES;
 }

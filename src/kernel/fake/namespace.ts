@@ -4,6 +4,9 @@ import type { LinkChange, LoggedPacket, NetworkNamespace, ObserveScope, SocketOp
 import type { NftFamily } from "../netfilter.ts";
 import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "../state.ts";
 import { FakeConntrack } from "./conntrack.ts";
+import { FakeIpsets } from "./ipset.ts";
+import { FakeIptables } from "./iptables.ts";
+import { FakeIpvs } from "./ipvs.ts";
 import { FakeNetwork } from "./network.ts";
 import { FakeNftables } from "./nftables.ts";
 import { refuse } from "./refuse.ts";
@@ -13,6 +16,9 @@ export class FakeNamespaceState {
   readonly inode: number;
   readonly network: FakeNetwork;
   readonly nft: FakeNftables;
+  readonly iptables = new FakeIptables();
+  readonly ipsets = new FakeIpsets();
+  readonly ipvs = new FakeIpvs();
   readonly conntrack = new FakeConntrack();
   /** Who reads the packets that rules log, by group; tests call them. */
   readonly logs = new Map<number, (packet: LoggedPacket) => void>();
@@ -76,6 +82,9 @@ export class FakeNamespace implements NetworkNamespace {
   readonly path: string;
   readonly state: FakeNamespaceState;
   readonly nft: NetworkNamespace["nft"];
+  readonly iptables: NetworkNamespace["iptables"];
+  readonly ipsets: NetworkNamespace["ipsets"];
+  readonly ipvs: NetworkNamespace["ipvs"];
   /** Operations carried out through this handle that write, in order: tests count them. */
   readonly writes: string[] = [];
   readonly #failIfAsked: FailureCheck;
@@ -94,6 +103,26 @@ export class FakeNamespace implements NetworkNamespace {
         }),
       readTable: (family, name) => this.#read("readTable", () => state.nft.readTable(family, name)),
       listTables: () => this.#read("listTables", () => state.nft.listTables()),
+    };
+    this.iptables = {
+      lack: () => state.iptables.lack(),
+      save: (family) => this.#read("iptables-save", () => state.iptables.save(family)),
+      restore: (family, commands) =>
+        this.#write("iptables-restore", () => {
+          state.iptables.restore(family, commands);
+          state.emit("iptables");
+        }),
+    };
+    this.ipsets = {
+      list: (wanted) => this.#read("list sets", () => state.ipsets.list(wanted)),
+      create: (set) => this.#write("create set", () => state.ipsets.create(set)),
+      destroy: (name) => this.#write("destroy set", () => state.ipsets.destroy(name)),
+      change: (name, elements) => this.#write("change set", () => state.ipsets.change(name, elements)),
+    };
+    this.ipvs = {
+      lack: () => state.ipvs.lack(),
+      list: () => this.#read("list ipvs", () => state.ipvs.list()),
+      apply: (change) => this.#write(`${change.op} ipvs`, () => state.ipvs.apply(change)),
     };
   }
 
@@ -161,6 +190,9 @@ export class FakeNamespace implements NetworkNamespace {
       fdb: this.listFdb(),
       sysctls,
       tables: tables.flatMap(({ family, name }: { family: NftFamily; name: string }) => this.nft.readTable(family, name) ?? []),
+      iptables: scope.tables === "all" ? ([4, 6] as const).flatMap((family) => this.iptables.save(family)) : [],
+      ipsets: scope.tables === "all" ? this.ipsets.list(() => true) : [],
+      ipvs: scope.tables === "all" ? this.ipvs.list() : [],
     };
   }
 
@@ -247,6 +279,10 @@ export class FakeNamespace implements NetworkNamespace {
 
   openSocket(): number {
     return refuse("EOPNOTSUPP", "the fake kernel has no sockets", "socket");
+  }
+
+  sendFrame(link: string, _frame: Uint8Array): void {
+    refuse("ENOSYS", "a namespace in memory has no sockets", link);
   }
 
   bindSocket(options: SocketOptions): number {
