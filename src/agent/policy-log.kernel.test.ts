@@ -8,6 +8,7 @@ import { allow, CALICO_CLUSTER, named } from "../../test/truth/calico-cluster.ts
 import { snapshotOf } from "../cluster/index.ts";
 import { createLinuxKernel, EMPTY_STATE } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
+import { NO_NAMES } from "../policy/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { createPolicyLog } from "./policy-log.ts";
 
@@ -26,7 +27,7 @@ test("what Log rules note, with the policy and its rule", async () => {
   const lines: string[] = [];
   const log = createPolicyLog(rig.namespace("node-2"), (line) => lines.push(line));
   try {
-    const table = planTables(snapshot, ["node-2"]).get("node-2");
+    const table = planTables(snapshot, NO_NAMES).get("node-2");
     assert.ok(table);
     rig.load("node-2", table);
     const plan = { kernel: { ...EMPTY_STATE, tables: [table] } } as unknown as NodePlan;

@@ -7,7 +7,7 @@ import { node, pod } from "../../test/truth/table.ts";
 import { snapshotOf } from "../cluster/index.ts";
 import { createLinuxKernel } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
-import { planPolicy } from "./index.ts";
+import { NO_NAMES, planPolicy } from "./index.ts";
 
 const marked = (key: string, dscp: string, n: number, ...ips: string[]) => {
   const object = pod(key, {}, n, ips) as KubeObject;
@@ -27,7 +27,7 @@ test("what marked pods send out of the cluster carries the value, what stays wit
   const { nodes, pods } = rigOf(snapshot);
   const rig = new PacketRig(createLinuxKernel(), nodes, pods);
   try {
-    for (const [name, table] of planTables(snapshot)) rig.load(name, table);
+    for (const [name, table] of planTables(snapshot, NO_NAMES)) rig.load(name, table);
     const table = rig.namespace("node-1").nft.readTable("inet", "fairlead");
     assert.deepEqual(
       table?.chains.find(({ name }) => name === "dscp-46")?.rules.flatMap(({ statements }) => statements),
@@ -61,7 +61,7 @@ test("what marked pods send out of the cluster carries the value, what stays wit
       'Pod a/wrong: metadata.annotations["qos.projectcalico.org/dscp"]: "urgent" is no DSCP: a number from 0 to 63 or a name such as EF, AF41, CS1; nothing is marked',
     ]);
     assert.ok(
-      !planTables(snapshot)
+      !planTables(snapshot, NO_NAMES)
         .get("node-2")
         ?.chains.some(({ name }) => name.startsWith("postrouting-mangle")),
       "a node without marked pods has no such hook",
