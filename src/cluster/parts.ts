@@ -82,7 +82,8 @@ export class PodObjectPart extends ObjectPart<Pod> implements PodPart {
   }
 
   *onNode(node: string): Iterable<Pod> {
-    for (const names of this.namespaces.values()) yield* nodeIndex(names).get(node) ?? NOTHING;
+    // In an order that does not depend on how the objects came.
+    for (const namespace of this.namespaceNames()) yield* nodeIndex(this.list(namespace)).get(node) ?? NOTHING;
   }
 
   *select(namespace: string, selector: LabelSelector): Iterable<Pod> {
@@ -96,7 +97,10 @@ export class PodObjectPart extends ObjectPart<Pod> implements PodPart {
 
   #indexAddresses(): Map<string, Pod> {
     const index = new Map<string, Pod>();
-    for (const names of this.namespaces.values()) for (const [address, pod] of addressIndex(names)) index.set(address, pod);
+    for (const namespace of this.namespaceNames()) {
+      const names = this.namespaces.get(namespace);
+      for (const [address, pod] of names ? addressIndex(names) : []) index.set(address, pod);
+    }
     return index;
   }
 }
@@ -104,18 +108,18 @@ export class PodObjectPart extends ObjectPart<Pod> implements PodPart {
 const nodeIndexes = new WeakMap<object, Map<string, Pod[]>>();
 
 /** Node → pods of one namespace, kept while the namespace's pods stay the same. */
-function nodeIndex(names: Names<Pod>): Map<string, Pod[]> {
-  let index = nodeIndexes.get(names);
+function nodeIndex(list: readonly Pod[]): Map<string, Pod[]> {
+  let index = nodeIndexes.get(list);
   if (!index) {
     index = new Map();
-    for (const pod of names.values()) {
+    for (const pod of list) {
       const node = pod.spec.nodeName;
       if (node === undefined) continue;
       const pods = index.get(node);
       if (pods) pods.push(pod);
       else index.set(node, [pod]);
     }
-    nodeIndexes.set(names, index);
+    nodeIndexes.set(list, index);
   }
   return index;
 }

@@ -12,6 +12,7 @@ export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
 export { openTerminal, type Terminal } from "./linux/terminal.ts";
 export type * from "./netfilter.ts";
 export { diffTable } from "./nft/diff.ts";
+export { dscpNumber } from "./nft/dscp.ts";
 export { formatOwner, parseOwner } from "./nft/owner.ts";
 export { printRule, printTable } from "./nft/print.ts";
 export type * from "./reconcile.ts";

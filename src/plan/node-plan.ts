@@ -31,7 +31,11 @@ const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
   "filter-input": { type: "filter", hook: "input", priority: 0, policy: "accept" },
   "filter-forward": { type: "filter", hook: "forward", priority: 0, policy: "accept" },
   "filter-output": { type: "filter", hook: "output", priority: 0, policy: "accept" },
+  "postrouting-mangle": { type: "filter", hook: "postrouting", priority: -150, policy: "accept" },
 };
+
+/** A hook costs each packet something: these are there only where a rule is. */
+const OPTIONAL_CHAINS: readonly BaseChainName[] = ["postrouting-mangle"];
 
 /** What a node must hold. Pure: the same snapshot and facts give the same plan. */
 export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
@@ -90,12 +94,10 @@ function planPods(attachments: readonly PodAttachment[], mtu: number): Map<strin
 /** Joins what the rooms add into one table: base chains' rules in order, everything else beside. */
 export function composeTable(contributions: readonly TableContribution[]): NftTable {
   const hooks = contributions.flatMap((part) => part.hooks).sort((a, b) => a.order - b.order);
-  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).map((name) =>
-    baseChain(
-      name,
-      hooks.filter((hook) => hook.chain === name).map((hook) => hook.rules),
-    ),
-  );
+  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).flatMap((name) => {
+    const rules = hooks.filter((hook) => hook.chain === name).map((hook) => hook.rules);
+    return rules.length === 0 && OPTIONAL_CHAINS.includes(name) ? [] : [baseChain(name, rules)];
+  });
   return { ...TABLE, chains: [...base, ...contributions.flatMap((part) => part.chains)], sets: contributions.flatMap((part) => part.sets) };
 }
 

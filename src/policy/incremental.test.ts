@@ -1,6 +1,8 @@
 // What is kept from plan to plan changes nothing: after every change the plan is the one that is calculated from nothing.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { randomCalico } from "../../test/random-calico.ts";
+import { randomCilium } from "../../test/random-cilium.ts";
 import { randomCluster, randomClusterPolicies } from "../../test/random-policies.ts";
 import { createSnapshotBuilder, type ObjectChange, snapshotOf } from "../cluster/index.ts";
 import type { NftTable } from "../kernel/index.ts";
@@ -8,8 +10,8 @@ import type { KubeObject } from "../resources/index.ts";
 import { evaluatePolicies, planPolicy } from "./index.ts";
 
 /** How many: FAIRLEAD_ROUNDS says it. */
-const CLUSTERS = Number(process.env.FAIRLEAD_ROUNDS ?? 15);
-const CHANGES = 20;
+const CLUSTERS = Number(process.env.FAIRLEAD_ROUNDS ?? 8);
+const CHANGES = 40;
 
 /** Order says nothing about sets, chains and elements. */
 function canonical(table: Pick<NftTable, "chains" | "sets">): unknown {
@@ -24,7 +26,10 @@ const keyOf = ({ apiVersion, kind, metadata }: KubeObject) => `${apiVersion}/${k
 
 test(`plans over changes are as from nothing, over ${CLUSTERS} clusters`, () => {
   for (let seed = 1; seed <= CLUSTERS; seed++) {
-    const generations = [0, 1000, 2000].map((more) => [...randomCluster(seed + more), ...randomClusterPolicies(seed + more)]);
+    const generations = [0, 1000, 2000].map((more) => [
+      ...randomCluster(seed + more),
+      ...[randomClusterPolicies, randomCalico, randomCilium].flatMap((add) => add(seed + more)),
+    ]);
     const builder = createSnapshotBuilder();
     const there = new Map<string, KubeObject>();
     let state = seed;

@@ -12,6 +12,7 @@ import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { NftChain, NftElement, NftMatch, NftRule, NftSet, NftType, Owner, TableContribution } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
 import { condense } from "./condense.ts";
+import { planDscp } from "./dscp.ts";
 import { endPoints } from "./end-points.ts";
 import { podAddresses } from "./ends.ts";
 import { NO_NAMES } from "./names.ts";
@@ -114,6 +115,7 @@ export function planPolicy(
     const owner: Owner = { kind: "Fairlead", name: UNKNOWN_POD };
     chains.set(UNKNOWN_POD, { name: UNKNOWN_POD, rules: [{ matches: [], statements: [{ verdict: "drop" }], owner }] });
   }
+  const dscp = planDscp(snapshot, locals, remarks);
   if (families.length === 0) return { table: { chains: [], sets: [], hooks: [] }, remarks };
 
   const guarded = locals.every((local) => local.mac !== undefined);
@@ -133,9 +135,10 @@ export function planPolicy(
   );
   return {
     table: {
-      chains: [...condensed.chains, ...entry],
-      sets: [...maps, ...condensed.sets],
+      chains: [...condensed.chains, ...entry, ...dscp.chains],
+      sets: [...maps, ...condensed.sets, ...dscp.sets],
       hooks: [
+        ...dscp.hooks,
         { chain: "filter-forward", order: 50, rules: hook("policy-forward") },
         { chain: "filter-input", order: 50, rules: hook("policy-input") },
       ],

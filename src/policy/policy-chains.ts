@@ -4,6 +4,7 @@ import { formatOwner, type NftChain, type NftRule, type NftStatement } from "../
 import { type Asked, answerAlike, hashOf, noteLookups, type PeerLookups } from "./peer-sets.ts";
 import { writeRule } from "./rule-writer.ts";
 import type { Direction, Policy, Tier } from "./rules.ts";
+import { selectionKey } from "./selection.ts";
 
 export interface ChainContext {
   readonly direction: Direction;
@@ -51,7 +52,8 @@ function writeChains(policies: readonly Policy[], context: ChainContext): Policy
   const { direction, sets } = context;
   const active = policies.filter((policy) => policy.isolates.includes(direction) || policy[direction].length > 0);
   if (active.length === 0) return undefined;
-  const hash = hashOf(active.map(({ owner, order }) => `${order} ${formatOwner(owner)}`).join());
+  // One object may hold several policies, which select different pods.
+  const hash = hashOf(active.map(({ owner, order, subject }) => `${order} ${formatOwner(owner)} ${selectionKey(subject)}`).join());
   const tiers = [...Map.groupBy(active, (policy) => policy.tier)];
   const nameOf = (at: number) => (at === 0 ? `${direction}-${hash}` : `${direction}-${hash}-${at}`);
   const chains: NftChain[] = [];

@@ -1,6 +1,8 @@
 // The matrix of all pairs at once says what a walk of each pair says.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { randomCalico } from "../../test/random-calico.ts";
+import { randomCilium } from "../../test/random-cilium.ts";
 import { randomCluster, randomClusterPolicies } from "../../test/random-policies.ts";
 import { type Pair, snapshotOf } from "../cluster/index.ts";
 import { createReach } from "./reach.ts";
@@ -18,7 +20,8 @@ const PORTS = [
 test(`all pairs at once are as each by itself, over ${CLUSTERS} random clusters`, () => {
   const seen = new Set<string>();
   for (let seed = 1; seed <= CLUSTERS; seed++) {
-    const snapshot = snapshotOf([...randomCluster(seed), ...(seed % 2 === 0 ? randomClusterPolicies(seed) : [])]);
+    const languages = [randomClusterPolicies, randomCalico, randomCilium].filter((_, bit) => (seed >> bit) & 1);
+    const snapshot = snapshotOf([...randomCluster(seed), ...languages.flatMap((add) => add(seed))]);
     assert.ok(createReach(snapshot, desiredWorld(snapshot)), `seed ${seed}: the tables are understood`);
     const names = [...snapshot.pods.values()].map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
     const pairs = names.flatMap((from) => names.flatMap((to): Pair[] => PORTS.map((port) => ({ from, to, ...port }))));
