@@ -53,6 +53,7 @@ function partOf<T extends KubeObject>(objects: readonly KubeObject[], kind: stri
     size: map.size,
     get: (key) => map.get(key),
     values: () => map.values(),
+    changedSince: () => undefined,
     inNamespace: list,
     list,
     namespaceNames: () => [...new Set([...map.values()].map((object) => object.metadata.namespace ?? ""))].sort(),

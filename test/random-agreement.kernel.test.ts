@@ -72,7 +72,7 @@ function kinds({ pick, often }: Chance, family: 4 | 6): Omit<Question, "source" 
     ported(17, pick([53, 80, 8080]), pick([40_000, 5353])),
     ...(often(0.2) ? [ported(132, 80)] : []),
     ...(often(0.3) ? [{ protocol: family === 4 ? 1 : 58, icmp: { type: icmp[0], code: icmp[1] } }] : []),
-    ...(often(0.01) ? [{ protocol: 99 }] : []),
+    ...(often(0.003) ? [{ protocol: 99 }] : []),
   ];
 }
 

@@ -49,8 +49,15 @@ export function askThreeWays(
   });
   if (!rig) return answers;
   for (const [node, table] of tables) rig.load(node, table);
-  const sent = sendAll(rig, answers);
-  return answers.map((answer, index) => (fromOwnNode(snapshot, answer.question) ? answer : { ...answer, sent: sent[index] === true }));
+  const sent = sendAll(
+    rig,
+    answers,
+    [...answers.keys()].filter((index) => !fromOwnNode(snapshot, (answers[index] as Answers).question)),
+  );
+  return answers.map((answer, index) => {
+    const came = sent[index];
+    return came === undefined ? answer : { ...answer, sent: came };
+  });
 }
 
 /** A rig's packets come in from elsewhere: what a node sends to its own pods it can't send. */
@@ -109,15 +116,14 @@ function nodeHolding(snapshot: ClusterSnapshot, address: string): string | undef
 }
 
 /** What has no ports is told apart by addresses alone, so that each is sent into nodes that know no flow. */
-function sendAll(rig: PacketRig, answers: readonly Answers[]): boolean[] {
-  const sent: boolean[] = answers.map(() => false);
+function sendAll(rig: PacketRig, answers: readonly Answers[], all: readonly number[]): (boolean | undefined)[] {
+  const sent: (boolean | undefined)[] = answers.map(() => undefined);
   const run = (indexes: readonly number[]) => {
     const packets = indexes.map((index) => (answers[index] as Answers).question);
     const arrived = rig.send(packets);
     if (indexes.some((index, at) => answers[index]?.calculated !== arrived.has(at))) rig.settle(packets, arrived);
     for (const [at, index] of indexes.entries()) sent[index] = arrived.has(at);
   };
-  const all = [...answers.keys()];
   const apart = (index: number) => isToldApart((answers[index] as Answers).question);
   run(all.filter(apart));
   for (const index of all) {

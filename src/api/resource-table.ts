@@ -8,6 +8,7 @@ export interface Resource extends ResourceRef {
   readonly shortNames: readonly string[];
   readonly namespaced: boolean;
   readonly categories: readonly string[];
+  readonly verbs: readonly string[];
   /** Whether status is a subresource of its own, which plain writes leave alone. */
   readonly status: boolean;
   /** Where scale reads and writes the number of replicas. */
@@ -16,6 +17,8 @@ export interface Resource extends ResourceRef {
   readonly generation: boolean;
   /** The status of a new object: the caller's, or this. */
   readonly initialStatus: "keep" | Readonly<Record<string, unknown>> | undefined;
+  /** OpenAPI v3 schema of a custom kind, where its definition has one. */
+  readonly schema?: unknown;
   /** Further subresources, shown by discovery; the streaming ones are served by whoever registered them. */
   readonly subresources: readonly { readonly name: string; readonly kind: string; readonly verbs: readonly string[] }[];
 }
@@ -28,7 +31,11 @@ interface Behaviour {
   readonly all?: true;
   readonly initialStatus?: Resource["initialStatus"];
   readonly subresources?: Resource["subresources"];
+  /** Only asked, never stored. */
+  readonly review?: true;
 }
+
+const VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 const workload: Behaviour = { status: true, generation: true, all: true, initialStatus: {} };
 const behaviours: Readonly<Record<string, Behaviour>> = {
@@ -37,7 +44,11 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
     initialStatus: { phase: "Active" },
     subresources: [{ name: "finalize", kind: "Namespace", verbs: ["update"] }],
   },
-  "v1/Node": { status: true, initialStatus: "keep" },
+  "v1/Node": {
+    status: true,
+    initialStatus: "keep",
+    subresources: [{ name: "proxy", kind: "NodeProxyOptions", verbs: ["create", "delete", "get", "patch", "update"] }],
+  },
   "v1/PersistentVolume": { status: true, initialStatus: { phase: "Pending" } },
   "v1/PersistentVolumeClaim": { status: true, initialStatus: { phase: "Pending" } },
   "v1/Pod": {
@@ -48,15 +59,23 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
     subresources: [
       { name: "attach", kind: "PodAttachOptions", verbs: ["create", "get"] },
       { name: "binding", kind: "Binding", verbs: ["create"] },
+      { name: "ephemeralcontainers", kind: "Pod", verbs: ["get", "patch", "update"] },
       { name: "eviction", kind: "Eviction", verbs: ["create"] },
       { name: "exec", kind: "PodExecOptions", verbs: ["create", "get"] },
       { name: "log", kind: "Pod", verbs: ["get"] },
       { name: "portforward", kind: "PodPortForwardOptions", verbs: ["create", "get"] },
+      { name: "proxy", kind: "PodProxyOptions", verbs: ["create", "delete", "get", "patch", "update"] },
     ],
   },
   "v1/ReplicationController": { ...workload, scale: true },
   "v1/ResourceQuota": { status: true, initialStatus: {} },
-  "v1/Service": { status: true, all: true, initialStatus: { loadBalancer: {} } },
+  "v1/Service": {
+    status: true,
+    all: true,
+    initialStatus: { loadBalancer: {} },
+    subresources: [{ name: "proxy", kind: "ServiceProxyOptions", verbs: ["create", "delete", "get", "patch", "update"] }],
+  },
+  "v1/ServiceAccount": { subresources: [{ name: "token", kind: "TokenRequest", verbs: ["create"] }] },
   "apps/v1/DaemonSet": workload,
   "apps/v1/Deployment": { ...workload, scale: true },
   "apps/v1/ReplicaSet": { ...workload, scale: true },
@@ -70,6 +89,12 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   "networking.k8s.io/v1/Ingress": { status: true, generation: true, initialStatus: { loadBalancer: {} } },
   "networking.k8s.io/v1/IngressClass": { generation: true },
   "networking.k8s.io/v1/NetworkPolicy": { generation: true },
+  "authentication.k8s.io/v1/SelfSubjectReview": { review: true },
+  "authentication.k8s.io/v1/TokenReview": { review: true },
+  "authorization.k8s.io/v1/LocalSubjectAccessReview": { review: true },
+  "authorization.k8s.io/v1/SelfSubjectAccessReview": { review: true },
+  "authorization.k8s.io/v1/SelfSubjectRulesReview": { review: true },
+  "authorization.k8s.io/v1/SubjectAccessReview": { review: true },
   "apiextensions.k8s.io/v1/CustomResourceDefinition": { status: true, generation: true, initialStatus: {} },
 };
 
@@ -84,6 +109,7 @@ function build(info: KindInfo): Resource {
     singular: kind.toLowerCase(),
     shortNames,
     namespaced,
+    verbs: behaviour.review ? ["create"] : VERBS,
     categories: behaviour.all ? ["all"] : [],
     status: behaviour.status ?? false,
     scale: behaviour.scale ?? false,

@@ -2,12 +2,14 @@
 export { diffState } from "./diff.ts";
 export { isErrno, KernelError } from "./errors.ts";
 export { createFakeKernel, type FakeKernel } from "./fake/kernel.ts";
+export { type IptablesOwnership, isMarked } from "./iptables/diff.ts";
 export type * from "./kernel.ts";
 export { makeBoundSocket } from "./linux/bind.ts";
 export { createLinuxKernel } from "./linux/kernel.ts";
 export { checkNftables } from "./linux/nftables.ts";
 export { type ProgramEnd, runProgram } from "./linux/program.ts";
 export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
+export { openTerminal, type Terminal } from "./linux/terminal.ts";
 export type * from "./netfilter.ts";
 export { diffTable } from "./nft/diff.ts";
 export { formatOwner, parseOwner } from "./nft/owner.ts";

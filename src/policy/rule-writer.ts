@@ -6,7 +6,7 @@ import type { Direction, Peer, Policy, Rule, Selection, Side } from "./rules.ts"
 import { type Alternatives, addressField, needsFamily, trafficMatches, type Which } from "./traffic-matches.ts";
 
 /** The nflog group that Log rules send to. */
-const LOG_GROUP = 84;
+export const LOG_GROUP = 84;
 
 export interface RuleContext {
   readonly policy: Policy;
@@ -31,9 +31,12 @@ export function writeRule(rule: Rule, context: RuleContext): { readonly rules: r
   return { rules: [{ matches: [], statements: [{ verdict: "jump", chain: chain.name }], owner }], chain };
 }
 
-/** "ingress NetworkPolicy.projectcalico.org/production/db#0": what a logged packet carries; cut where the kernel would cut it. */
+/** As long as the kernel lets a prefix be. */
+const MAX_PREFIX = 127;
+
+/** "ingress NetworkPolicy.projectcalico.org/production/db#0": what a logged packet carries; a long name is cut, its rule stays. */
 function logPrefix({ owner }: Rule, direction: Direction): string {
-  return `${direction} ${formatOwner(owner)}`.slice(0, 127);
+  return `${direction} ${formatOwner(owner, MAX_PREFIX - direction.length - 1)}`;
 }
 
 function verdictOf({ action }: Rule, { allow, pass }: RuleContext): NftStatement {

@@ -31,7 +31,8 @@ import type {
 import { elementsOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
 import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, stickyMap, stickySet } from "./pick.ts";
-import { type ServiceTable, type Standpoint, serviceTable } from "./table.ts";
+import { nodePortElements, serviceSettings } from "./settings.ts";
+import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
 export interface ServicesPlan {
   readonly table: TableContribution;
@@ -52,18 +53,26 @@ export function planServices(snapshot: ClusterSnapshot, node: string): ServicesP
   const table = serviceTable(snapshot);
   const byPlace = plans.get(table) ?? new Map<string, ServicesPlan>();
   plans.set(table, byPlace);
-  const zone = snapshot.nodes.get(node)?.metadata.labels?.["topology.kubernetes.io/zone"];
-  const place = `${node} ${zone ?? ""}`;
+  const standpoint = standpointOf(snapshot, node);
+  const settings = serviceSettings(snapshot);
+  const nodePorts = FAMILIES.map((family) => nodePortElements(settings, snapshot.nodes.get(node), family));
+  const place = JSON.stringify([standpoint, nodePorts, settings.remarks]);
   let plan = byPlace.get(place);
   if (!plan) {
-    plan = calculate(table, { node, ...(zone === undefined ? {} : { zone }) });
+    const calculated = calculate(table, standpoint, nodePorts);
+    plan = { ...calculated, remarks: [...settings.remarks, ...calculated.remarks] };
     byPlace.set(place, plan);
   }
   return plan;
 }
 
-function calculate(table: ServiceTable, standpoint: Standpoint): ServicesPlan {
+function calculate(table: ServiceTable, standpoint: Standpoint, nodePorts: readonly (readonly string[])[]): ServicesPlan {
   const elements = new Map<string, NftElement[]>();
+  for (const [index, family] of FAMILIES.entries())
+    elements.set(
+      `nodeport-ips${family}`,
+      (nodePorts[index] ?? []).map((address) => sharedElement(address)),
+    );
   const shared = new Set<string>();
   const picks = new Map<string, Pick>();
   for (const entry of table.entries) {
@@ -93,9 +102,36 @@ function calculate(table: ServiceTable, standpoint: Standpoint): ServicesPlan {
   return { table: { chains: [...DISPATCH, ...chains], sets, hooks: HOOKS }, remarks: table.remarks };
 }
 
-function ownerOf(table: ServiceTable, entry: ServiceEntry, at: string): ServiceEntry | undefined {
+/** The entry that has an address, or the node port ("node"), of those that name it. */
+export function ownerOf(table: ServiceTable, entry: ServiceEntry, at: string): ServiceEntry | undefined {
   if (at !== "node") return table.lookup(at, entry.protocol, entry.port);
   return entry.nodePort === undefined ? undefined : table.nodePort(entry.family, entry.protocol, entry.nodePort);
+}
+
+const sharedElements = new Map<string, NftElement>();
+
+/** The element of one address; the same object at every call. */
+function sharedElement(address: string): NftElement {
+  const element = sharedElements.get(address) ?? { key: [address] };
+  sharedElements.set(address, element);
+  return element;
+}
+
+const SETS_OF_REFUSALS = /^(no-endpoints|no-local-endpoints|nodeports-rejected|nodeports-dropped|nodeport-ips|cluster-ips|hairpin)[46]$/;
+const refusalsOf = new WeakMap<TableContribution, TableContribution>();
+
+/** What holds in every mode: who is refused, and the masquerade of what is marked. Nothing that sends a packet to an end point. */
+export function keepRefusals(table: TableContribution): TableContribution {
+  let kept = refusalsOf.get(table);
+  if (!kept) {
+    kept = {
+      chains: [],
+      sets: table.sets.filter(({ name }) => SETS_OF_REFUSALS.test(name)),
+      hooks: table.hooks.filter(({ chain }) => chain === "postrouting-nat" || FILTERS.includes(chain)),
+    };
+    refusalsOf.set(table, kept);
+  }
+  return kept;
 }
 
 /** The last set that began with this element: what did not change is the same object again, and costs no comparing. */
@@ -115,11 +151,13 @@ function filled(set: NftSet, elements: readonly NftElement[] = []): NftSet {
 const addressKey = (family: Family): NftField[] => [family === 4 ? "ip daddr" : "ip6 daddr", "meta l4proto", "th dport"];
 const NODE_KEY: readonly NftField[] = ["meta l4proto", "th dport"];
 
-/** To an address of the node itself; the loopback ones stay its own. */
+/** To an address of the node itself at which it serves node ports; the loopback ones stay its own. */
 function toNode(family: Family): NftMatch[] {
+  const daddr: NftField = family === 4 ? "ip daddr" : "ip6 daddr";
   return [
+    { left: daddr, op: "==", right: { set: `nodeport-ips${family}` } },
     { left: "fib daddr type", op: "==", right: "local" },
-    { left: family === 4 ? "ip daddr" : "ip6 daddr", op: "!=", right: family === 4 ? "127.0.0.0/8" : "::1" },
+    { left: daddr, op: "!=", right: family === 4 ? "127.0.0.0/8" : "::1" },
   ];
 }
 
@@ -167,6 +205,7 @@ const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
     ...["no-endpoints", "no-local-endpoints"].map((name) => set(name, byAddress)),
     ...["nodeports-rejected", "nodeports-dropped"].map((name) => set(name, byNode)),
     set("cluster-ips", [address]),
+    { ...set("nodeport-ips", [address]), flags: ["interval"] },
     set("hairpin", [address, address]),
     set("guarded", byAddress),
     { ...set("sources", [...byAddress, address]), flags: ["interval"] },

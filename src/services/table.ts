@@ -5,7 +5,7 @@
 import type { Family } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { EndpointSlice, Service } from "../resources/index.ts";
-import { type ServiceEndpoint, type ServiceEntry, serviceEntries } from "./entry.ts";
+import { type Fault, type ServiceEndpoint, type ServiceEntry, serviceEntries } from "./entry.ts";
 
 export interface ServiceTable {
   readonly entries: readonly ServiceEntry[];
@@ -13,6 +13,8 @@ export interface ServiceTable {
   lookup(address: string, protocol: string, port: number): ServiceEntry | undefined;
   nodePort(family: Family, protocol: string, port: number): ServiceEntry | undefined;
   /** What in the objects is not followed, and why. */
+  readonly faults: readonly Fault[];
+  /** The same in text. */
   readonly remarks: readonly string[];
 }
 
@@ -22,7 +24,7 @@ export type Choice = { readonly use: readonly ServiceEndpoint[] } | { readonly r
 interface Kept {
   readonly slices: readonly EndpointSlice[];
   readonly entries: readonly ServiceEntry[];
-  readonly remarks: readonly string[];
+  readonly faults: readonly Fault[];
 }
 
 const tables = new WeakMap<object, { slices: object; table: ServiceTable }>();
@@ -33,13 +35,13 @@ export function serviceTable(snapshot: ClusterSnapshot): ServiceTable {
   const before = tables.get(snapshot.services);
   if (before?.slices === snapshot.endpointSlices) return before.table;
   const entries: ServiceEntry[] = [];
-  const remarks: string[] = [];
+  const faults: Fault[] = [];
   for (const service of snapshot.services.values()) {
     const part = entriesOf(snapshot, service);
     entries.push(...part.entries);
-    remarks.push(...part.remarks);
+    faults.push(...part.faults);
   }
-  const table = makeTable(entries, remarks);
+  const table = makeTable(entries, faults);
   tables.set(snapshot.services, { slices: snapshot.endpointSlices, table });
   return table;
 }
@@ -48,8 +50,8 @@ function entriesOf(snapshot: ClusterSnapshot, service: Service): Kept {
   const slices = [...snapshot.endpointSlices.ofService(service.metadata.namespace ?? "", service.metadata.name)];
   const before = kept.get(service);
   if (before && before.slices.length === slices.length && before.slices.every((slice, index) => slice === slices[index])) return before;
-  const remarks: string[] = [];
-  const made: Kept = { slices, entries: serviceEntries(service, slices, remarks), remarks };
+  const faults: Fault[] = [];
+  const made: Kept = { slices, entries: serviceEntries(service, slices, faults), faults };
   kept.set(service, made);
   return made;
 }
@@ -58,16 +60,17 @@ function entriesOf(snapshot: ClusterSnapshot, service: Service): Kept {
  * Gives every address and port to one entry: the first by namespace and name. Cluster addresses are given out before
  * external ones, so that nobody takes over another's ClusterIP by naming it in externalIPs (CVE-2020-8554).
  */
-function makeTable(entries: readonly ServiceEntry[], found: readonly string[]): ServiceTable {
-  const remarks = [...found];
+function makeTable(entries: readonly ServiceEntry[], found: readonly Fault[]): ServiceTable {
+  const faults = [...found];
   const owners = new Map<string, ServiceEntry>();
   const claim = (key: string, what: string, entry: ServiceEntry) => {
     const owner = owners.get(key);
     if (!owner) owners.set(key, entry);
-    else if (owner !== entry)
-      remarks.push(
-        `Service ${entry.namespace}/${entry.name}: ${what} is not served, it belongs to Service ${owner.namespace}/${owner.name} already`,
-      );
+    else if (owner !== entry) {
+      const { namespace, name } = entry;
+      const says = `${what} is not served, it belongs to Service ${owner.namespace}/${owner.name} already`;
+      faults.push({ namespace, name, reason: what.startsWith("node port") ? "NodePortInUse" : "AddressInUse", says });
+    }
   };
   const addressKey = (address: string, protocol: string, port: number) => `${address} ${protocol} ${port}`;
   const claimAddress = (address: string, entry: ServiceEntry) =>
@@ -84,7 +87,8 @@ function makeTable(entries: readonly ServiceEntry[], found: readonly string[]): 
     entries,
     lookup: (address, protocol, port) => owners.get(addressKey(address, protocol.toLowerCase(), port)),
     nodePort: (family, protocol, port) => owners.get(nodeKey(family, protocol.toLowerCase(), port)),
-    remarks,
+    faults,
+    remarks: faults.map(({ namespace, name, says }) => `Service ${namespace}/${name}: ${says}`),
   };
 }
 
@@ -98,6 +102,12 @@ export interface Standpoint {
   readonly node: string;
   /** The node's label topology.kubernetes.io/zone. */
   readonly zone?: string;
+}
+
+/** Where a node of the snapshot stands. */
+export function standpointOf(snapshot: ClusterSnapshot, node: string): Standpoint {
+  const zone = snapshot.nodes.get(node)?.metadata.labels?.["topology.kubernetes.io/zone"];
+  return { node, ...(zone === undefined ? {} : { zone }) };
 }
 
 /** End points that take new connections: the ready ones, and only if there are none those that end but still serve (KEP-1669). */

@@ -291,5 +291,5 @@ function withTunnelEnds(snapshot: ClusterSnapshot): ClusterSnapshot {
   const list = [...byName.values()];
   const inNamespace = (namespace: string) => (namespace === "" ? list : []);
   const nodesPart = { size: byName.size, get: (key: string) => byName.get(key), values: () => list, namespaceNames: () => [""] };
-  return { ...snapshot, nodes: { ...nodesPart, inNamespace, list: inNamespace } };
+  return { ...snapshot, nodes: { ...nodesPart, inNamespace, list: inNamespace, changedSince: () => undefined } };
 }

@@ -1,8 +1,6 @@
 // Discovery: which groups, versions and resources there are, plain and aggregated (KEP-3352), and the OpenAPI that kubectl asks for.
 import { groupVersionOf, type Resource, type ResourceTable } from "../resource-table.ts";
 
-const verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-
 interface Subresource {
   readonly name: string;
   readonly kind: string;
@@ -35,7 +33,7 @@ export function resourceList(groupVersion: string, resources: readonly Resource[
       singularName: resource.singular,
       namespaced: resource.namespaced,
       kind: resource.kind,
-      verbs,
+      verbs: resource.verbs,
       shortNames: resource.shortNames,
       categories: resource.categories,
     },
@@ -80,7 +78,7 @@ export function aggregated(table: ResourceTable, core: boolean): object {
           responseKind: { group, version, kind: resource.kind },
           scope: resource.namespaced ? "Namespaced" : "Cluster",
           singularResource: resource.singular,
-          verbs,
+          verbs: resource.verbs,
           shortNames: resource.shortNames,
           categories: resource.categories,
           subresources: subresourcesOf(resource).map((sub) => ({
