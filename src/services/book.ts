@@ -1,22 +1,22 @@
 // A running account of the elements that all entries of a table have in the node's sets, kept from table to table, so that
 // a changed Service costs what concerns it.
 import type { ElementChanges, NftElement } from "../kernel/index.ts";
+import { Blocks } from "./blocks.ts";
 import type { ElementGroup } from "./elements.ts";
 import { type Pick, pickName } from "./pick.ts";
 
 interface Page {
-  /** Handed out: never changed, but replaced. */
-  elements: NftElement[];
+  elements: Blocks<NftElement>;
   /** Where each stands; found out at the first removal. */
   places: Map<NftElement, number> | undefined;
-  /** Whether `elements` is a copy that nobody has seen yet. */
-  fresh: boolean;
   added: Set<NftElement>;
   removed: Set<NftElement>;
 }
 
 /** Elements by set, and the picks that are in use. */
 export class Book {
+  /** While the book is begun: plain arrays, which nobody has seen. */
+  #begun: Map<string, NftElement[]> | undefined = new Map();
   readonly #pages = new Map<string, Page>();
   /** What several entries may name: elements by set and key, with how many do. */
   readonly #shared = new Map<string, { readonly element: NftElement; count: number }>();
@@ -44,7 +44,8 @@ export class Book {
     }
   }
 
-  elements(set: string): readonly NftElement[] | undefined {
+  /** The elements of a set; undefined if there is none. */
+  elements(set: string): Blocks<NftElement> | undefined {
     const elements = this.#pages.get(set)?.elements;
     return elements?.length ? elements : undefined;
   }
@@ -53,14 +54,16 @@ export class Book {
     return [...this.#picks.values()].map(({ pick }) => pick);
   }
 
-  /** What changed since the last time, by set. What is there now is handed out, and changed no more. */
+  /** What changed since the last time, by set; the first time, nothing. */
   turn(): ReadonlyMap<string, ElementChanges> {
+    for (const [set, elements] of this.#begun ?? [])
+      this.#pages.set(set, { elements: Blocks.of(elements), places: undefined, added: new Set(), removed: new Set() });
+    this.#begun = undefined;
     const changes = new Map<string, ElementChanges>();
     for (const [name, page] of this.#pages) {
       if (page.added.size > 0 || page.removed.size > 0) changes.set(name, { added: [...page.added], removed: [...page.removed] });
       page.added = new Set();
       page.removed = new Set();
-      page.fresh = false;
     }
     return changes;
   }
@@ -86,32 +89,35 @@ export class Book {
   #page(set: string): Page {
     let page = this.#pages.get(set);
     if (!page) {
-      page = { elements: [], places: undefined, fresh: true, added: new Set(), removed: new Set() };
+      page = { elements: Blocks.of([]), places: undefined, added: new Set(), removed: new Set() };
       this.#pages.set(set, page);
-    }
-    if (!page.fresh) {
-      page.elements = page.elements.slice();
-      page.fresh = true;
     }
     return page;
   }
 
   #put(set: string, element: NftElement): void {
+    if (this.#begun) {
+      const elements = this.#begun.get(set);
+      if (elements) elements.push(element);
+      else this.#begun.set(set, [element]);
+      return;
+    }
     const page = this.#page(set);
     page.places?.set(element, page.elements.length);
-    page.elements.push(element);
+    page.elements = page.elements.push(element);
     if (!page.removed.delete(element)) page.added.add(element);
   }
 
   #take(set: string, element: NftElement): void {
     const page = this.#page(set);
-    page.places ??= new Map(page.elements.map((each, at) => [each, at]));
+    page.places ??= new Map(page.elements.toArray().map((each, at) => [each, at]));
     const at = page.places.get(element);
-    const last = page.elements.pop();
+    const last = page.elements.at(page.elements.length - 1);
     if (at === undefined || last === undefined) throw new Error(`set ${set} has no such element: ${element.key.join(" . ")}`);
     page.places.delete(element);
+    page.elements = page.elements.pop();
     if (last !== element) {
-      page.elements[at] = last;
+      page.elements = page.elements.with(at, last);
       page.places.set(last, at);
     }
     if (!page.added.delete(element)) page.removed.add(element);

@@ -88,7 +88,7 @@ function firstPlan(table: ServiceTable, standpoint: Standpoint, nodePorts: reado
   const ports = new Map(
     FAMILIES.map((family, index) => [`nodeport-ips${family}`, (nodePorts[index] ?? []).map((address) => sharedElement(address))]),
   );
-  const elements = (name: string) => ports.get(name) ?? book.elements(name);
+  const elements = (name: string) => ports.get(name) ?? book.elements(name)?.toArray();
   const sets = [
     ...STATIC_SETS.map((set) => filled(set, elements(set.name))),
     ...FILLED_SETS.flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
@@ -111,8 +111,9 @@ function nextPlan(table: ServiceTable, standpoint: Standpoint, place: string): P
   const moved = (set: NftSet): NftSet => {
     const change = changes.get(set.name);
     const was = old.get(set.name);
-    if (!was) return filled(set, book.elements(set.name));
-    return change ? deriveSet(was, book.elements(set.name) ?? [], change) : was;
+    const elements = book.elements(set.name);
+    if (!was) return filled(set, elements?.toArray());
+    return change ? deriveSet(was, () => elements?.toArray() ?? [], change) : was;
   };
   const sets = [...STATIC_SETS.map(moved), ...FILLED_SETS.flatMap((set) => (book.elements(set.name) ? [moved(set)] : []))];
   return { plan: { table: contribution(book, sets), remarks: [] }, book };

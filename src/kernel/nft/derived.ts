@@ -8,9 +8,13 @@ export interface ElementChanges {
 
 const origins = new WeakMap<NftSet, ElementChanges & { readonly from: WeakRef<NftSet> }>();
 
-/** A set with other elements: those of `from` without the removed and with the added ones, in whatever order. */
-export function deriveSet(from: NftSet, elements: readonly NftElement[], changes: ElementChanges): NftSet {
-  const made = { ...from, elements };
+/**
+ * A set with other elements: those of `from` without the removed and with the added ones, in whatever order. `elements` is
+ * called when somebody wants to see them all, which a change of a large set seldom asks for.
+ */
+export function deriveSet(from: NftSet, elements: () => readonly NftElement[], changes: ElementChanges): NftSet {
+  const head = Object.fromEntries(Object.keys(from).flatMap((key) => (key === "elements" ? [] : [[key, from[key as keyof NftSet]]])));
+  const made = Object.defineProperty(head, "elements", { enumerable: true, get: elements }) as unknown as NftSet;
   origins.set(made, { ...changes, from: new WeakRef(from) });
   return made;
 }
