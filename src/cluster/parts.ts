@@ -163,7 +163,7 @@ export class SliceObjectPart extends ObjectPart<EndpointSlice> implements Endpoi
   #byService: Map<string, Names<EndpointSlice>> | undefined;
 
   ofService(namespace: string, service: string): Iterable<EndpointSlice> {
-    this.#byService ??= new Map([...this.namespaces].map(([name, slices]) => [name, Names.from(slices.values().flatMap(indexed))]));
+    this.#byService ??= new Map([...this.namespaces].map(([name, slices]) => [name, Names.from([...slices.values()].flatMap(indexed))]));
     return this.#byService.get(namespace)?.under(`${service} `) ?? [];
   }
 

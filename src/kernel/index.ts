@@ -11,6 +11,7 @@ export { type ProgramEnd, runProgram } from "./linux/program.ts";
 export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
 export { openTerminal, type Terminal } from "./linux/terminal.ts";
 export type * from "./netfilter.ts";
+export { deriveSet, type ElementChanges, setChanges } from "./nft/derived.ts";
 export { diffTable } from "./nft/diff.ts";
 export { dscpNumber } from "./nft/dscp.ts";
 export { formatOwner, parseOwner } from "./nft/owner.ts";
