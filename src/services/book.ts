@@ -13,17 +13,23 @@ interface Page {
   removed: Set<NftElement>;
 }
 
+const ownerOf = ({ owner }: NftElement) => `${owner?.namespace}/${owner?.name}`;
+
 /** Elements by set, and the picks that are in use. */
 export class Book {
   /** While the book is begun: plain arrays, which nobody has seen. */
   #begun: Map<string, NftElement[]> | undefined = new Map();
   readonly #pages = new Map<string, Page>();
-  /** What several entries may name: elements by set and key, with how many do. */
-  readonly #shared = new Map<string, { readonly element: NftElement; count: number }>();
+  /** What several entries may name: by set and key, all who do; the first stands in the set. */
+  readonly #shared = new Map<string, readonly [NftElement, ...NftElement[]]>();
   readonly #picks = new Map<string, { readonly pick: Pick; count: number }>();
 
-  add({ at, elements, picks }: ElementGroup): void {
-    for (const { set, element } of elements) if (at !== undefined || this.#share(set, element)) this.#put(set, element);
+  add({ at, elements, sets, picks }: ElementGroup): void {
+    for (const [number, element] of elements.entries()) {
+      const set = sets[number] as string;
+      if (at === undefined) this.#share(set, element);
+      else this.#put(set, element);
+    }
     for (const pick of picks) {
       const name = pickName(pick);
       const known = this.#picks.get(name);
@@ -32,10 +38,11 @@ export class Book {
     }
   }
 
-  remove({ at, elements, picks }: ElementGroup): void {
-    for (const { set, element } of elements) {
-      const found = at === undefined ? this.#unshare(set, element) : element;
-      if (found) this.#take(set, found);
+  remove({ at, elements, sets, picks }: ElementGroup): void {
+    for (const [number, element] of elements.entries()) {
+      const set = sets[number] as string;
+      if (at === undefined) this.#unshare(set, element);
+      else this.#take(set, element);
     }
     for (const pick of picks) {
       const name = pickName(pick);
@@ -68,22 +75,32 @@ export class Book {
     return changes;
   }
 
-  /** Whether an element that others may name as well is named for the first time. */
-  #share(set: string, element: NftElement): boolean {
+  /** Of those who name one element, the first by name is its owner: the same whoever came first. */
+  #share(set: string, element: NftElement): void {
     const key = `${set} ${element.key.join(" ")}`;
     const known = this.#shared.get(key);
-    if (known) known.count++;
-    else this.#shared.set(key, { element, count: 1 });
-    return known === undefined;
+    if (!known) this.#shared.set(key, [element]);
+    else if (ownerOf(element) < ownerOf(known[0])) {
+      this.#take(set, known[0]);
+      this.#shared.set(key, [element, ...known]);
+    } else {
+      const at = known.findIndex((other) => ownerOf(other) > ownerOf(element));
+      this.#shared.set(key, at < 0 ? [...known, element] : (known.toSpliced(at, 0, element) as [NftElement, ...NftElement[]]));
+      return;
+    }
+    this.#put(set, element);
   }
 
-  /** The element that goes, if nobody names it any more. */
-  #unshare(set: string, element: NftElement): NftElement | undefined {
+  #unshare(set: string, element: NftElement): void {
     const key = `${set} ${element.key.join(" ")}`;
-    const known = this.#shared.get(key);
-    if (!known || --known.count > 0) return undefined;
-    this.#shared.delete(key);
-    return known.element;
+    const known = this.#shared.get(key) ?? [];
+    const [first, ...others] = known.filter((other) => other !== element);
+    if (known[0] === element) {
+      this.#take(set, element);
+      if (first) this.#put(set, first);
+    }
+    if (first) this.#shared.set(key, [first, ...others]);
+    else this.#shared.delete(key);
   }
 
   #page(set: string): Page {
@@ -109,6 +126,11 @@ export class Book {
   }
 
   #take(set: string, element: NftElement): void {
+    const begun = this.#begun?.get(set);
+    if (begun) {
+      begun.splice(begun.indexOf(element), 1);
+      return;
+    }
     const page = this.#page(set);
     page.places ??= new Map(page.elements.toArray().map((each, at) => [each, at]));
     const at = page.places.get(element);

@@ -8,20 +8,27 @@ import type { Fault, ServiceEntry } from "./entry.ts";
 export interface Claim {
   readonly key: string;
   readonly entry: ServiceEntry;
-  /**
-   * The least has it. Cluster addresses are given out before external ones, so that nobody takes over another's ClusterIP
-   * by naming it in externalIPs (CVE-2020-8554); then the first by namespace, name and port.
-   */
-  readonly rank: readonly [external: 0 | 1, namespace: string, name: string, port: number];
-  /** The place in words: "10.96.0.1 port 80/tcp". */
-  readonly what: string;
+}
+
+/**
+ * The least has it. Cluster addresses are given out before external ones, so that nobody takes over another's ClusterIP
+ * by naming it in externalIPs (CVE-2020-8554); then the first by namespace, name and port.
+ */
+function rankOf({ key, entry }: Claim): readonly [external: 0 | 1, namespace: string, name: string, port: number] {
+  return [key.startsWith(`${entry.clusterIP} `) ? 0 : 1, entry.namespace, entry.name, entry.port];
+}
+
+/** The place in words: "10.96.0.1 port 80/tcp". */
+function inWords(key: string): string {
+  const [at = "", protocol, port] = key.split(" ");
+  return at.startsWith("node") ? `node port ${port}/${protocol}` : `${at} port ${port}/${protocol}`;
 }
 
 export class Owners {
   /** Of the newest version only. */
-  #held: { readonly owners: Map<string, Claim>; readonly contested: Map<string, readonly Claim[]> } | undefined;
+  #held: { readonly owners: Map<string, ServiceEntry>; readonly contested: Map<string, readonly Claim[]> } | undefined;
   #newer: Owners | undefined;
-  #before: ReadonlyMap<string, Claim | undefined> = new Map();
+  #before: ReadonlyMap<string, ServiceEntry | undefined> = new Map();
 
   private constructor(held: NonNullable<Owners["held"]>) {
     this.#held = held;
@@ -43,28 +50,28 @@ export class Owners {
   ownerOf(key: string): ServiceEntry | undefined {
     let at: Owners = this;
     while (!at.#held) {
-      if (at.#before.has(key)) return at.#before.get(key)?.entry;
+      if (at.#before.has(key)) return at.#before.get(key);
       at = at.#newer as Owners;
     }
-    return at.#held.owners.get(key)?.entry;
+    return at.#held.owners.get(key);
   }
 
   /** The next version, and the entries that got or lost a place by it. This one is an older version from then on. */
   change(gone: Iterable<Claim>, come: Iterable<Claim>): { readonly owners: Owners; readonly shifted: ReadonlySet<ServiceEntry> } {
     const held = this.#held;
     if (!held) throw new Error("only the newest owners can change");
-    const before = new Map<string, Claim | undefined>();
+    const before = new Map<string, ServiceEntry | undefined>();
     const set = (key: string, claims: readonly Claim[]) => {
       if (!before.has(key)) before.set(key, held.owners.get(key));
       const [first] = claims;
-      if (first) held.owners.set(key, first);
+      if (first) held.owners.set(key, first.entry);
       else held.owners.delete(key);
       if (claims.length > 1) held.contested.set(key, claims);
       else held.contested.delete(key);
     };
     const claimsOf = (key: string): readonly Claim[] => {
       const owner = held.owners.get(key);
-      return held.contested.get(key) ?? (owner ? [owner] : []);
+      return held.contested.get(key) ?? (owner ? [{ key, entry: owner }] : []);
     };
     for (const { key, entry } of gone)
       set(
@@ -79,9 +86,9 @@ export class Owners {
     const shifted = new Set<ServiceEntry>();
     for (const [key, old] of before) {
       const now = held.owners.get(key);
-      if (old?.entry === now?.entry) continue;
-      if (old) shifted.add(old.entry);
-      if (now) shifted.add(now.entry);
+      if (old === now) continue;
+      if (old) shifted.add(old);
+      if (now) shifted.add(now);
     }
     const next = new Owners(held);
     this.#held = undefined;
@@ -94,8 +101,9 @@ export class Owners {
   faults(): Fault[] {
     const faults: Fault[] = [];
     for (const [owner, ...others] of this.#held?.contested.values() ?? [])
-      for (const { entry, what } of others) {
+      for (const { key, entry } of others) {
         const { namespace, name } = entry;
+        const what = inWords(key);
         const says = `${what} is not served, it belongs to Service ${owner?.entry.namespace}/${owner?.entry.name} already`;
         faults.push({ namespace, name, reason: what.startsWith("node port") ? "NodePortInUse" : "AddressInUse", says });
       }
@@ -103,10 +111,11 @@ export class Owners {
   }
 }
 
-function leastFirst({ rank: a }: Claim, { rank: b }: Claim): number {
+function leastFirst(one: Claim, other: Claim): number {
+  const [a, b] = [rankOf(one), rankOf(other)];
   for (let at = 0; at < a.length; at++) {
-    const [one, other] = [a[at] as string | number, b[at] as string | number];
-    if (one !== other) return one < other ? -1 : 1;
+    const [x, y] = [a[at] as string | number, b[at] as string | number];
+    if (x !== y) return x < y ? -1 : 1;
   }
   return 0;
 }

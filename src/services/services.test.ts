@@ -387,7 +387,7 @@ test("a table that follows another by changes is the table of its objects, and s
             assert.deepEqual(older.lookup(at, entry.protocol, entry.port), again.lookup(at, entry.protocol, entry.port));
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 12 },
   );
 });
 

@@ -99,16 +99,10 @@ const addressKey = (address: string, protocol: string, port: number) => `${addre
 const nodeKey = (family: Family, protocol: string, port: number) => `node${family} ${protocol} ${port}`;
 
 function claimsOf(entries: readonly ServiceEntry[]): Claim[] {
-  return entries.flatMap((entry, at): Claim[] => {
-    const { namespace, name, protocol, port, clusterIP, nodePort, family } = entry;
-    const claim = (key: string, what: string, external: 0 | 1): Claim => ({ key, entry, rank: [external, namespace, name, at], what });
-    const claimAddress = (address: string, external: 0 | 1) =>
-      claim(addressKey(address, protocol, port), `${address} port ${port}/${protocol}`, external);
-    return [
-      ...(clusterIP === undefined ? [] : [claimAddress(clusterIP, 0)]),
-      ...entry.externalAddresses.map((address) => claimAddress(address, 1)),
-      ...(nodePort === undefined ? [] : [claim(nodeKey(family, protocol, nodePort), `node port ${nodePort}/${protocol}`, 1)]),
-    ];
+  return entries.flatMap((entry): Claim[] => {
+    const { protocol, port, nodePort, family } = entry;
+    const claims = entryAddresses(entry).map((address) => ({ key: addressKey(address, protocol, port), entry }));
+    return nodePort === undefined ? claims : [...claims, { key: nodeKey(family, protocol, nodePort), entry }];
   });
 }
 
