@@ -183,7 +183,7 @@ export interface TableContribution {
   readonly hooks: readonly { readonly chain: BaseChainName; readonly order: number; readonly rules: readonly NftRule[] }[];
 }
 
-/** The last stands in the table only where something uses it. */
+/** Those of raw and mangle stand in the table only where something uses them. */
 export type BaseChainName =
   | "prerouting-nat"
   | "output-nat"
@@ -191,4 +191,7 @@ export type BaseChainName =
   | "filter-input"
   | "filter-forward"
   | "filter-output"
-  | "postrouting-mangle";
+  | "postrouting-mangle"
+  | "prerouting-raw"
+  | "output-raw"
+  | "prerouting-mangle";

@@ -1,15 +1,15 @@
 // The verdict for one new connection, by calculation alone, with the policy and rule that decide.
 import { familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import type { Owner } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
 import { protocolNumber } from "./calico/protocols.ts";
+import { decide, type PolicyVerdict } from "./decide.ts";
 import { type End, pairAddresses, type ResolvedEnd, resolveEnd } from "./ends.ts";
-import { type Flow, ruleMatches } from "./match.ts";
+import { askHosts } from "./host-verdict.ts";
+import type { Flow } from "./match.ts";
 import { NO_NAMES } from "./names.ts";
 import { indexPolicies } from "./policy-index.ts";
-import type { Direction, NameBook, Policy } from "./rules.ts";
-import { describeSelection } from "./selection.ts";
+import type { Direction, NameBook } from "./rules.ts";
 
 /** A connection's first packet, after service translation. */
 export interface Connection {
@@ -22,35 +22,6 @@ export interface Connection {
   readonly sourcePort?: number;
   /** Of ICMP; an echo request where it is not given. */
   readonly icmp?: { readonly type: number; readonly code: number };
-}
-
-export interface PolicyStep {
-  readonly direction: Direction;
-  readonly policy: Owner;
-  readonly selected: boolean;
-  readonly decision: "allow" | "deny" | "none";
-  /** Index of the rule that decided. */
-  readonly rule?: number | string;
-  readonly says: string;
-}
-
-export interface PolicyVerdict {
-  readonly verdict: "allow" | "deny";
-  /** The direction that decided; absent where no policy had a say. */
-  readonly direction?: Direction;
-  readonly steps: readonly PolicyStep[];
-  readonly decidedBy?: Owner;
-  readonly says: string;
-}
-
-/** What one direction is asked: whom policies select, and the packet. */
-interface Question {
-  readonly snapshot: ClusterSnapshot;
-  readonly direction: Direction;
-  readonly subject: Pod;
-  readonly subjectName: string;
-  readonly peer: ResolvedEnd;
-  readonly flow: Flow;
 }
 
 /**
@@ -66,36 +37,20 @@ export function evaluatePolicies(snapshot: ClusterSnapshot, connection: Connecti
   }
   const flow = flowOf(snapshot, connection, { from, to }, names);
   const answers: PolicyVerdict[] = [];
-  if (from.pod) {
-    const answer = ask({
-      snapshot,
-      direction: "egress",
-      subject: from.pod,
-      subjectName: from.name,
-      peer: to,
-      flow: { ...flow, node: from.pod.spec.nodeName },
-    });
-    if (answer.verdict === "deny") return answer;
-    answers.push(answer);
-  }
-  if (to.pod) {
-    const answer: PolicyVerdict =
-      from.node !== undefined && from.node === to.pod.spec.nodeName
-        ? { verdict: "allow", steps: [], says: `${from.name} is on the node of ${to.name}, which may always come in` }
-        : ask({
-            snapshot,
-            direction: "ingress",
-            subject: to.pod,
-            subjectName: to.name,
-            peer: from,
-            flow: { ...flow, node: to.pod.spec.nodeName },
-          });
-    answers.push({ ...answer, steps: answers.flatMap(({ steps }) => steps).concat(answer.steps) });
-  }
+  for (const ask of [
+    () => (from.pod ? [askPod(flow, "egress", { pod: from.pod, name: from.name, peer: to })] : []),
+    () => askHosts(flow, "egress"),
+    () => askHosts(flow, "ingress"),
+    () => (to.pod ? [askIngress(flow, { pod: to.pod, name: to.name, peer: from })] : []),
+  ])
+    for (const answer of ask()) {
+      answers.push({ ...answer, steps: [...(answers.at(-1)?.steps ?? []), ...answer.steps] });
+      if (answer.verdict === "deny") return answers.at(-1) ?? answer;
+    }
   const last = answers.at(-1);
-  if (!last) return { verdict: "allow", steps: [], says: "neither end is a pod that policies can select" };
-  if (last.verdict === "deny" || last.decidedBy) return last;
-  const decided = answers.find((answer) => answer.decidedBy);
+  if (!last) return { verdict: "allow", steps: [], says: "neither end is one that policies select" };
+  if (last.decidedBy) return last;
+  const decided = answers.findLast((answer) => answer.decidedBy);
   return decided ? { ...decided, steps: last.steps } : last;
 }
 
@@ -121,51 +76,27 @@ function flowOf(
   };
 }
 
-function ask(question: Question): PolicyVerdict {
-  const { direction, subjectName, snapshot } = question;
-  const index = indexPolicies(snapshot);
-  const policies = index
-    .selecting(snapshot, question.subject)
-    .filter((policy) => policy.isolates.includes(direction) || policy[direction].length > 0);
-  const way = direction === "ingress" ? "come in to" : "go out of";
-  const steps: PolicyStep[] = [];
-  next: for (const [name, tier] of Map.groupBy(policies, (policy) => policy.tier)) {
-    for (const policy of tier) {
-      const rule = policy[direction].find((each) => each.action !== "log" && ruleMatches(each, question.flow));
-      const step = { direction, policy: policy.owner, selected: true };
-      if (!rule) {
-        steps.push({ ...step, decision: "none", says: sayUnmatched(policy, question) });
-        continue;
-      }
-      const index = rule.owner.rule === undefined ? {} : { rule: rule.owner.rule };
-      const says = `${policy.owner.name} selects ${subjectName}, and its ${direction} rule ${rule.owner.rule ?? ""} matches: ${rule.action}`;
-      if (rule.action === "pass") {
-        steps.push({ ...step, decision: "none", ...index, says });
-        continue next;
-      }
-      const verdict = rule.action === "allow" ? "allow" : "deny";
-      steps.push({ ...step, decision: verdict, ...index, says });
-      return { verdict, direction, steps, decidedBy: rule.owner, says };
-    }
-    const isolating = tier.filter((policy) => policy.isolates.includes(direction));
-    const first = isolating[0];
-    if (!first || index.tier(name).end === "pass") continue;
-    const says =
-      isolating.length === 1
-        ? sayUnmatched(first, question)
-        : `${isolating.map(({ owner }) => owner.name).join(", ")} isolate ${subjectName}, and none of their ${direction} rules matches`;
-    const denied = steps.map(
-      (step): PolicyStep => (isolating.some(({ owner }) => owner === step.policy) ? { ...step, decision: "deny" } : step),
-    );
-    return { verdict: "deny", direction, steps: denied, decidedBy: first.owner, says };
-  }
-  return { verdict: "allow", steps, says: `no policy isolates ${subjectName}: anything may ${way} it` };
+interface Asked {
+  readonly pod: Pod;
+  readonly name: string;
+  readonly peer: ResolvedEnd;
 }
 
-function sayUnmatched(policy: Policy, { direction, peer }: Question): string {
-  const selects = `${policy.owner.name} selects ${describeSelection(policy.subject)}`;
-  const rules = policy[direction];
-  if (rules.length === 0)
-    return `${selects} and has no ${direction} rule, so nothing may ${direction === "ingress" ? "come in" : "go out"}`;
-  return `${selects}, and ${rules.length === 1 ? `its ${direction} rule does not match` : `none of its ${rules.length} ${direction} rules matches`} ${peer.name}`;
+function askIngress(flow: Flow, asked: Asked): PolicyVerdict {
+  const { pod, name, peer } = asked;
+  if (peer.node === undefined || peer.node !== pod.spec.nodeName) return askPod(flow, "ingress", asked);
+  return { verdict: "allow", steps: [], says: `${peer.name} is on the node of ${name}, which may always come in` };
+}
+
+function askPod(flow: Flow, direction: Direction, { pod, name, peer }: Asked): PolicyVerdict {
+  const index = indexPolicies(flow.snapshot);
+  return decide({
+    policies: index.selecting(flow.snapshot, pod),
+    direction,
+    subjectName: name,
+    peer,
+    flow: { ...flow, node: pod.spec.nodeName },
+    tier: index.tier,
+    ends: true,
+  });
 }
