@@ -12,7 +12,26 @@ export interface WatchedResource {
   readonly plural: string;
 }
 
-/** The kinds that the network is calculated from. */
+/** Calico's kinds that the network is calculated from; served by its API server or, without one, from its own store. */
+const CALICO_PLURALS = [
+  "bgpconfigurations",
+  "bgpfilters",
+  "bgppeers",
+  "felixconfigurations",
+  "globalnetworkpolicies",
+  "globalnetworksets",
+  "hostendpoints",
+  "ippools",
+  "ipreservations",
+  "networkpolicies",
+  "networksets",
+  "stagedglobalnetworkpolicies",
+  "stagedkubernetesnetworkpolicies",
+  "stagednetworkpolicies",
+  "tiers",
+];
+
+/** The kinds that the network is calculated from. A server that does not serve one of them has none of it. */
 export const NETWORK_RESOURCES: readonly WatchedResource[] = [
   { group: "", version: "v1", plural: "namespaces" },
   { group: "", version: "v1", plural: "nodes" },
@@ -24,6 +43,17 @@ export const NETWORK_RESOURCES: readonly WatchedResource[] = [
   { group: "policy.networking.k8s.io", version: "v1alpha2", plural: "clusternetworkpolicies" },
   { group: "policy.networking.k8s.io", version: "v1alpha1", plural: "adminnetworkpolicies" },
   { group: "policy.networking.k8s.io", version: "v1alpha1", plural: "baselineadminnetworkpolicies" },
+  { group: "", version: "v1", plural: "serviceaccounts" },
+  ...CALICO_PLURALS.flatMap((plural) => [
+    { group: "projectcalico.org", version: "v3", plural },
+    { group: "crd.projectcalico.org", version: "v1", plural },
+  ]),
+  { group: "projectcalico.org", version: "v3", plural: "profiles" },
+  { group: "operator.tigera.io", version: "v1", plural: "installations" },
+  { group: "cilium.io", version: "v2", plural: "ciliumnetworkpolicies" },
+  { group: "cilium.io", version: "v2", plural: "ciliumclusterwidenetworkpolicies" },
+  { group: "cilium.io", version: "v2", plural: "ciliumcidrgroups" },
+  { group: "cilium.io", version: "v2alpha1", plural: "ciliumcidrgroups" },
 ];
 
 /** The part of a store that a source needs: events from the first ADDED on, called back after each write. */

@@ -30,7 +30,7 @@ test("kinds: what may have been meant", () => {
     ["v1", "Deployment", "apps/v1 Deployment"],
     ["v1", "NetworkPolicy", "networking.k8s.io/v1 NetworkPolicy"],
     ["v1", "svc", "v1 Service"],
-    ["crd.projectcalico.org/v1", "globalnetworkpolicy", "projectcalico.org/v3 GlobalNetworkPolicy"],
+    ["projectcalico.org/v1", "globalnetworkpolicy", "projectcalico.org/v3 GlobalNetworkPolicy"],
     ["example.com/v1", "Unrelated", undefined],
   ];
   for (const [apiVersion, kind, expected] of cases) {

@@ -1,4 +1,4 @@
-// The kinds that Fairlead knows by name: those the API serves from the start, and custom ones that touch the network.
+// The kinds that Fairlead knows by name: Kubernetes' own, and custom ones that touch the network.
 
 export interface KindInfo {
   /** "" for the core group. */
@@ -8,7 +8,7 @@ export interface KindInfo {
   readonly plural: string;
   readonly shortNames: readonly string[];
   readonly namespaced: boolean;
-  /** Whether the API serves it from the start; custom kinds come by their CustomResourceDefinition. */
+  /** Whether it is Kubernetes' own, or comes to other clusters by a CustomResourceDefinition. The embedded API serves both from the start. */
   readonly builtin: boolean;
 }
 
@@ -81,6 +81,13 @@ const BUILTIN: Rows = {
     ValidatingWebhookConfiguration: { cluster: true },
   },
   "apiregistration.k8s.io/v1": { APIService: { cluster: true } },
+  "authentication.k8s.io/v1": { SelfSubjectReview: { cluster: true }, TokenReview: { cluster: true } },
+  "authorization.k8s.io/v1": {
+    LocalSubjectAccessReview: {},
+    SelfSubjectAccessReview: { cluster: true },
+    SelfSubjectRulesReview: { cluster: true },
+    SubjectAccessReview: { cluster: true },
+  },
   "certificates.k8s.io/v1": { CertificateSigningRequest: { cluster: true, short: "csr" } },
   "events.k8s.io/v1": { Event: { short: "ev" } },
   "flowcontrol.apiserver.k8s.io/v1": { FlowSchema: { cluster: true }, PriorityLevelConfiguration: { cluster: true } },
@@ -125,6 +132,28 @@ const CUSTOM: Rows = {
     StagedNetworkPolicy: {},
     Tier: { cluster: true },
     WorkloadEndpoint: {},
+  },
+  // Calico's own store in a cluster without its API server: the same policies and pools, and the blocks of its address management.
+  "crd.projectcalico.org/v1": {
+    BGPConfiguration: { cluster: true },
+    BGPFilter: { cluster: true },
+    BGPPeer: { cluster: true },
+    BlockAffinity: { cluster: true },
+    FelixConfiguration: { cluster: true },
+    GlobalNetworkPolicy: { cluster: true },
+    GlobalNetworkSet: { cluster: true },
+    HostEndpoint: { cluster: true },
+    IPAMBlock: { cluster: true },
+    IPAMConfig: { cluster: true },
+    IPAMHandle: { cluster: true },
+    IPPool: { cluster: true },
+    IPReservation: { cluster: true },
+    NetworkPolicy: {},
+    NetworkSet: {},
+    StagedGlobalNetworkPolicy: { cluster: true },
+    StagedKubernetesNetworkPolicy: {},
+    StagedNetworkPolicy: {},
+    Tier: { cluster: true },
   },
   "operator.tigera.io/v1": {
     APIServer: { cluster: true },
