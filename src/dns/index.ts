@@ -19,11 +19,14 @@ export {
 } from "./message.ts";
 export { type DnsNetwork, hostNetwork, namespaceNetwork, type SocketMaker, type UdpPort } from "./network.ts";
 export type { Answered, DnsLog } from "./plugin.ts";
+export { DNS_RESOURCES, slimObject } from "./plugins/kubernetes/watched.ts";
 export type { Origin, Query, Reply } from "./query.ts";
 export { type ResolverOptions, resolvConf } from "./resolv-conf.ts";
 export { DnsServeError } from "./serve/errors.ts";
+export { spareMemory } from "./serve/memory.ts";
 export { type DnsOptions, type DnsServer as RunningDns, type DnsStatus, startDns } from "./serve/start.ts";
 export { createDnsServer, type DnsServer, type DnsSockets } from "./server.ts";
+export { formatRecord } from "./text/format.ts";
 export { serveUpstream } from "./upstream.ts";
 export { decodeMessage, encodeMessage, queryMessage } from "./wire/codec.ts";
 export { DnsFormatError } from "./wire/errors.ts";
