@@ -26,7 +26,6 @@ export { DnsServeError } from "./serve/errors.ts";
 export { spareMemory } from "./serve/memory.ts";
 export { type DnsOptions, type DnsServer as RunningDns, type DnsStatus, startDns } from "./serve/start.ts";
 export { createDnsServer, type DnsServer, type DnsSockets } from "./server.ts";
-export { formatRecord } from "./text/format.ts";
 export { serveUpstream } from "./upstream.ts";
 export { decodeMessage, encodeMessage, queryMessage } from "./wire/codec.ts";
 export { DnsFormatError } from "./wire/errors.ts";

@@ -16,7 +16,7 @@ const UDP_LIMIT = 1232;
 
 export interface ResponderOptions {
   readonly now: () => number;
-  readonly log: DnsLog;
+  readonly log?: DnsLog | undefined;
   /** Told of every answer, beside the blocks' own observers. */
   readonly observe?: ((answered: Answered) => void) | undefined;
 }
@@ -56,7 +56,7 @@ export class Responder {
 
   /** A fault of the server's own: this query is lost, no other. */
   #broken(error: unknown): undefined {
-    this.#options.log("error", "", `a query was lost: ${error instanceof Error ? error.stack : String(error)}`);
+    this.#options.log?.("error", "", `a query was lost: ${error instanceof Error ? error.stack : String(error)}`);
   }
 
   #answer(bytes: Uint8Array, origin: Origin): Uint8Array | undefined | Promise<Uint8Array | undefined> {
