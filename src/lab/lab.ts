@@ -4,6 +4,7 @@ import {
   type ApiServer,
   type Controllers,
   kindRules,
+  quotaAdmission,
   type ResourceRef,
   SqliteStore,
   serviceAccountAdmission,
@@ -76,7 +77,7 @@ export class Lab {
     this.networks = planNetworks(start.options);
     this.kernel = createLinuxKernel();
     const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
-    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses, serviceAccountAdmission], rules: kindRules });
+    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses, serviceAccountAdmission, quotaAdmission], rules: kindRules });
     this.source = sourceFromStore(this.store);
   }
 
@@ -318,9 +319,7 @@ function refOf(store: SqliteStore, object: KubeObject) {
 
 /** Built-in kinds that a cluster's controllers would act on, and the lab has none for. */
 const WITHOUT_CONTROLLER = new Set(
-  "APIService CronJob Endpoints HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ResourceQuota ValidatingWebhookConfiguration".split(
-    " ",
-  ),
+  "APIService HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ValidatingWebhookConfiguration".split(" "),
 );
 
 /** "2 Ingress", … of what is stored only: custom objects, and built-in kinds without a controller here. */

@@ -147,6 +147,7 @@ export class ContainerRun {
       } catch (error) {
         if (!(error instanceof MissingReference)) throw error;
         this.#set({ state: "waiting", ready: false, reason: "CreateContainerConfigError", message: error.message });
+        this.#host.context.note(this.#host.pod, { type: "Warning", reason: "Failed", message: `Error: ${error.message}` });
         await this.#pause(CONFIG_RETRY_MS);
       }
     }
@@ -219,6 +220,7 @@ export class ContainerRun {
     this.#probing.abort();
     this.#probing = new AbortController();
     const signal = AbortSignal.any([this.#stop.signal, this.#probing.signal]);
+    this.#host.context.note(this.#host.pod, { type: "Normal", reason: "Started", message: `Started container ${this.container.name}` });
     this.#set({ state: "running", started: !startupProbe, ready: !readinessProbe && !startupProbe, startedAt: this.#host.context.now() });
     if (!startupProbe) {
       this.#watch(signal);
@@ -236,7 +238,13 @@ export class ContainerRun {
 
   #watch(signal: AbortSignal): void {
     const { readinessProbe, livenessProbe } = this.container;
-    if (readinessProbe) this.#probe(readinessProbe, signal, (ready, message) => this.#set({ ready, ...(ready ? {} : { message }) }));
+    if (readinessProbe)
+      this.#probe(readinessProbe, signal, (ready, message) => {
+        this.#set({ ready, ...(ready ? {} : { message }) });
+        if (ready) return;
+        const { context, pod } = this.#host;
+        context.note(pod, { type: "Warning", reason: "Unhealthy", message: `Readiness probe failed: ${message}` });
+      });
     if (livenessProbe)
       this.#probe(livenessProbe, signal, (success, message) => {
         if (!success) this.#kill("Unhealthy", `Liveness probe failed: ${message}`, livenessProbe);
@@ -260,6 +268,13 @@ export class ContainerRun {
   /** A container that failed its probe is ended, and begins again as its restart policy says. */
   #kill(reason: string, message: string, probe: Probe): void {
     this.#killed = { reason, message };
+    const { context, pod } = this.#host;
+    context.note(pod, { type: "Warning", reason, message });
+    context.note(pod, {
+      type: "Normal",
+      reason: "Killing",
+      message: `Container ${this.container.name} failed its probe, will be restarted`,
+    });
     const grace = (probe as { readonly terminationGracePeriodSeconds?: number }).terminationGracePeriodSeconds;
     const program = this.#program;
     this.#probing.abort();
@@ -308,6 +323,11 @@ export class ContainerRun {
     const restarts = this.#state.restarts + 1;
     if (wait > 0) {
       const text = `back-off ${wait / 1000}s restarting failed container=${this.container.name} pod=${this.#host.pod.metadata.name}`;
+      this.#host.context.note(this.#host.pod, {
+        type: "Warning",
+        reason: "BackOff",
+        message: `Back-off restarting failed container ${this.container.name}`,
+      });
       this.#set({ state: "waiting", ready: false, last, reason: "CrashLoopBackOff", message: text });
       await this.#pause(wait);
     }
@@ -370,6 +390,8 @@ export class ContainerRun {
   /** Ends it as the documentation states: the hook, SIGTERM, and after the grace period (counted from now) SIGKILL. */
   async stop(graceMs: number): Promise<void> {
     const deadline = Date.now() + graceMs;
+    if (this.#state.state === "running")
+      this.#host.context.note(this.#host.pod, { type: "Normal", reason: "Killing", message: `Stopping container ${this.container.name}` });
     if (this.#state.state === "running" && graceMs > 0)
       await Promise.race([this.#hook("preStop"), new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
     this.#stop.abort();
