@@ -140,7 +140,7 @@ function forgottenDns(snapshot: ClusterSnapshot, pods: readonly Pod[]): PolicyFi
   const index = indexPolicies(snapshot);
   const found = new Map<string, { policy: Policy; pods: string[] }>();
   for (const pod of pods) {
-    const policies = index.selecting(snapshot, pod).filter((policy) => policy.isolates.includes("egress"));
+    const policies = index.selecting(snapshot, pod).filter((policy) => !policy.staged && policy.isolates.includes("egress"));
     const [first] = policies;
     // A pod that may go nowhere at all is meant so.
     if (!first || policies.every((policy) => policy.egress.length === 0)) continue;
