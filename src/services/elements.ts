@@ -89,6 +89,15 @@ function textOf(number: number): string {
   return TEXTS[number];
 }
 
+const PICKS = new Map<string, Pick>();
+
+function samePick(pick: Pick): Pick {
+  const name = pickName(pick);
+  const known = PICKS.get(name);
+  if (!known) PICKS.set(name, pick);
+  return known ?? pick;
+}
+
 const VERDICTS = new Map<string, NonNullable<NftElement["value"]>>();
 
 function goto(chain: string): NonNullable<NftElement["value"]> {
@@ -128,7 +137,7 @@ class Group implements ElementGroup {
       count: choice.use.length,
       ...(affinitySeconds === undefined ? {} : { sticky: affinitySeconds }),
     };
-    this.picks.push(pick);
+    this.picks.push(samePick(pick));
     const entrance = `${by === "node" ? "nodeports" : "services"}${way === "inside" ? "-inside" : ""}${family}`;
     this.#add(entrance, this.#key(), goto(pickName(pick)));
     if (pick.sticky === undefined) this.#number(pick, choice.use);
