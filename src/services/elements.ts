@@ -2,7 +2,7 @@
 import { parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import type { NftElement, Owner } from "../kernel/index.ts";
 import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
-import { endpointIds, INSIDE_OFFSET, type Pick, pickMaps, pickName, type Way } from "./pick.ts";
+import { endpointIds, INSIDE_OFFSET, type Pick, pickMaps, pickName, pickSet, type Way } from "./pick.ts";
 import { type Choice, chooseAnywhere, chooseEndpoints, entryAddresses, type Standpoint } from "./table.ts";
 
 /** Elements that belong together: all are written, or (when the address or node port is another Service's) none. */
@@ -89,13 +89,13 @@ function textOf(number: number): string {
   return TEXTS[number];
 }
 
-const VERDICTS = new Map<string, NonNullable<NftElement["value"]>>();
+const PICKS = new Map<string, Pick>();
 
-function goto(chain: string): NonNullable<NftElement["value"]> {
-  const known = VERDICTS.get(chain);
-  const verdict = known ?? ({ verdict: "goto", chain } as const);
-  if (!known) VERDICTS.set(chain, verdict);
-  return verdict;
+function samePick(pick: Pick): Pick {
+  const name = pickName(pick);
+  const known = PICKS.get(name);
+  if (!known) PICKS.set(name, pick);
+  return known ?? pick;
 }
 
 class Group implements ElementGroup {
@@ -128,9 +128,8 @@ class Group implements ElementGroup {
       count: choice.use.length,
       ...(affinitySeconds === undefined ? {} : { sticky: affinitySeconds }),
     };
-    this.picks.push(pick);
-    const entrance = `${by === "node" ? "nodeports" : "services"}${way === "inside" ? "-inside" : ""}${family}`;
-    this.#add(entrance, this.#key(), goto(pickName(pick)));
+    this.picks.push(samePick(pick));
+    this.#add(pickSet(pick), this.#key());
     if (pick.sticky === undefined) this.#number(pick, choice.use);
     else this.#identify(pick, choice.use);
   }

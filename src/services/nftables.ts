@@ -1,12 +1,14 @@
 // The nftables writer: Services as maps, whose cost does not grow with their number.
 //
-//   prerouting-nat, output-nat ─▶ services ─┬▶ (pods, the node itself) services-inside ─▶ vmaps services-inside4, nodeports-inside4
-//                                           ├▶ daddr . proto . dport       vmap services4  ─▶ pick4-tcp-3, masq-pick4-udp-1, …
-//                                           └▶ (local daddr) proto . dport vmap nodeports4 ─▶ masq-node4-tcp-3, local-node4-tcp-1, …
+//   prerouting-nat, output-nat ─▶ services ─┬▶ (pods, the node itself) services-inside ─▶ sets at-inside-pick4-tcp-3, …
+//                                           ├▶ daddr . proto . dport in set at-pick4-tcp-3       ─▶ pick4-tcp-3
+//                                           ├▶ daddr . proto . dport in set at-masq-pick4-udp-1  ─▶ masq-pick4-udp-1, …
+//                                           └▶ (local daddr) nodeports ─▶ proto . dport in set at-masq-node4-tcp-3, …
 //   pick4-tcp-3:  dnat to daddr . dport . numgen random mod 3 map endpoints4-tcp
 //
-// There is one chain per protocol and number of end points, not one per Service or end point: the kernel's cost of a
-// transaction is quadratic in chains. A changed Service is a few changed elements.
+// There is one chain, and one set, per protocol and number of end points, not one per Service or end point: the kernel's
+// cost of a transaction is quadratic in chains, and it looks at every element of a verdict map whenever one is added. A
+// changed Service is a few changed elements, and a new connection asks as many sets as there are numbers of end points.
 //
 // Session affinity: the map sticky4 holds, for a client and a Service's address and port, the id of an end point, with
 // the Service's timeout; packets write it, and every new connection renews it. The id (a hash of address and port) is
@@ -32,7 +34,7 @@ import {
 import { Book } from "./book.ts";
 import { elementsOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
-import { MASQUERADE_MARK, POD_NETWORKS, pickChain, pickName, stickyMap, stickySet } from "./pick.ts";
+import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, pickSet, stickyMap, stickySet } from "./pick.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
@@ -91,7 +93,7 @@ function firstPlan(table: ServiceTable, standpoint: Standpoint, nodePorts: reado
   const elements = (name: string) => ports.get(name) ?? book.elements(name)?.toArray();
   const sets = [
     ...STATIC_SETS.map((set) => filled(set, elements(set.name))),
-    ...FILLED_SETS.flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
+    ...[...FILLED_SETS, ...book.picks.map(emptyPickSet)].flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
   ];
   return { plan: { table: contribution(book, sets), remarks: [] }, book: table.entries.length > FEW ? book : undefined };
 }
@@ -115,16 +117,16 @@ function nextPlan(table: ServiceTable, standpoint: Standpoint, place: string): P
     if (!was) return filled(set, elements?.toArray());
     return change ? deriveSet(was, () => elements?.toArray() ?? [], change) : was;
   };
-  const sets = [...STATIC_SETS.map(moved), ...FILLED_SETS.flatMap((set) => (book.elements(set.name) ? [moved(set)] : []))];
+  const used = [...FILLED_SETS, ...book.picks.map(emptyPickSet)].filter((set) => book.elements(set.name));
+  const sets = [...STATIC_SETS, ...used].map(moved);
   return { plan: { table: contribution(book, sets), remarks: [] }, book };
 }
 
 function contribution(book: Book, sets: readonly NftSet[]): TableContribution {
-  const picks = new Map(book.picks.map((pick) => [pickName(pick), pick]));
-  const sticky = new Set([...picks.values()].filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
+  const picks = book.picks.toSorted((a, b) => (pickName(a) < pickName(b) ? -1 : 1));
+  const sticky = new Set(picks.filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
   const dynamic = STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family)));
-  const chains = [...picks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, pick]) => pickChain(pick));
-  return { chains: [...DISPATCH, ...chains], sets: [...sets, ...dynamic], hooks: HOOKS };
+  return { chains: [...dispatchChains(picks), ...picks.map(pickChain)], sets: [...sets, ...dynamic], hooks: HOOKS };
 }
 
 /** The entry that has an address, or the node port ("node"), of those that name it. */
@@ -188,26 +190,61 @@ function toNode(family: Family): NftMatch[] {
 
 const INSIDE = "services-inside";
 
-const DISPATCH: readonly NftChain[] = [
-  {
-    name: "services",
-    rules: [
-      ...FAMILIES.map(
-        (family): NftRule =>
-          jump([{ left: family === 4 ? "ip saddr" : "ip6 saddr", op: "==", right: { set: POD_NETWORKS[family] } }], INSIDE),
-      ),
-      jump([{ left: "fib saddr type", op: "==", right: "local" }], INSIDE),
-      ...FAMILIES.flatMap((family) => dispatch(family, "")),
-    ],
-  },
-  { name: INSIDE, rules: FAMILIES.flatMap((family) => dispatch(family, "-inside")) },
-];
+/** The chains that lead from a hook to the picks; the same objects for the same picks. */
+function dispatchChains(picks: readonly Pick[]): readonly NftChain[] {
+  const key = picks.map(pickName).join(" ");
+  if (lastDispatch?.key !== key) lastDispatch = { key, chains: makeDispatch(picks) };
+  return lastDispatch.chains;
+}
 
-function dispatch(family: Family, suffix: string): NftRule[] {
+let lastDispatch: { readonly key: string; readonly chains: readonly NftChain[] } | undefined;
+
+function makeDispatch(picks: readonly Pick[]): readonly NftChain[] {
+  const leads = (by: Pick["by"], inside: boolean, family?: Family) =>
+    picks.filter((pick) => pick.by === by && (pick.way === "inside") === inside && (family ?? pick.family) === pick.family).map(lead);
+  const toPorts = (chain: string) => FAMILIES.map((family) => jump(toNode(family), `${chain}${family}`));
+  const isPod = (family: Family): NftMatch => ({
+    left: family === 4 ? "ip saddr" : "ip6 saddr",
+    op: "==",
+    right: { set: POD_NETWORKS[family] },
+  });
   return [
-    { matches: [], statements: [{ vmap: { key: addressKey(family), map: `services${suffix}${family}` } }] },
-    { matches: toNode(family), statements: [{ vmap: { key: NODE_KEY, map: `nodeports${suffix}${family}` } }] },
+    ...FAMILIES.flatMap((family) => [
+      { name: `nodeports${family}`, rules: leads("node", false, family) },
+      { name: `nodeports-inside${family}`, rules: leads("node", true, family) },
+    ]),
+    { name: INSIDE, rules: [...leads("address", true), ...toPorts("nodeports-inside")] },
+    {
+      name: "services",
+      rules: [
+        ...FAMILIES.map((family) => jump([isPod(family)], INSIDE)),
+        jump([{ left: "fib saddr type", op: "==", right: "local" }], INSIDE),
+        ...leads("address", false),
+        ...toPorts("nodeports"),
+      ],
+    },
   ];
+}
+
+/** From the set of a pick to its chain. */
+function lead(pick: Pick): NftRule {
+  const key = pick.by === "node" ? NODE_KEY : addressKey(pick.family);
+  return {
+    matches: [{ left: key, op: "==", right: { set: pickSet(pick) } }],
+    statements: [{ verdict: "goto", chain: pickName(pick) }],
+  };
+}
+
+const pickSets = new Map<string, NftSet>();
+
+/** The set of a pick, without its elements; the same object at every call. */
+function emptyPickSet(pick: Pick): NftSet {
+  const name = pickSet(pick);
+  const known = pickSets.get(name);
+  const port: readonly NftType[] = ["inet_proto", "inet_service"];
+  const set = known ?? { name, key: pick.by === "node" ? port : [ADDRESS[pick.family], ...port], elements: [] };
+  if (!known) pickSets.set(name, set);
+  return set;
 }
 
 function jump(matches: readonly NftMatch[], chain: string): NftRule {
@@ -218,15 +255,8 @@ const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   const address = ADDRESS[family];
   const byAddress: readonly NftType[] = [address, "inet_proto", "inet_service"];
   const byNode: readonly NftType[] = ["inet_proto", "inet_service"];
-  const set = (name: string, key: readonly NftType[], value?: readonly NftType[]): NftSet => ({
-    name: `${name}${family}`,
-    key,
-    ...(value ? { value } : {}),
-    elements: [],
-  });
+  const set = (name: string, key: readonly NftType[]): NftSet => ({ name: `${name}${family}`, key, elements: [] });
   return [
-    ...["services", "services-inside"].map((name) => set(name, byAddress, ["verdict"])),
-    ...["nodeports", "nodeports-inside"].map((name) => set(name, byNode, ["verdict"])),
     ...["no-endpoints", "no-local-endpoints"].map((name) => set(name, byAddress)),
     ...["nodeports-rejected", "nodeports-dropped"].map((name) => set(name, byNode)),
     set("cluster-ips", [address]),

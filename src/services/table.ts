@@ -46,6 +46,7 @@ const RECENT = 4;
 const MOST_CHANGES = 200;
 
 const kept = new WeakMap<Service, Kept>();
+const NO_FAULTS: readonly Fault[] = [];
 
 /** The table of a snapshot; the same object as long as Services and EndpointSlices stay the same. */
 export function serviceTable(snapshot: ClusterSnapshot): ServiceTable {
@@ -90,7 +91,8 @@ function entriesOf(snapshot: ClusterSnapshot, service: Service): Kept {
   const before = kept.get(service);
   if (before && before.slices.length === slices.length && before.slices.every((slice, index) => slice === slices[index])) return before;
   const faults: Fault[] = [];
-  const made: Kept = { slices, entries: serviceEntries(service, slices, faults), faults };
+  const entries = serviceEntries(service, slices, faults);
+  const made: Kept = { slices, entries, faults: faults.length > 0 ? faults : NO_FAULTS };
   kept.set(service, made);
   return made;
 }
