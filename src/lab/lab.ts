@@ -188,7 +188,7 @@ export class Lab {
     return resolvConf(pod, {
       domain: CLUSTER.domain,
       clusterDns: [this.networks.dnsAddress],
-      node: { nameservers: [FABRIC.upstreamDns], searches: [] },
+      node: { nameservers: [FABRIC.upstreamDns], searches: [], options: [] },
     });
   }
 
