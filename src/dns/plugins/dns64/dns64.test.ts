@@ -68,11 +68,7 @@ test("the prefixes of RFC 6052, section 2.4", async () => {
   ];
   for (const [prefix, address] of made) {
     const { ask } = await chain(`dns64 ${prefix}`, { next: next() });
-    assert.equal(
-      lines(await ask("four.x.", "AAAA", six))[0]?.split(" ")[4],
-      address.replace(":2100:0", ":2100::").replace("::", "::"),
-      prefix,
-    );
+    assert.equal(lines(await ask("four.x.", "AAAA", six))[0]?.split(" ")[4], address, prefix);
   }
   await assert.rejects(chain("dns64 64:ff9b::/80"), /32, 40, 48, 56, 64, 96 bits/);
   await assert.rejects(chain("dns64 10.0.0.0/8"), /no IPv6 prefix/);
