@@ -3,15 +3,20 @@
 import type { Plugin } from "../plugin.ts";
 import { acl } from "./acl/setup.ts";
 import { any } from "./any/setup.ts";
+import { auto } from "./auto/setup.ts";
 import { bind } from "./bind/setup.ts";
 import { bufsize } from "./bufsize/setup.ts";
 import { chaos } from "./chaos/setup.ts";
 import { dns64 } from "./dns64/setup.ts";
 import { errors } from "./errors/setup.ts";
+import { file } from "./file/setup.ts";
 import { header } from "./header/setup.ts";
+import { hosts } from "./hosts/setup.ts";
 import { loadbalance } from "./loadbalance/setup.ts";
 import { minimal } from "./minimal/setup.ts";
 import { nsid } from "./nsid/setup.ts";
+import { rewrite } from "./rewrite/setup.ts";
+import { template } from "./template/setup.ts";
 import { view } from "./view/setup.ts";
 import { whoami } from "./whoami/setup.ts";
 
@@ -28,11 +33,17 @@ export const PLUGINS: readonly Plugin[] = [
   any,
   chaos,
   loadbalance,
-  // cache, rewrite
+  // cache
+  rewrite,
   header,
   // autopath
   minimal,
-  // template, hosts, kubernetes, file, auto, loop, forward
+  template,
+  hosts,
+  // kubernetes
+  file,
+  auto,
+  // loop, forward
   whoami,
   view,
 ];
