@@ -1,5 +1,7 @@
 // The face of the lab room.
+export type { DnsPodReport } from "./dns/dns-pods.ts";
 export { FABRIC } from "./fabric.ts";
+export { hostsFile } from "./kubelet/pod-files.ts";
 export type { LabOptions } from "./lab.ts";
 export { isUp, launchLab, removeRemains, takeDown } from "./launch.ts";
 export type { ExecPlace, LabStatus, MatrixAnswer, MatrixParams } from "./methods.ts";
@@ -8,4 +10,5 @@ export { labPaths, labsDirectory, listLabs } from "./paths.ts";
 export type { ProbeOptions, ProbeResult } from "./probing.ts";
 export type { Readiness } from "./ready.ts";
 export { callRpc } from "./rpc.ts";
+export { DEFAULT_COREFILE } from "./system.ts";
 export { podCommand } from "./workload/command.ts";

@@ -12,6 +12,7 @@ import {
 } from "../cluster/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
+import { type DnsQueryParams, queryInLab } from "./dns/query.ts";
 import type { Lab } from "./lab.ts";
 import { namespaceOf, type ProbeOptions, type ProbeResult, probe, probeAll } from "./probing.ts";
 import { readiness, waitReady, whyNotReady } from "./ready.ts";
@@ -78,6 +79,8 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     snapshot: () => objectsOf(lab.snapshot),
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
     flows: (params: { node: string }) => lab.nodes.get(params.node)?.namespace.conntrack.list() ?? [],
+    dnsQuery: (params: DnsQueryParams) => queryInLab(lab, params),
+    dnsReports: () => lab.dns.reports(),
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.api.kubeconfig(lab.options.name),
     down: () => shutDown(),

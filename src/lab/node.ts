@@ -26,7 +26,7 @@ export interface LabNodeOptions {
   /** A process of its own for the agent, as on a real node; else it runs in the daemon. */
   readonly ownProcess: boolean;
   readonly resolvConf: (pod: Pod) => string;
-  readonly serveSpecial: KubeletContext["serveSpecial"];
+  readonly component: KubeletContext["component"];
   readonly log: (message: string) => void;
 }
 
@@ -69,7 +69,7 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     domain: options.domain,
     podDirectory: options.podDirectory,
     resolvConf: options.resolvConf,
-    serveSpecial: options.serveSpecial,
+    component: options.component,
     report(pod, status) {
       const { namespace: podNamespace, name, uid } = pod.metadata;
       const now = store.get<Pod>(REFS.pods, podNamespace, name);

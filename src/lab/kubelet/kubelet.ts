@@ -1,8 +1,9 @@
 // Kubelet's part for one node: a worker for each pod bound to it, and the status of node and pods in the API.
 import type { Kernel, NetworkNamespace } from "../../kernel/index.ts";
-import type { Pod, PodStatus } from "../../resources/index.ts";
+import type { Container, Pod, PodStatus } from "../../resources/index.ts";
 import type { Responders } from "../workload/responders.ts";
 import type { CniRuntime } from "./cni-runtime.ts";
+import type { Component } from "./component.ts";
 import { PodWorker } from "./pod-worker.ts";
 
 /** What a pod's worker needs of its node. */
@@ -16,8 +17,8 @@ export interface KubeletContext {
   readonly domain: string;
   podDirectory(uid: string): string;
   resolvConf(pod: Pod): string;
-  /** Serves what is more than a responder (cluster DNS); undefined for every other pod. */
-  serveSpecial(pod: Pod, namespace: NetworkNamespace): { close(): void } | undefined;
+  /** The program of a container that Fairlead itself can be (cluster DNS); undefined for every other. */
+  component(pod: Pod, container: Container): Component | undefined;
   /** Writes the status that the function makes of the newest object; a pod that is gone is no error. */
   report(pod: Pod, status: (pod: Pod) => PodStatus): void;
   /** Removes a terminated pod from the API for good. */

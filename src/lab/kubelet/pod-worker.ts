@@ -7,6 +7,7 @@ import type { NetworkNamespace } from "../../kernel/index.ts";
 import type { Container, Pod } from "../../resources/index.ts";
 import { findProgram, startCommand } from "../workload/command.ts";
 import type { CniCall } from "./cni-runtime.ts";
+import type { Component, ComponentPlace } from "./component.ts";
 import type { KubeletContext } from "./kubelet.ts";
 import { type ContainerState, hostsFile, podStatus } from "./pod-files.ts";
 import { runProbe } from "./probes.ts";
@@ -27,10 +28,12 @@ export class PodWorker {
   readonly #served = new Set<string>();
   /** All its containers are responders: ports that none of them declares are served too. */
   #open = false;
+  /** No container is started any more. */
   readonly #stop = new AbortController();
+  /** Its programs have ended: until then probes go on, as those of a pod that drains tell when it is done. */
+  readonly #over = new AbortController();
   #namespace: NetworkNamespace | undefined;
   #addresses: readonly string[] = [];
-  #service: { close(): void } | undefined;
   #initialized = false;
   #phase: "Pending" | "Running" | "Succeeded" | "Failed" = "Pending";
   #message: string | undefined;
@@ -97,9 +100,8 @@ export class PodWorker {
     }
     if (this.#stop.signal.aborted) return;
     this.#initialized = true;
-    this.#service = this.#context.serveSpecial(this.pod, this.namespace as NetworkNamespace);
     await this.#startContainers(this.pod.spec.containers);
-    this.#open = this.#children.size === 0 && this.#service === undefined;
+    this.#open = this.#children.size === 0;
     if (this.#open) await this.#serve();
     if (this.#phase === "Pending") this.#phase = "Running";
     this.#report();
@@ -129,10 +131,38 @@ export class PodWorker {
   async #startContainers(containers: readonly Container[]): Promise<void> {
     const simulated: Container[] = [];
     for (const container of containers) {
-      if (hostProgram(container)) this.#startProgram(container);
+      const component = this.#context.component(this.pod, container);
+      if (component) await this.#startComponent(container, component);
+      else if (hostProgram(container)) this.#startProgram(container);
       else simulated.push(container);
     }
     await this.#simulate(simulated);
+  }
+
+  /** Waits for what it needs, such as its ConfigMap, then starts it. */
+  async #startComponent(container: Container, component: Component): Promise<void> {
+    const place = this.#place(container);
+    for (let tries = 0; !this.#stop.signal.aborted; tries++) {
+      try {
+        await component.prepare(place);
+        break;
+      } catch (error) {
+        this.#waiting("ContainerCreating", messageOf(error));
+        await new Promise((resolve) => setTimeout(resolve, Math.min(2000, 50 * 2 ** tries)));
+      }
+    }
+    if (!this.#stop.signal.aborted) this.#startProgram(container, () => component.launch(place));
+  }
+
+  #place(container: Container): ComponentPlace {
+    const { namespace } = this;
+    if (!namespace) throw new Error("the pod has no network yet");
+    return {
+      namespace,
+      directory: this.#directory,
+      env: environmentOf(container, this.pod, this.#addresses, this.#context),
+      log: join(this.#directory, `${container.name}.log`),
+    };
   }
 
   /** Responders stand for containers: their ports answer. A Job's container has done its work at once. */
@@ -144,7 +174,7 @@ export class PodWorker {
       this.#settle();
       return;
     }
-    if (this.#service === undefined) for (const port of containers.flatMap(portsOf)) this.#ports.set(keyOf(port), port);
+    for (const port of containers.flatMap(portsOf)) this.#ports.set(keyOf(port), port);
     const failed = await this.#serve();
     for (const container of containers) {
       const bad = failed.find((failure) => container.ports?.some((port) => port.containerPort === failure.port));
@@ -170,7 +200,7 @@ export class PodWorker {
     return this.#context.responders.serve({ key: uid, netns: namespace.path, who, ports: ports.map(([, port]) => port) });
   }
 
-  #running(container: Container, simulated: boolean): void {
+  #running(container: Container, simulated: boolean, eager = simulated): void {
     const probe = container.readinessProbe;
     this.#set(container, { state: "running", ready: !probe, startedAt: this.#context.now() });
     this.#probing.get(container.name)?.abort();
@@ -179,8 +209,8 @@ export class PodWorker {
     const exec = (command: readonly string[]) => this.#exec(command);
     const probing = new AbortController();
     this.#probing.set(container.name, probing);
-    const signal = AbortSignal.any([this.#stop.signal, probing.signal]);
-    runProbe(probe, { namespace: this.#context.namespace, address, container, simulated, exec }, signal, (success, message) => {
+    const signal = AbortSignal.any([this.#over.signal, probing.signal]);
+    runProbe(probe, { namespace: this.#context.namespace, address, container, simulated, eager, exec }, signal, (success, message) => {
       const now = this.#containers.get(container.name);
       if (now?.state !== "running") return;
       this.#set(container, { ready: success, ...(success ? {} : { message }) });
@@ -189,31 +219,28 @@ export class PodWorker {
   }
 
   #launch(container: Container): ChildProcess {
-    const { namespace } = this;
-    if (!namespace) throw new Error("the pod has no network yet");
     return startCommand({
-      namespace,
+      ...this.#place(container),
       argv: [...(container.command ?? []), ...(container.args ?? [])],
-      env: environmentOf(container, this.pod, this.#addresses, this.#context),
       resolvConf: join(this.#directory, "resolv.conf"),
       hosts: join(this.#directory, "hosts"),
       hostname: this.pod.spec.hostname ?? this.pod.metadata.name,
-      log: join(this.#directory, `${container.name}.log`),
     });
   }
 
-  #startProgram(container: Container): void {
-    const child = this.#launch(container);
+  /** `component`: starts what stands for the image; else the container's own command is run. */
+  #startProgram(container: Container, component?: () => ChildProcess): void {
+    const child = component ? component() : this.#launch(container);
     this.#children.set(container.name, child);
-    this.#running(container, false);
+    this.#running(container, false, component !== undefined);
     child.on("error", () => {});
     child.on("exit", (status, signal) => {
       this.#children.delete(container.name);
       if (this.#stop.signal.aborted) return;
       const exitCode = status ?? 128 + (signal === "SIGKILL" ? 9 : 15);
-      if (isOfImage(exitCode)) {
+      if (isOfImage(exitCode) && !component) {
         // The host has the shell, but not what the shell was to run: a responder stands for the container after all.
-        this.#open = this.#initialized && this.#children.size === 0 && this.#service === undefined;
+        this.#open = this.#initialized && this.#children.size === 0;
         void this.#simulate([container]).then(() => this.#report());
         return;
       }
@@ -225,7 +252,7 @@ export class PodWorker {
         setTimeout(() => {
           if (this.#stop.signal.aborted) return;
           this.#set(container, { restarts: restarts + 1 });
-          this.#startProgram(container);
+          this.#startProgram(container, component);
           this.#report();
         }, delay).unref();
       } else this.#settle();
@@ -292,7 +319,7 @@ export class PodWorker {
   }
 
   #report(): void {
-    if (this.#ended) return;
+    if (this.#over.signal.aborted) return;
     this.#context.report(this.pod, (pod) =>
       podStatus({
         pod,
@@ -311,8 +338,8 @@ export class PodWorker {
   /** Lets go of the pod without taking it down: the whole lab ends, and the kernel takes back what the namespaces held. */
   abandon(): void {
     this.#stop.abort();
+    this.#over.abort();
     for (const child of this.#children.values()) child.kill("SIGKILL");
-    this.#service?.close();
     this.#namespace?.close();
   }
 
@@ -325,8 +352,8 @@ export class PodWorker {
   async #end(graceSeconds: number): Promise<void> {
     this.#stop.abort();
     await Promise.all([...this.#children.values()].map((child) => endProcess(child, graceSeconds * 1000)));
+    this.#over.abort();
     await this.#started;
-    this.#service?.close();
     await this.#context.responders.stop(this.pod.metadata.uid ?? "");
     if (this.#wired)
       await this.#context.cni

@@ -1,0 +1,43 @@
+// Entry of a coredns container in a lab: a DNS server in the pod's network, which follows the API as the pod may reach it.
+
+import { messageOf } from "../../base/index.ts";
+import { sourceFromKubernetes } from "../../cluster/index.ts";
+import { DNS_RESOURCES, runDns, slimObject } from "../../dns/index.ts";
+
+export interface DnsMainOptions {
+  /** The Corefile's path. */
+  readonly corefile: string;
+  readonly kubeconfig: string;
+  readonly domain: string;
+}
+
+const options = JSON.parse(process.argv[2] ?? "{}") as DnsMainOptions;
+const write = (level: string, plugin: string, text: string) =>
+  void process.stdout.write(`${new Date().toISOString()} [${level.toUpperCase()}] ${plugin === "" ? "" : `plugin/${plugin}: `}${text}\n`);
+const said = new Set<string>();
+
+try {
+  const source = sourceFromKubernetes({
+    kubeconfig: options.kubeconfig,
+    resources: DNS_RESOURCES,
+    keep: slimObject,
+    // In a lab the API is near, and was just raised: it is asked again soon.
+    pause: (attempt) => Math.min(1000, 25 * 2 ** attempt),
+    onProblem: (problem) => {
+      if (said.has(problem) || said.size > 100) return;
+      said.add(problem);
+      write("warning", "kubernetes", problem);
+    },
+  });
+  const status = await runDns({
+    path: options.corefile,
+    source,
+    domain: options.domain,
+    log: write,
+    started: ({ listeners }) => write("info", "", `serving on ${listeners.map(({ address, port }) => `${address}:${port}`).join(", ")}`),
+  });
+  process.exit(status);
+} catch (error) {
+  write("error", "", messageOf(error));
+  process.exit(1);
+}
