@@ -47,7 +47,8 @@ export async function chain(text: string, options: ChainOptions = {}): Promise<C
     path: options.path,
     resolve: (query) => handler.serve(query),
     everyInstalled: () => configured.current?.blocks.flatMap((each) => each.installed) ?? [],
-    reload: async () => {},
+    reload: async () => false,
+    digest: () => "",
     fail: (reason) => logged.push(`fail: ${reason}`),
   };
   const corefile = /^\S+[^{}\n]*\{\s*$/m.test(text.split("\n")[0] ?? "") && /:\d|^\./.test(text) ? text : `.:53 {\n${text}\n}\n`;

@@ -19,6 +19,7 @@ export {
 } from "./message.ts";
 export { type DnsNetwork, hostNetwork, namespaceNetwork, type SocketMaker, type UdpPort } from "./network.ts";
 export type { Answered, DnsLog } from "./plugin.ts";
+export { DNS_RESOURCES, slimObject } from "./plugins/kubernetes/watched.ts";
 export type { Origin, Query, Reply } from "./query.ts";
 export { explainName, type NameOrigin, type ObjectName } from "./resolver/explain.ts";
 export type { LookupOptions, LookupResult } from "./resolver/lookup.ts";

@@ -19,9 +19,15 @@ export interface Family<Child> {
   with(...values: readonly string[]): Child;
 }
 
+/** Gauges whose value may be measured when it is asked for. */
+export interface GaugeFamily extends Family<Gauge> {
+  /** From now on the child's value is what `read` gives. */
+  measure(values: readonly string[], read: () => number): void;
+}
+
 export interface MetricRegistry {
   counter(name: string, help: string, labels: readonly string[]): Family<Counter>;
-  gauge(name: string, help: string, labels: readonly string[]): Family<Gauge>;
+  gauge(name: string, help: string, labels: readonly string[]): GaugeFamily;
   histogram(name: string, help: string, labels: readonly string[], buckets: readonly number[]): Family<Histogram>;
   /** Prometheus' text format. */
   print(): string;
@@ -48,7 +54,13 @@ export function createMetrics(): MetricRegistry {
   };
   return {
     counter: (name, help, labels) => family(name, help, "counter", labels, () => new Value()),
-    gauge: (name, help, labels) => family(name, help, "gauge", labels, () => new Value()),
+    gauge: (name, help, labels) => {
+      const values = family(name, help, "gauge", labels, () => new Value());
+      const measure = (of: readonly string[], read: () => number) => {
+        values.with(...of).read = read;
+      };
+      return { with: (...of) => values.with(...of), measure };
+    },
     histogram: (name, help, labels, buckets) => family(name, help, "histogram", labels, () => new Buckets(buckets)),
     print: () => [...metrics.values()].map((metric) => metric.print()).join(""),
   };
@@ -93,6 +105,7 @@ class Metric<C extends Child> implements Family<C> {
 
 class Value implements Counter, Gauge, Child {
   #value = 0;
+  read = () => this.#value;
 
   inc(by = 1): void {
     this.#value += by;
@@ -103,7 +116,7 @@ class Value implements Counter, Gauge, Child {
   }
 
   samples(labels: string): Sample[] {
-    return [{ suffix: "", labels, value: this.#value }];
+    return [{ suffix: "", labels, value: this.read() }];
   }
 }
 

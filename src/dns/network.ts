@@ -11,6 +11,8 @@ export interface UdpPort {
   receive(listener: (bytes: Uint8Array, address: string, port: number) => void): void;
   /** Sends without waiting; what cannot be sent is lost, as UDP may lose it. */
   send(bytes: Uint8Array, address: string, port: number): void;
+  /** For a connected socket: called when the other end refuses (ICMP port unreachable) or cannot be reached. */
+  failed(listener: (error: Error) => void): void;
   close(): void;
 }
 
@@ -19,8 +21,8 @@ export interface DnsNetwork {
   bindUdp(address: string, port: number): Promise<UdpPort>;
   /** Makes a server listen, address as above. @throws the system's EADDRINUSE, … */
   listenTcp(server: Server, address: string, port: number): Promise<void>;
-  /** A UDP socket of the family on any port, to ask other servers with. */
-  openUdp(family: Family): Promise<UdpPort>;
+  /** A UDP socket on a port of its own, connected to another server: it sends only there, and hears only from there. */
+  connectUdp(address: string, port: number): Promise<UdpPort>;
   /** A connection that is being made; failures are events of the socket. */
   connectTcp(address: string, port: number): Socket;
 }
@@ -31,7 +33,7 @@ export function hostNetwork(): DnsNetwork {
     bindUdp: (address, port) => {
       const bind = (local: string) => {
         const socket = udpSocket(familyOf(local), RECEIVE_BUFFER);
-        return bound(socket, (ready) => socket.bind({ port, address: local, exclusive: true }, ready));
+        return bound(socket, (ready) => socket.bind({ port, address: local, exclusive: true }, ready)).then(() => udpPort(socket));
       };
       return address === "" ? bind("::").catch((error) => onlyV4(error, () => bind("0.0.0.0"))) : bind(address);
     },
@@ -39,9 +41,10 @@ export function hostNetwork(): DnsNetwork {
       const listen = (host: string) => listening(server, () => server.listen({ port, host, backlog: BACKLOG, exclusive: true }));
       return address === "" ? listen("::").catch((error) => onlyV4(error, () => listen("0.0.0.0"))) : listen(address);
     },
-    openUdp: (family) => {
-      const socket = udpSocket(family);
-      return bound(socket, (ready) => socket.bind({ port: 0, exclusive: true }, ready));
+    connectUdp: async (address, port) => {
+      const socket = udpSocket(familyOf(address));
+      await bound(socket, (ready) => socket.bind({ port: 0, exclusive: true }, ready));
+      return connected(socket, address, port);
     },
     connectTcp: (address, port) => new Socket().connect({ host: address, port }),
   };
@@ -64,15 +67,16 @@ export function namespaceNetwork(maker: SocketMaker): DnsNetwork {
   const udp = async (address: string, port: number) => {
     const socket = udpSocket(familyOf(address));
     const fd = maker.bindSocket({ protocol: "udp", address, port, v6only: false });
-    return bound(socket, (ready) => socket.bind({ fd }, ready));
+    await bound(socket, (ready) => socket.bind({ fd }, ready));
+    return socket;
   };
   return {
-    bindUdp: (address, port) => udp(address === "" ? "::" : address, port),
+    bindUdp: async (address, port) => udpPort(await udp(address === "" ? "::" : address, port)),
     listenTcp: async (server, address, port) => {
       const fd = maker.bindSocket({ protocol: "tcp", address: address === "" ? "::" : address, port, backlog: BACKLOG });
       await listening(server, () => server.listen({ fd }));
     },
-    openUdp: (family) => udp(family === 6 ? "::" : "0.0.0.0", 0),
+    connectUdp: async (address, port) => connected(await udp(familyOf(address) === 6 ? "::" : "0.0.0.0", 0), address, port),
     connectTcp: (address, port) => {
       // A descriptor that is not connected yet must not be read from before it is: manualStart.
       const socket = new Socket({ fd: maker.openSocket({ protocol: "tcp", family: familyOf(address) }), manualStart: true } as never);
@@ -111,31 +115,53 @@ function listening(server: Server, listen: () => void): Promise<void> {
   });
 }
 
-function bound(socket: UdpSocket, bind: (ready: () => void) => void): Promise<UdpPort> {
+function bound(socket: UdpSocket, bind: (ready: () => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once("error", reject);
     bind(() => {
       socket.off("error", reject);
       // An ICMP error for an answer that nobody took is no concern of the server.
       socket.on("error", () => {});
-      resolve(udpPort(socket));
+      resolve();
     });
   });
 }
 
-function udpPort(socket: UdpSocket): UdpPort {
-  let open = true;
+function connected(socket: UdpSocket, address: string, port: number): Promise<UdpPort> {
+  return new Promise((resolve, reject) => {
+    socket.connect(port, address, (error?: Error) => {
+      if (!error) return resolve(udpPort(socket, true));
+      socket.close();
+      reject(error);
+    });
+  });
+}
+
+/** Bytes that may wait to be sent; beyond that they are lost, as they would be in a full queue of the network. */
+const UNSENT = 1024 * 1024;
+/** After so many datagrams it is looked how much waits. */
+const LOOK_EVERY = 64;
+
+function udpPort(socket: UdpSocket, isConnected = false): UdpPort {
+  const state = { open: true, sent: 0, full: false };
   return {
     port: socket.address().port,
     receive: (listener) => {
       socket.on("message", (bytes: Buffer, remote: RemoteInfo) => listener(bytes, remote.address, remote.port));
     },
     send: (bytes, address, port) => {
-      if (open) socket.send(bytes, port, address);
+      if (!state.open) return;
+      if (state.full || ++state.sent % LOOK_EVERY === 0) state.full = socket.getSendQueueSize() > UNSENT;
+      if (state.full) return;
+      if (isConnected) socket.send(bytes);
+      else socket.send(bytes, port, address);
+    },
+    failed: (listener) => {
+      socket.on("error", listener);
     },
     close: () => {
-      if (!open) return;
-      open = false;
+      if (!state.open) return;
+      state.open = false;
       socket.close();
     },
   };

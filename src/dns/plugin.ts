@@ -98,8 +98,10 @@ export interface Host {
   resolve(query: Query): Outcome;
   /** Every plugin of every block, for the plugin ready. */
   everyInstalled(): Iterable<{ readonly plugin: string; readonly installed: Installed }>;
-  /** Reads the Corefile again and takes it into force if it is sound and different. */
-  reload(): Promise<void>;
+  /** Reads the Corefile again and takes it into force if it is different; true if it was. @throws CorefileError, DnsServeError */
+  reload(): Promise<boolean>;
+  /** SHA-512 of the Corefile in force, with what it imports. */
+  digest(): string;
   /** Ends the server because going on would do harm (a forwarding loop). */
   fail(reason: string): void;
 }

@@ -4,46 +4,59 @@ import type { Plugin } from "../plugin.ts";
 import { acl } from "./acl/setup.ts";
 import { any } from "./any/setup.ts";
 import { auto } from "./auto/setup.ts";
+import { autopath } from "./autopath/setup.ts";
 import { bind } from "./bind/setup.ts";
 import { bufsize } from "./bufsize/setup.ts";
+import { cache } from "./cache/setup.ts";
 import { chaos } from "./chaos/setup.ts";
 import { dns64 } from "./dns64/setup.ts";
 import { errors } from "./errors/setup.ts";
 import { file } from "./file/setup.ts";
+import { forward } from "./forward/setup.ts";
 import { header } from "./header/setup.ts";
+import { health } from "./health/setup.ts";
 import { hosts } from "./hosts/setup.ts";
+import { kubernetes } from "./kubernetes/setup.ts";
 import { loadbalance } from "./loadbalance/setup.ts";
+import { log } from "./log/setup.ts";
+import { loop } from "./loop/setup.ts";
 import { minimal } from "./minimal/setup.ts";
 import { nsid } from "./nsid/setup.ts";
+import { prometheus } from "./prometheus/setup.ts";
+import { ready } from "./ready/setup.ts";
+import { reload } from "./reload/setup.ts";
 import { rewrite } from "./rewrite/setup.ts";
 import { template } from "./template/setup.ts";
 import { view } from "./view/setup.ts";
 import { whoami } from "./whoami/setup.ts";
 
 export const PLUGINS: readonly Plugin[] = [
-  // reload
+  reload,
   nsid,
   bufsize,
   bind,
-  // ready, health, prometheus
+  ready,
+  health,
+  prometheus,
   errors,
-  // log
+  log,
   dns64,
   acl,
   any,
   chaos,
   loadbalance,
-  // cache
+  cache,
   rewrite,
   header,
-  // autopath
+  autopath,
   minimal,
   template,
   hosts,
-  // kubernetes
+  kubernetes,
   file,
   auto,
-  // loop, forward
+  loop,
+  forward,
   whoami,
   view,
 ];

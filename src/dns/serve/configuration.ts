@@ -1,5 +1,6 @@
 // A Corefile in force: its blocks with their chains, and what they need from the server around them.
 
+import { createHash } from "node:crypto";
 import { CorefileError, closest, type Directive, type ParseOptions, parseCorefile, parseKey, type ServerBlock } from "../corefile/index.ts";
 import type { Name } from "../message.ts";
 import { RCODE } from "../message.ts";
@@ -32,8 +33,18 @@ export interface Configuration {
   readonly blocks: readonly Block[];
   readonly listening: readonly Listening[];
   readonly http: readonly HttpRoute[];
-  /** The text, to see whether another is different. */
-  readonly text: string;
+  /** SHA-512 of its words, with what it imports: to see whether another is different. */
+  readonly digest: string;
+}
+
+/** The digest of a Corefile's words: neither comments nor white space count, imported files do. @throws CorefileError */
+export function corefileDigest(text: string, options: ParseOptions): string {
+  return digestOf(parseCorefile(text, options));
+}
+
+function digestOf(blocks: readonly ServerBlock[]): string {
+  const words = JSON.stringify(blocks, (key, value) => (key === "place" ? undefined : value));
+  return createHash("sha512").update(words).digest("hex");
 }
 
 /** Reads a Corefile and sets every block's plugins up; starts nothing. @throws CorefileError */
@@ -46,7 +57,7 @@ export function readConfiguration(text: string, options: ParseOptions, host: Hos
       "write one, such as .:53 { forward . /etc/resolv.conf }",
     );
   const blocks = parsed.flatMap((block) => setUpBlock(block, host));
-  return { blocks, listening: listeningOf(blocks, parsed), http: httpOf(blocks), text };
+  return { blocks, listening: listeningOf(blocks, parsed), http: httpOf(blocks), digest: digestOf(parsed) };
 }
 
 /** A block for each port of its keys; blocks of one text share their plugins' names, not their state. */

@@ -62,7 +62,8 @@ function hostOf(given: {
     path: given.path === undefined ? undefined : resolve(given.path),
     resolve: (query) => late.responder?.resolve(query) ?? DROPPED,
     everyInstalled: () => late.installed,
-    reload: async () => {},
+    digest: () => "",
+    reload: async () => false,
     fail: () => {},
   };
   return { host, late };
@@ -122,13 +123,15 @@ function silentNetwork(asked: (address: string) => void): DnsNetwork {
         const answer = denial(bytes);
         if (answer) queueMicrotask(() => hear(answer, address, to));
       },
+      failed: () => {},
       close: () => {},
     };
   };
-  const refuse = (): never => {
+  const refuse = (address: string): never => {
+    asked(address);
     throw new Error("nothing is sent by calculation");
   };
-  return { bindUdp: async () => port(), openUdp: async () => port(), listenTcp: async () => {}, connectTcp: refuse };
+  return { bindUdp: async () => port(), connectUdp: async () => port(), listenTcp: async () => {}, connectTcp: refuse };
 }
 
 function denial(bytes: Uint8Array): Uint8Array | undefined {

@@ -6,12 +6,13 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { messageOf } from "../../base/index.ts";
 import type { ClusterSource } from "../../cluster/index.ts";
+import type { ParseOptions } from "../corefile/index.ts";
 import { RCODE } from "../message.ts";
 import { createMetrics, type MetricRegistry } from "../metrics.ts";
 import { type DnsNetwork, hostNetwork } from "../network.ts";
 import type { Answered, DnsLog, Host } from "../plugin.ts";
 import { type Outcome, type Query, reply } from "../query.ts";
-import { type Configuration, type InstalledPlugin, readConfiguration } from "./configuration.ts";
+import { type Configuration, corefileDigest, type InstalledPlugin, readConfiguration } from "./configuration.ts";
 import { DnsServeError } from "./errors.ts";
 import { type ListenerStatus, Listeners } from "./listeners.ts";
 import type { Counts } from "./responder.ts";
@@ -79,6 +80,8 @@ class Server implements DnsServer {
   readonly #counts: Counts = { queries: 0, waiting: 0, malformed: 0 };
   readonly #draining = new Set<{ readonly timer: NodeJS.Timeout; readonly configuration: Configuration }>();
   #current: Configuration | undefined;
+  /** What is being brought in. */
+  #next: Configuration | undefined;
   #refused: string | undefined;
   #turn: Promise<void> = Promise.resolve();
   #closed = false;
@@ -99,6 +102,7 @@ class Server implements DnsServer {
       resolve: (query) => this.#resolve(query),
       everyInstalled: () => (this.#current?.blocks ?? []).flatMap((block): readonly InstalledPlugin[] => block.installed),
       reload: () => this.#reloadIfChanged(),
+      digest: () => (this.#next ?? this.#current)?.digest ?? "",
       fail: (reason) => {
         this.#host.log("error", "", reason);
         options.failed?.(reason);
@@ -113,9 +117,15 @@ class Server implements DnsServer {
     return turn;
   }
 
-  async #reloadIfChanged(): Promise<void> {
+  async #reloadIfChanged(): Promise<boolean> {
     const text = this.#read();
-    if (text !== this.#current?.text) await this.reload(text);
+    if (corefileDigest(text, this.#parseOptions) === this.#current?.digest) return false;
+    await this.reload(text);
+    return true;
+  }
+
+  get #parseOptions(): ParseOptions {
+    return { file: this.#host.path ?? "Corefile", environment: this.#options.environment ?? {} };
   }
 
   #read(): string {
@@ -134,8 +144,7 @@ class Server implements DnsServer {
   async #load(text: string): Promise<void> {
     if (this.#closed) throw new DnsServeError("dns-closed", "the server has ended");
     try {
-      const file = this.#options.path ?? "Corefile";
-      const next = readConfiguration(text, { file, environment: this.#options.environment ?? {} }, this.#host);
+      const next = readConfiguration(text, this.#parseOptions, this.#host);
       await this.#bringIn(next);
       this.#refused = undefined;
     } catch (error) {
@@ -146,6 +155,7 @@ class Server implements DnsServer {
 
   async #bringIn(next: Configuration): Promise<void> {
     const started: InstalledPlugin[] = [];
+    this.#next = next;
     try {
       for (const block of next.blocks) {
         for (const each of block.installed) {
@@ -161,6 +171,8 @@ class Server implements DnsServer {
     } catch (error) {
       for (const { installed } of started) installed.stop?.();
       throw error;
+    } finally {
+      this.#next = undefined;
     }
   }
 
