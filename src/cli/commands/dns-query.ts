@@ -3,6 +3,8 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { FairleadError } from "../../base/index.ts";
 import { assumeCluster, type End, findEnd, nameOfEnd, snapshotOf, sourceFromObjects } from "../../cluster/index.ts";
 import {
+  type AnswerDetails,
+  type Ask,
   type Exchange,
   explainName,
   formatData,
@@ -11,10 +13,10 @@ import {
   type ResolvConf,
   type ResolverKind,
   type ToldQuery,
-  type ToldReply,
   TYPE,
   tellQuery,
   typeCode,
+  type WireReply,
 } from "../../dns/index.ts";
 import { DEFAULT_COREFILE, FABRIC, hostsFile } from "../../lab/index.ts";
 import { Answer } from "../exit.ts";
@@ -92,23 +94,17 @@ async function calculate(name: string, flags: QueryFlags): Promise<ToldQuery> {
   const service = snapshot.services.get("kube-system/kube-dns")?.spec.clusterIP ?? "10.96.0.10";
   const corefile = snapshot.configMaps.get("kube-system/coredns")?.data?.Corefile ?? DEFAULT_COREFILE;
   const offline = await openOffline({ corefile, source: sourceFromObjects(objects), environment: process.env });
-  const exchange: Exchange<ToldReply> = async (ask) => {
+  const exchange: Exchange<CalculatedReply> = async (ask) => {
     if (ask.server !== service) return beyond(ask.server, ask.search === undefined);
     const { reply, upstream } = await offline.ask({ name: ask.name, type: ask.type, from: addressOf(end), server: ask.server });
     if (upstream !== undefined) return beyond(upstream, ask.search === undefined);
     if (!reply) return undefined;
     const origin = explainName(snapshot, ask.name, domain);
-    return {
-      rcode: reply.rcode,
-      records: reply.answers.length,
-      answers: reply.answers.map((record) => formatData(record.data)),
-      milliseconds: 0,
-      by: "kube-system/coredns",
-      plugin: reply.by,
-      objects: origin?.objects ?? [],
-      says: origin?.says ?? null,
-    };
+    const answers = reply.answers.map((record) => formatData(record.data));
+    const details = { by: "kube-system/coredns", plugin: reply.by, objects: origin?.objects ?? [], says: origin?.says ?? null };
+    return { rcode: reply.rcode, records: answers.length, answers, milliseconds: 0, details };
   };
+  const details = (_ask: Ask, reply: CalculatedReply) => reply.details;
   try {
     const conf = confOf(end, service, domain);
     const hosts =
@@ -119,24 +115,31 @@ async function calculate(name: string, flags: QueryFlags): Promise<ToldQuery> {
             domain,
           )
         : "127.0.0.1 localhost\n";
-    return await tellQuery({ name, from: nameOfEnd(end), resolver, conf, types: flags.type ?? BOTH, hosts, calculated: true, exchange });
+    return await tellQuery({
+      name,
+      from: nameOfEnd(end),
+      resolver,
+      conf,
+      types: flags.type ?? BOTH,
+      hosts,
+      calculated: true,
+      exchange,
+      details,
+    });
   } finally {
     offline.close();
   }
 }
 
 /** Nobody beyond the cluster is asked: the name as it is is taken to be there, names of the search path not to be. */
-function beyond(server: string, asItIs: boolean): ToldReply {
-  return {
-    rcode: asItIs ? 0 : 3,
-    records: asItIs ? 1 : 0,
-    answers: [],
-    milliseconds: 0,
-    by: `upstream ${server}`,
-    plugin: `forward ${server}`,
-    objects: [],
-    says: asItIs ? "not asked: taken to be there" : "not asked: taken not to be there",
-  };
+function beyond(server: string, asItIs: boolean): CalculatedReply {
+  const says = asItIs ? "not asked: taken to be there" : "not asked: taken not to be there";
+  const details = { by: `upstream ${server}`, plugin: `forward ${server}`, objects: [], says };
+  return { rcode: asItIs ? 0 : 3, records: asItIs ? 1 : 0, answers: asItIs ? ["…"] : [], milliseconds: 0, details };
+}
+
+interface CalculatedReply extends WireReply {
+  readonly details: AnswerDetails;
 }
 
 function confOf(end: End, clusterDns: string, domain: string): ResolvConf {

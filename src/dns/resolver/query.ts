@@ -6,11 +6,15 @@ import type { Ask, LookupResult } from "./lookup.ts";
 import type { ResolvConf, ResolverKind } from "./resolv-conf.ts";
 import { type Alternative, alternatives, type Exchange, type Reply, walkLookup } from "./walk.ts";
 
-/** What came back to one question, and what is known of it. */
-export interface ToldReply extends Reply {
+/** What came back to one question. */
+export interface WireReply extends Reply {
   /** "10.96.1.2": the data of each record of the answer section, as a zone file has it. */
   readonly answers: readonly string[];
   readonly milliseconds: number;
+}
+
+/** What is known of an answer beside its text. */
+export interface AnswerDetails {
   /** The pod (or address) that answered; null where that is not known. */
   readonly by: string | null;
   /** The Corefile's plugin that the answer comes from, by calculation. */
@@ -56,7 +60,7 @@ export interface ToldQuery {
   readonly local: string | null;
 }
 
-export interface QueryOptions {
+export interface QueryOptions<R extends WireReply> {
   readonly name: string;
   readonly from: string;
   readonly resolver: ResolverKind;
@@ -65,11 +69,13 @@ export interface QueryOptions {
   /** The text of the pod's /etc/hosts. */
   readonly hosts: string;
   readonly calculated: boolean;
-  readonly exchange: Exchange<ToldReply>;
+  readonly exchange: Exchange<R>;
+  /** Asked of each answer once the look-up is over, so that finding out takes none of its time. */
+  readonly details: (ask: Ask, reply: R) => AnswerDetails | Promise<AnswerDetails>;
 }
 
 /** Looks the name up, and then (asking only what was not asked yet) in the ways that might take fewer questions. */
-export async function tellQuery(options: QueryOptions): Promise<ToldQuery> {
+export async function tellQuery<R extends WireReply>(options: QueryOptions<R>): Promise<ToldQuery> {
   const { name, from, resolver, conf, types, calculated } = options;
   const head = { name, from, resolver, resolvConf: conf, calculated };
   const local = localAnswer(name, options.hosts);
@@ -84,7 +90,7 @@ export async function tellQuery(options: QueryOptions): Promise<ToldQuery> {
       alternatives: [],
       local: local.says,
     };
-  const known = new Map<string, ToldReply>();
+  const known = new Map<string, R>();
   const keyOf = (ask: Ask) => `${ask.name} ${ask.type} ${ask.server}`;
   const lookup = { resolver, conf, name, types };
   const started = performance.now();
@@ -94,19 +100,21 @@ export async function tellQuery(options: QueryOptions): Promise<ToldQuery> {
     return reply;
   });
   const ms = round(performance.now() - started);
-  const other: Exchange<ToldReply> = async (ask, waitMs) => {
+  const other: Exchange<R> = async (ask, waitMs) => {
     const reply = known.get(keyOf(ask)) ?? (await options.exchange(ask, Math.min(waitMs, 1000)));
     if (reply) known.set(keyOf(ask), reply);
     return reply;
   };
   const { steps, result } = walk;
+  const questions: ToldQuestion[] = [];
+  for (const { ask, reply } of steps) questions.push(question(ask, reply, reply && (await options.details(ask, reply))));
   const found = result.name ?? null;
   const addresses = steps
     .flatMap(({ ask, reply }) => (ask.name === found ? (reply?.answers ?? []) : []))
     .filter((text) => tryParseAddress(text));
   return {
     ...head,
-    questions: steps.map(({ ask, reply }) => question(ask, reply)),
+    questions,
     outcome: result.outcome,
     found,
     addresses: [...new Set(addresses)],
@@ -116,7 +124,7 @@ export async function tellQuery(options: QueryOptions): Promise<ToldQuery> {
   };
 }
 
-function question(ask: Ask, reply: ToldReply | undefined): ToldQuestion {
+function question(ask: Ask, reply: WireReply | undefined, details: AnswerDetails | undefined): ToldQuestion {
   return {
     name: ask.name,
     type: typeName(ask.type),
@@ -127,10 +135,10 @@ function question(ask: Ask, reply: ToldReply | undefined): ToldQuestion {
     rcode: reply ? rcodeName(reply.rcode) : null,
     answers: reply?.answers ?? [],
     ms: reply ? round(reply.milliseconds) : null,
-    by: reply?.by ?? null,
-    plugin: reply?.plugin ?? null,
-    objects: reply?.objects ?? [],
-    says: reply?.says ?? null,
+    by: details?.by ?? null,
+    plugin: details?.plugin ?? null,
+    objects: details?.objects ?? [],
+    says: details?.says ?? null,
   };
 }
 

@@ -7,8 +7,13 @@ import { DNS_RESOURCES, runDns, slimObject } from "../../dns/index.ts";
 export interface DnsMainOptions {
   /** The Corefile's path. */
   readonly corefile: string;
-  readonly kubeconfig: string;
   readonly domain: string;
+}
+
+/** What the lab tells as soon as its API serves: how it is reached, as a kubeconfig's text. */
+export interface AccessMessage {
+  readonly op: "access";
+  readonly kubeconfig: string;
 }
 
 const options = JSON.parse(process.argv[2] ?? "{}") as DnsMainOptions;
@@ -16,9 +21,20 @@ const write = (level: string, plugin: string, text: string) =>
   void process.stdout.write(`${new Date().toISOString()} [${level.toUpperCase()}] ${plugin === "" ? "" : `plugin/${plugin}: `}${text}\n`);
 const said = new Set<string>();
 
+/** The process starts while the API does. */
+function access(): Promise<string> {
+  return new Promise((resolve) => {
+    process.on("message", function hear(message: AccessMessage) {
+      if (message.op !== "access") return;
+      process.off("message", hear);
+      resolve(message.kubeconfig);
+    });
+  });
+}
+
 try {
   const source = sourceFromKubernetes({
-    kubeconfig: options.kubeconfig,
+    kubeconfig: await access(),
     resources: DNS_RESOURCES,
     keep: slimObject,
     // In a lab the API is near, and was just raised: it is asked again soon.

@@ -4,7 +4,7 @@
 // killed takes no other with it. It reads its Corefile from the pod's ConfigMap volume and follows the API through the
 // cluster's own network, as CoreDNS would.
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ObjectStore } from "../../api/index.ts";
@@ -14,7 +14,7 @@ import type { ConfigMap, Container, Pod } from "../../resources/index.ts";
 import type { Component, ComponentPlace } from "../kubelet/component.ts";
 import { type ConfigVolume, configVolumes, writeConfigVolume } from "../kubelet/config-volume.ts";
 import { REFS } from "../refs.ts";
-import type { DnsMainOptions } from "./dns-main.ts";
+import type { AccessMessage, DnsMainOptions } from "./dns-main.ts";
 
 export interface DnsPodsOptions {
   readonly store: ObjectStore;
@@ -84,7 +84,6 @@ export function createDnsPods(options: DnsPodsOptions): DnsPods {
     const volumes = configVolumes(pod, container);
     const main: DnsMainOptions = {
       corefile: onHost(corefileOf(container), volumes, directory),
-      kubeconfig: join(directory, "kubeconfig"),
       domain: options.domain,
     };
     const output = openSync(log, "a", 0o600);
@@ -113,13 +112,14 @@ export function createDnsPods(options: DnsPodsOptions): DnsPods {
     closeSync(output);
     const entry: Running = { pod, child, directory, volumes };
     running.add(entry);
+    void options.kubeconfig().then((kubeconfig) => child.connected && child.send({ op: "access", kubeconfig } satisfies AccessMessage));
     child.on("message", (report: DnsReport) => waiting.get(report.id)?.(report));
     child.on("exit", () => running.delete(entry));
     child.on("error", () => running.delete(entry));
     return child;
   }
 
-  async function prepare(pod: Pod, container: Container, directory: string): Promise<void> {
+  function prepare(pod: Pod, container: Container, directory: string): void {
     for (const volume of configVolumes(pod, container)) {
       const { namespace } = pod.metadata;
       const configMap = options.store.get<ConfigMap>(REFS.configMaps, namespace, volume.configMap);
@@ -129,9 +129,6 @@ export function createDnsPods(options: DnsPodsOptions): DnsPods {
         });
       writeConfigVolume(join(directory, "volumes", volume.volume), volume, configMap);
     }
-    const file = join(directory, "kubeconfig");
-    rmSync(file, { force: true });
-    writeFileSync(file, await options.kubeconfig(), { mode: 0o600 });
   }
 
   return {

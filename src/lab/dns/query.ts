@@ -1,9 +1,11 @@
 // `dns query` in a lab: the questions of a pod's resolver, really sent from the pod, and who really answered them.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { messageOf, tryParseAddress } from "../../base/index.ts";
+import { messageOf } from "../../base/index.ts";
 import { type End, findEnd, nameOfEnd } from "../../cluster/index.ts";
 import {
+  type AnswerDetails,
+  type Ask,
   type Exchange,
   explainName,
   formatData,
@@ -12,9 +14,10 @@ import {
   parseResolvConf,
   type ResolverKind,
   type ToldQuery,
-  type ToldReply,
   tellQuery,
+  type WireReply,
 } from "../../dns/index.ts";
+import type { ConntrackFlow } from "../../kernel/index.ts";
 import type { ConfigMap } from "../../resources/index.ts";
 import { FABRIC } from "../fabric.ts";
 import type { Lab } from "../lab.ts";
@@ -39,18 +42,19 @@ export async function queryInLab(lab: Lab, params: DnsQueryParams): Promise<Told
   const files = filesOf(lab, end);
   const conf = parseResolvConf(files.resolvConf, params.resolver);
   const offline = await openCorefile(lab);
-  const exchange: Exchange<ToldReply> = async (ask, waitMs) => {
+  const exchange: Exchange<LabReply> = async (ask, waitMs) => {
     const answer = await askWire(namespace, { ...ask, waitMs });
     if (!answer) return undefined;
     const { message, milliseconds, port } = answer;
+    const answers = message.answers.map((record) => formatData(record.data));
+    return { rcode: message.rcode, records: answers.length, truncated: message.truncated, answers, milliseconds, port };
+  };
+  let flows: readonly ConntrackFlow[] | undefined;
+  const details = async (ask: Ask, { port }: LabReply): Promise<AnswerDetails> => {
+    flows ??= dnsFlows(lab, end);
     const origin = explainName(lab.snapshot, ask.name, CLUSTER.domain);
     return {
-      rcode: message.rcode,
-      records: message.answers.length,
-      truncated: message.truncated,
-      answers: message.answers.map((record) => formatData(record.data)),
-      milliseconds,
-      by: whoAnswered(lab, end, { server: ask.server, port, protocol: ask.transport === "udp" ? 17 : 6 }),
+      by: whoAnswered(lab, flows, { server: ask.server, port, protocol: ask.transport === "udp" ? 17 : 6 }),
       plugin: await pluginOf(offline, { name: ask.name, type: ask.type, from: addressOf(end), server: ask.server }),
       objects: origin?.objects ?? [],
       says: origin?.says ?? null,
@@ -58,7 +62,7 @@ export async function queryInLab(lab: Lab, params: DnsQueryParams): Promise<Told
   };
   try {
     const { name, types, resolver } = params;
-    return await tellQuery({ name, from: nameOfEnd(end), resolver, conf, types, hosts: files.hosts, calculated: false, exchange });
+    return await tellQuery({ name, from: nameOfEnd(end), resolver, conf, types, hosts: files.hosts, calculated: false, exchange, details });
   } finally {
     offline?.close();
   }
@@ -104,20 +108,31 @@ function addressOf(end: End): string {
   return end.kind === "pod" ? (end.pod.status?.podIP ?? "127.0.0.1") : "127.0.0.1";
 }
 
-/** Who sent the answer: what conntrack on the asker's node translated the server's address to. */
-function whoAnswered(lab: Lab, end: End, asked: { readonly server: string; readonly port: number; readonly protocol: number }): string {
+/** The asker's questions as conntrack of its node knows them. */
+function dnsFlows(lab: Lab, end: End): readonly ConntrackFlow[] {
   const node = end.kind === "pod" ? end.pod.spec.nodeName : end.kind === "node" ? end.node.metadata.name : undefined;
-  const namespace = lab.nodes.get(node ?? "")?.namespace;
-  const flow = namespace?.conntrack
-    .list({ protocol: asked.protocol, destination: asked.server, destinationPort: 53 })
-    .find(({ sourcePort, source }) => sourcePort === asked.port && (end.kind !== "pod" || isOf(end, source)));
+  const flows = lab.nodes.get(node ?? "")?.namespace.conntrack.list({ destinationPort: 53 }) ?? [];
+  if (end.kind !== "pod" || end.pod.spec.hostNetwork) return flows;
+  const own = new Set((end.pod.status?.podIPs ?? []).map(({ ip }) => ip));
+  return flows.filter(({ source }) => own.has(source));
+}
+
+/** Who sent the answer: what conntrack translated the server's address to. */
+function whoAnswered(
+  lab: Lab,
+  flows: readonly ConntrackFlow[],
+  asked: { readonly server: string; readonly port: number; readonly protocol: number },
+): string {
+  const flow = flows.find(
+    ({ protocol, destination, sourcePort }) => protocol === asked.protocol && destination === asked.server && sourcePort === asked.port,
+  );
   const address = flow?.replySource ?? asked.server;
   const pod = lab.snapshot.pods.byAddress(address);
   if (pod) return `${pod.metadata.namespace}/${pod.metadata.name}`;
   return address === FABRIC.upstreamDns ? `upstream ${address}` : address;
 }
 
-function isOf(end: End, source: string): boolean {
-  if (end.kind !== "pod" || !tryParseAddress(source)) return false;
-  return end.pod.spec.hostNetwork === true || (end.pod.status?.podIPs ?? []).some(({ ip }) => ip === source);
+interface LabReply extends WireReply {
+  /** The port that was asked from. */
+  readonly port: number;
 }

@@ -14,6 +14,6 @@ export interface ComponentPlace {
 
 export interface Component {
   /** Puts its files in place. @throws FairleadError where something is missing; it is tried again */
-  prepare(place: ComponentPlace): Promise<void>;
+  prepare(place: ComponentPlace): void;
   launch(place: ComponentPlace): ChildProcess;
 }

@@ -144,7 +144,7 @@ export class PodWorker {
     const place = this.#place(container);
     for (let tries = 0; !this.#stop.signal.aborted; tries++) {
       try {
-        await component.prepare(place);
+        component.prepare(place);
         break;
       } catch (error) {
         this.#waiting("ContainerCreating", messageOf(error));
