@@ -16,14 +16,16 @@ import {
   type ReconcileStatus,
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
-import { keepSame, type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
+import { keepSame, type NodeFacts, type NodePlan, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks } from "../services/index.ts";
-import { observeUnderlay } from "./facts.ts";
+import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
+import { type Announcer, createAnnouncer } from "./announcer.ts";
+import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
 import { PodNetwork } from "./pod-network.ts";
+import { createPolicyLog, type PolicyLog, type PolicyLogStatus } from "./policy-log.ts";
 
 export interface AgentOptions {
   readonly node: string;
@@ -33,6 +35,8 @@ export interface AgentOptions {
   /** Records, allocations and the last snapshot. */
   readonly stateDirectory: string;
   readonly cniSocket: string;
+  /** How Services are balanced where no object says it. */
+  readonly services?: ServiceMode;
   /** Writes the annotations that tell other nodes where this one's tunnel ends. */
   readonly annotate: (annotations: Readonly<Record<string, string>>) => Promise<void> | void;
   readonly log: (message: string) => void;
@@ -48,6 +52,10 @@ export interface AgentStatus {
   readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
   readonly kernel: ReconcileStatus;
   readonly podDrifts: number;
+  /** How Services are balanced here. */
+  readonly services: ServiceMode;
+  /** What policies' Log rules noted. */
+  readonly policyLog: PolicyLogStatus;
   readonly remarks: readonly string[];
 }
 
@@ -82,6 +90,8 @@ class NodeAgent implements Agent {
   readonly #pods: PodNetwork;
   readonly #cutter: FlowCutter;
   readonly #health: HealthPorts;
+  readonly #announcer: Announcer;
+  readonly #policyLog: PolicyLog;
   readonly #metrics = createMetrics();
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
@@ -89,6 +99,7 @@ class NodeAgent implements Agent {
   #plan: NodePlan | undefined;
   #ipam: { cidrs: string; ipam: Ipam } | undefined;
   #facts: NodeFacts["underlay"] | undefined;
+  #lacks: NodeFacts["lacks"];
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
@@ -106,12 +117,18 @@ class NodeAgent implements Agent {
     for (const file of this.#attachments.damaged) options.log(`damaged record set aside: ${file}`);
     this.#reconciler = createReconciler({
       namespace: options.namespace,
-      owns: { links: (name) => name === BRIDGE || /^flannel\./.test(name), routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE] },
+      owns: {
+        links: (name) => name === BRIDGE || /^flannel\./.test(name),
+        routeProtocol: ROUTE_PROTOCOL.fairlead,
+        tables: [TABLE],
+        iptables: SERVICE_CHAINS,
+      },
       onStatus: (status) => {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
       },
     });
     this.#cutter = createFlowCutter(options.namespace.conntrack, options.log);
+    this.#policyLog = createPolicyLog(options.namespace, options.log);
     this.#health = createHealthPorts({
       namespace: options.namespace,
       impaired: () => this.#unready() ?? this.#unprotected(),
@@ -119,6 +136,13 @@ class NodeAgent implements Agent {
       status: () => this.status,
       metrics: () => this.#metrics.read(this.status),
       asked: (code) => this.#metrics.asked(code),
+      log: options.log,
+    });
+    this.#announcer = createAnnouncer({
+      node: options.node,
+      namespace: options.namespace,
+      // Who waits for a lost node's addresses waits for nothing else.
+      changed: () => this.#apply(),
       log: options.log,
     });
     this.#pods = new PodNetwork({
@@ -210,7 +234,11 @@ class NodeAgent implements Agent {
     try {
       const node = snapshot.nodes.get(this.#options.node);
       if (!node) return;
-      this.#facts ??= observeUnderlay(this.#options.namespace, node);
+      if (!this.#facts) {
+        this.#facts = observeUnderlay(this.#options.namespace, node);
+        this.#announcer.adopt(snapshot, this.#facts, standingAddresses(this.#options.namespace));
+      }
+      this.#lacks ??= observeLacks(this.#options.namespace);
       const cidrs = podCidrs(node);
       if (cidrs.length > 0 && this.#ipam?.cidrs !== cidrs.join()) {
         const inUse = this.#attachments.list().flatMap((record) => record.addresses);
@@ -223,13 +251,18 @@ class NodeAgent implements Agent {
           underlay: this.#facts,
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
+          lost: this.#announcer.lost,
+          ...(this.#lacks ? { lacks: this.#lacks } : {}),
+          options: this.#options.services === undefined ? {} : { services: this.#options.services },
         }),
       );
       const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
+      this.#announcer.follow(plan.announcement, this.#facts, snapshot.namespaces.get("kube-system")?.metadata.uid ?? "");
       this.#pods.reconcile();
       this.#cutter.follow(snapshot, moved);
+      this.#policyLog.follow(plan, snapshot);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
       this.#metrics.synced({
         seconds: (performance.now() - started) / 1000,
@@ -321,6 +354,8 @@ class NodeAgent implements Agent {
       ranges: this.#ipam?.ipam.usage() ?? [],
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
+      services: this.#plan?.settings.services ?? "nftables",
+      policyLog: this.#policyLog.status,
       remarks: this.#plan?.remarks ?? [],
     };
   }
@@ -333,23 +368,16 @@ class NodeAgent implements Agent {
     for (const close of this.#closers) await close();
     this.#cutter.close();
     this.#health.close();
+    this.#announcer.close();
+    this.#policyLog.close();
     this.#reconciler.close();
     this.#pods.close();
   }
 }
 
-/** How many objects of a kind are new, other or gone. */
+/** How many objects of a kind are new, other or gone; all of them, where it is not known. */
 function changesOf(before: Part<KubeObject> | undefined, after: Part<KubeObject>): number {
-  if (before === after) return 0;
-  let changes = 0;
-  let kept = 0;
-  for (const object of after.values()) {
-    const { namespace, name } = object.metadata;
-    const old = before?.get(namespace === undefined ? name : `${namespace}/${name}`);
-    if (old !== undefined) kept++;
-    if (old !== object) changes++;
-  }
-  return changes + (before ? before.size - kept : 0);
+  return before ? (after.changedSince(before)?.length ?? after.size) : after.size;
 }
 
 /** A node that is going takes no new connections from load balancers (KEP-3836). */

@@ -1,7 +1,7 @@
 // What the metrics of DNS servers mean: rates, rcodes, times, cache, upstreams. Pure; it reads CoreDNS's own metrics as well.
 import type { DnsReport, WatchedLookup } from "../dns/index.ts";
 
-export interface Milliseconds {
+interface Milliseconds {
   readonly median: number;
   /** The 99th percentile. Both are upper bounds of histogram buckets. */
   readonly slow: number;
@@ -175,7 +175,7 @@ function sum(samples: readonly Sample[]): number {
 }
 
 /** Prometheus' text format; lines that are none are skipped. */
-export function parseMetrics(text: string): Sample[] {
+function parseMetrics(text: string): Sample[] {
   const samples: Sample[] = [];
   for (const line of text.split("\n")) {
     const [, name, inside = "", value] = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)/.exec(line) ?? [];

@@ -5,7 +5,13 @@ export { createSnapshotBuilder, objectsOf, type SnapshotBuilder, snapshotOf } fr
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
 export { KubeconfigError, KubernetesApiError } from "./errors.ts";
 export { type ApiAccess, inClusterAccess, readKubeconfig } from "./kubernetes/kubeconfig.ts";
-export { type KubernetesOptions, type ObjectPatch, patchObject, sourceFromKubernetes } from "./kubernetes/kubernetes.ts";
+export {
+  type KubernetesOptions,
+  type ObjectPatch,
+  patchObject,
+  sourceFromKubernetes,
+  writerToKubernetes,
+} from "./kubernetes/kubernetes.ts";
 export {
   declaredPorts,
   type Expectations,
@@ -28,3 +34,4 @@ export {
   type WatchableStore,
   type WatchedResource,
 } from "./source.ts";
+export type { ClusterWriter, ObjectPlace } from "./writer.ts";

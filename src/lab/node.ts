@@ -1,11 +1,11 @@
 // One node of a lab: its namespace, its agent, its CNI configuration, and kubelet's part.
 import { join } from "node:path";
-import { type Agent, startAgent } from "../agent/index.ts";
+import { type Agent, type ServiceMode, startAgent } from "../agent/index.ts";
 import type { ObjectStore } from "../api/index.ts";
 import type { ClusterSource } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
-import type { Node, Pod } from "../resources/index.ts";
+import type { Node, Pod, Service } from "../resources/index.ts";
 import { type AgentProcess, startAgentProcess } from "./agent-process.ts";
 import type { NodePlace } from "./fabric.ts";
 import { createCniRuntime } from "./kubelet/cni-runtime.ts";
@@ -25,7 +25,9 @@ export interface LabNodeOptions {
   readonly domain: string;
   /** A process of its own for the agent, as on a real node; else it runs in the daemon. */
   readonly ownProcess: boolean;
+  readonly services: ServiceMode;
   readonly resolvConf: (pod: Pod) => string;
+  readonly token: KubeletContext["token"];
   readonly component: KubeletContext["component"];
   readonly log: (message: string) => void;
 }
@@ -49,7 +51,15 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     socketPath: cniSocket,
     directoryMode: 0o700,
   });
-  const agentOptions = { node: place.name, kernel, namespace, source: options.source, stateDirectory: join(directory, "agent"), cniSocket };
+  const agentOptions = {
+    node: place.name,
+    kernel,
+    namespace,
+    source: options.source,
+    stateDirectory: join(directory, "agent"),
+    cniSocket,
+    services: options.services,
+  };
   const annotate = (annotations: Readonly<Record<string, string>>) => annotateNode(store, place.name, annotations);
   const agent = options.ownProcess
     ? await startAgentProcess({ ...agentOptions, annotate, log })
@@ -69,6 +79,9 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     domain: options.domain,
     podDirectory: options.podDirectory,
     resolvConf: options.resolvConf,
+    find: (kind, namespace, name) => store.get(kind === "Secret" ? REFS.secrets : REFS.configMaps, namespace, name),
+    services: (podNamespace) => serviceVariables(store, podNamespace),
+    token: options.token,
     component: options.component,
     report(pod, status) {
       const { namespace: podNamespace, name, uid } = pod.metadata;
@@ -101,4 +114,16 @@ function annotateNode(store: ObjectStore, name: string, annotations: Readonly<Re
   const node = store.get<Node>(REFS.nodes, undefined, name);
   if (node)
     store.update(REFS.nodes, { ...node, metadata: { ...node.metadata, annotations: { ...node.metadata.annotations, ...annotations } } });
+}
+
+/** The Services of a namespace that have an address, and the API's own. */
+function serviceVariables(store: ObjectStore, namespace: string): ReturnType<KubeletContext["services"]> {
+  const own = store.list<Service>(REFS.services, { namespace }).items;
+  const api = namespace === "default" ? undefined : store.get<Service>(REFS.services, "default", "kubernetes");
+  return [...(api ? [api] : []), ...own].flatMap(({ metadata, spec }) => {
+    const { clusterIP, ports = [] } = spec;
+    if (!clusterIP || clusterIP === "None") return [];
+    const listed = ports.map(({ name, port, protocol = "TCP" }) => ({ port, protocol, ...(name === undefined ? {} : { name }) }));
+    return [{ name: metadata.name, address: clusterIP, ports: listed }];
+  });
 }

@@ -2,10 +2,10 @@
 import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import type { Command } from "commander";
-import { type Agent, startAgent } from "../../agent/index.ts";
+import { type Command, Option } from "commander";
+import { type Agent, holdLease, SERVICE_MODES, type ServiceMode, startAgent, startServiceDuties } from "../../agent/index.ts";
 import { FairleadError, messageOf } from "../../base/index.ts";
-import { type ApiAccess, inClusterAccess, patchObject, readKubeconfig, sourceFromKubernetes } from "../../cluster/index.ts";
+import { type ApiAccess, inClusterAccess, readKubeconfig, sourceFromKubernetes, writerToKubernetes } from "../../cluster/index.ts";
 import { installPlugin } from "../../cni/index.ts";
 import { createLinuxKernel } from "../../kernel/index.ts";
 
@@ -16,8 +16,15 @@ interface AgentFlags {
   readonly cniBin: string;
   readonly cniConf: string;
   readonly cniInstall: boolean;
+  readonly services: ServiceMode;
 }
 
+/** Whoever holds it writes what is written once for the cluster: load balancers' addresses, Events about Services. */
+const LEASE = {
+  resource: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
+  namespace: "kube-system",
+  name: "fairlead",
+} as const;
 const NODES = { group: "", version: "v1", plural: "nodes" } as const;
 /** How often it is asked whether the node can be given to the container runtime, in milliseconds. */
 const LOOK_EVERY_MS = 100;
@@ -30,6 +37,11 @@ export function command(command: Command): void {
     .option("--cni-bin <directory>", "where the container runtime looks for plugins", "/opt/cni/bin")
     .option("--cni-conf <directory>", "where it looks for configurations", "/etc/cni/net.d")
     .option("--no-cni-install", "leave these directories alone")
+    .addOption(
+      new Option("--services <mode>", "how Services are balanced where neither the Node nor the cluster says it")
+        .choices([...SERVICE_MODES])
+        .default(SERVICE_MODES[0]),
+    )
     .addHelpText(
       "after",
       "\nRuns until SIGTERM or Ctrl-C; the node's network stays as it is then, and the next agent takes it over.\nThe CNI configuration is written once the agent can serve.\n\nExamples:\n  fairlead agent --kubeconfig /etc/fairlead/kubeconfig\n  NODE_NAME=node-1 fairlead agent                            # as a pod\n  curl http://127.0.0.1:10249/metrics\n",
@@ -49,6 +61,7 @@ async function run(flags: AgentFlags): Promise<void> {
   const log = (message: string) => void process.stdout.write(`${new Date().toISOString()} ${message}\n`);
   const said = new Set<string>();
   const source = sourceFromKubernetes({ kubeconfig: access, onProblem: (problem) => sayOnce(said, problem, log) });
+  const writer = writerToKubernetes(access);
   const kernel = createLinuxKernel();
   mkdirSync(flags.state, { recursive: true, mode: 0o700 });
   const socketPath = join(flags.state, "cni.sock");
@@ -59,12 +72,14 @@ async function run(flags: AgentFlags): Promise<void> {
     source,
     stateDirectory: flags.state,
     cniSocket: socketPath,
+    services: flags.services,
     annotate: async (annotations) => {
-      await patchObject({ kubeconfig: access, resource: NODES, name: node, patch: { metadata: { annotations } } });
+      await writer.patch({ resource: NODES, name: node }, { metadata: { annotations } });
     },
     log,
   });
   log(`the agent of ${node} follows ${access.server.origin}; state in ${flags.state}`);
+  const lease = holdLease({ writer, place: LEASE, identity: node, held: () => startServiceDuties({ source, writer, log }).close, log });
   const looking = setInterval(() => {
     if (!agent.status.ready) return;
     clearInterval(looking);
@@ -76,8 +91,10 @@ async function run(flags: AgentFlags): Promise<void> {
   sayWhatWaits(agent, log);
   await stopped();
   clearInterval(looking);
+  await lease.close();
   source.close();
   await agent.close();
+  writer.close();
   log("stopped; the node's network stays as it is");
   process.exit(0);
 }

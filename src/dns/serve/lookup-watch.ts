@@ -28,7 +28,7 @@ export interface LookupWatch {
 }
 
 /** From here on an answer is slow, in milliseconds: a person notices a page that needs a few of them. */
-export const SLOW_MS = 100;
+const SLOW_MS = 100;
 const KEPT = 200;
 const SHOWN = 10;
 

@@ -16,6 +16,8 @@ export interface DnsProcessOptions {
   /** Without a final dot; names of the search path are known by it. */
   readonly domain: string;
   readonly log: DnsLog;
+  /** Changes texts that name files, for a parent that knows them by other names. */
+  readonly shown?: (text: string) => string;
   /** Called when it serves. */
   readonly started?: (status: DnsStatus) => void;
 }

@@ -129,6 +129,7 @@ const READ: { readonly [K in FieldKind]: Read } = {
   ipv4: address(4),
   ipv6: address(6),
   string: (cursor, field) => text(cursor, cursor.next(field), 255),
+  word: (cursor, field) => text(cursor, cursor.next(field), 255),
   strings: (cursor, field) => [text(cursor, cursor.next(field), 255), ...cursor.rest().map((word) => text(cursor, word, 255))],
   text: (cursor, field) => text(cursor, cursor.next(field), 65_000),
   hex: bytesOf(/^(?:[0-9a-f]{2})+$/i, hexBytes, 2),

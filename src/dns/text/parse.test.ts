@@ -23,7 +23,7 @@ describe("records in text", () => {
     "a.example. 60 IN SOA ns.example. admin.example. 1 2 3 4 5",
     'a.example. 60 IN HINFO "cpu" "os"',
     'a.example. 60 IN NAPTR 100 10 "u" "E2U+sip" "!^.*$!sip:info@example.com!" .',
-    'a.example. 60 IN CAA 0 "issue" "ca.example"',
+    'a.example. 60 IN CAA 0 issue "ca.example"',
     'a.example. 60 IN URI 10 1 "https://example.org/"',
     "a.example. 60 IN DS 1 8 2 00AB",
     "a.example. 60 IN SSHFP 1 1 00AB",

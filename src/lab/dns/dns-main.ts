@@ -7,6 +7,8 @@ import { DNS_RESOURCES, runDns, slimObject } from "../../dns/index.ts";
 export interface DnsMainOptions {
   /** The Corefile's path. */
   readonly corefile: string;
+  /** How the container sees it, for what is told of it. */
+  readonly shown: string;
   readonly domain: string;
 }
 
@@ -18,7 +20,8 @@ export interface AccessMessage {
 
 const options = JSON.parse(process.argv[2] ?? "{}") as DnsMainOptions;
 const write = (level: string, plugin: string, text: string) =>
-  void process.stdout.write(`${new Date().toISOString()} [${level.toUpperCase()}] ${plugin === "" ? "" : `plugin/${plugin}: `}${text}\n`);
+  void process.stdout.write(`[${level.toUpperCase()}] ${plugin === "" ? "" : `plugin/${plugin}: `}${shown(text)}\n`);
+const shown = (text: string) => text.replaceAll(options.corefile, options.shown);
 const said = new Set<string>();
 
 /** The process starts while the API does. */
@@ -49,6 +52,7 @@ try {
     path: options.corefile,
     source,
     domain: options.domain,
+    shown,
     log: write,
     started: ({ listeners }) => write("info", "", `serving on ${listeners.map(({ address, port }) => `${address}:${port}`).join(", ")}`),
   });

@@ -3,21 +3,16 @@
 // A process for each pod: queries take nothing from the daemon's thread, replicas really share the load, and one that is
 // killed takes no other with it. It reads its Corefile from the pod's ConfigMap volume and follows the API through the
 // cluster's own network, as CoreDNS would.
-import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { ObjectStore } from "../../api/index.ts";
-import { FairleadError } from "../../base/index.ts";
 import type { DnsReport, DnsRequest } from "../../dns/index.ts";
-import type { ConfigMap, Container, Pod } from "../../resources/index.ts";
+import type { Container, Pod } from "../../resources/index.ts";
 import type { Component, ComponentPlace } from "../kubelet/component.ts";
-import { type ConfigVolume, configVolumes, writeConfigVolume } from "../kubelet/config-volume.ts";
-import { REFS } from "../refs.ts";
+import { Program } from "../workload/program.ts";
+import type { VolumeMount } from "../workload/sandbox.ts";
 import type { AccessMessage, DnsMainOptions } from "./dns-main.ts";
 
 export interface DnsPodsOptions {
-  readonly store: ObjectStore;
   readonly domain: string;
   /** A kubeconfig for pods, once the API serves. */
   readonly kubeconfig: () => Promise<string>;
@@ -33,8 +28,9 @@ export interface DnsPodReport {
 export interface DnsPods {
   /** The program for a container whose image is CoreDNS's; undefined for every other. */
   component(pod: Pod, container: Container): Component | undefined;
+  /** Files of volumes in this namespace were written again: the servers look at theirs. */
+  filesChanged(namespace: string): void;
   reports(): Promise<DnsPodReport[]>;
-  close(): void;
 }
 
 const MAIN = fileURLToPath(new URL("./dns-main.ts", import.meta.url));
@@ -44,9 +40,7 @@ const ANSWER_MS = 1000;
 
 interface Running {
   readonly pod: Pod;
-  readonly child: ChildProcess;
-  readonly directory: string;
-  readonly volumes: readonly ConfigVolume[];
+  readonly program: Program;
 }
 
 export function createDnsPods(options: DnsPodsOptions): DnsPods {
@@ -54,7 +48,7 @@ export function createDnsPods(options: DnsPodsOptions): DnsPods {
   const waiting = new Map<number, (report: DnsReport | undefined) => void>();
   let nextId = 1;
 
-  function ask(child: ChildProcess, op: DnsRequest["op"]): Promise<DnsReport | undefined> {
+  function ask(program: Program, op: DnsRequest["op"]): Promise<DnsReport | undefined> {
     const id = nextId++;
     return new Promise((resolve) => {
       const timer = setTimeout(() => answered(undefined), ANSWER_MS);
@@ -64,90 +58,46 @@ export function createDnsPods(options: DnsPodsOptions): DnsPods {
         resolve(report);
       };
       waiting.set(id, answered);
-      if (child.connected) child.send({ id, op } satisfies DnsRequest);
-      else answered(undefined);
+      if (!program.send({ id, op } satisfies DnsRequest)) answered(undefined);
     });
   }
 
-  const stop = options.store.watch(REFS.configMaps, {}, ({ type, object }) => {
-    if (type === "BOOKMARK") return;
-    for (const each of running) {
-      const volume = each.volumes.find(({ configMap }) => configMap === object.metadata.name);
-      if (!volume || each.pod.metadata.namespace !== object.metadata.namespace || type === "DELETED") continue;
-      writeConfigVolume(join(each.directory, "volumes", volume.volume), volume, object as ConfigMap);
-      void ask(each.child, "look");
-    }
-  });
-
-  function launch(pod: Pod, container: Container, place: ComponentPlace): ChildProcess {
-    const { namespace, directory, env, log } = place;
-    const volumes = configVolumes(pod, container);
-    const main: DnsMainOptions = {
-      corefile: onHost(corefileOf(container), volumes, directory),
-      domain: options.domain,
-    };
-    const output = openSync(log, "a", 0o600);
-    const words = ["--disable-warning=ExperimentalWarning", MAIN, JSON.stringify(main)];
+  function launch(pod: Pod, container: Container, { namespace, files, env, log }: ComponentPlace): Program {
+    const path = corefileOf(container);
+    const corefile = onHost(path, files.mounts, files.directory);
+    const main: DnsMainOptions = { corefile, shown: path, domain: options.domain };
+    const node = [process.execPath, "--disable-warning=ExperimentalWarning", MAIN, JSON.stringify(main)];
     // No process stands between: signals and the message channel reach the server itself.
-    const child = namespace.run(() =>
-      spawn(
-        "setpriv",
-        [
-          "--pdeathsig",
-          "KILL",
-          "--",
-          "unshare",
-          "--mount",
-          "--",
-          "sh",
-          "-c",
-          INSIDE,
-          join(directory, "resolv.conf"),
-          process.execPath,
-          ...words,
-        ],
-        { env: { ...process.env, ...env, HOSTNAME: pod.metadata.name }, stdio: ["ignore", output, output, "ipc"], cwd: directory },
-      ),
-    );
-    closeSync(output);
-    const entry: Running = { pod, child, directory, volumes };
+    const confine = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--", "sh", "-c", INSIDE];
+    const program = new Program({
+      namespace,
+      argv: [...confine, join(files.directory, "resolv.conf"), ...node],
+      env: { ...process.env, ...env } as Record<string, string>,
+      tty: false,
+      stdin: false,
+      log,
+      onMessage: (report: DnsReport) => waiting.get(report.id)?.(report),
+    });
+    void options.kubeconfig().then((kubeconfig) => program.send({ op: "access", kubeconfig } satisfies AccessMessage));
+    const entry: Running = { pod, program };
     running.add(entry);
-    void options.kubeconfig().then((kubeconfig) => child.connected && child.send({ op: "access", kubeconfig } satisfies AccessMessage));
-    child.on("message", (report: DnsReport) => waiting.get(report.id)?.(report));
-    child.on("exit", () => running.delete(entry));
-    child.on("error", () => running.delete(entry));
-    return child;
-  }
-
-  function prepare(pod: Pod, container: Container, directory: string): void {
-    for (const volume of configVolumes(pod, container)) {
-      const { namespace } = pod.metadata;
-      const configMap = options.store.get<ConfigMap>(REFS.configMaps, namespace, volume.configMap);
-      if (!configMap && !volume.optional)
-        throw new FairleadError("no-config-map", `configmap "${volume.configMap}" not found`, {
-          where: `${namespace}/${pod.metadata.name}`,
-        });
-      writeConfigVolume(join(directory, "volumes", volume.volume), volume, configMap);
-    }
+    void program.exited.then(() => running.delete(entry));
+    return program;
   }
 
   return {
-    component(pod, container) {
-      if (!isCoreDns(container)) return undefined;
-      return {
-        prepare: (place) => prepare(pod, container, place.directory),
-        launch: (place) => launch(pod, container, place),
-      };
+    component: (pod, container) => (isCoreDns(container) ? { launch: (place) => launch(pod, container, place) } : undefined),
+    filesChanged(namespace) {
+      for (const { pod, program } of running) if (pod.metadata.namespace === namespace) void ask(program, "look");
     },
     reports: () =>
       Promise.all(
-        [...running].map(async ({ pod, child }) => ({
+        [...running].map(async ({ pod, program }) => ({
           pod: `${pod.metadata.namespace}/${pod.metadata.name}`,
           node: pod.spec.nodeName ?? "",
-          report: await ask(child, "report"),
+          report: await ask(program, "report"),
         })),
       ),
-    close: stop,
   };
 }
 
@@ -166,11 +116,12 @@ function corefileOf({ args = [] }: Container): string {
   return "Corefile";
 }
 
-/** The file of the pod's directory that stands for a path in the container. */
-function onHost(path: string, volumes: readonly ConfigVolume[], directory: string): string {
-  for (const { mountPath, volume } of volumes) {
-    const base = mountPath.replace(/\/$/, "");
-    if (path.startsWith(`${base}/`)) return join(directory, "volumes", volume, path.slice(base.length + 1));
+/** The file of the pod's volumes that stands for a path in the container. */
+function onHost(path: string, mounts: readonly VolumeMount[], directory: string): string {
+  for (const { source, target } of mounts) {
+    const base = target.replace(/\/$/, "");
+    if (path === base) return join(directory, "volumes", source);
+    if (path.startsWith(`${base}/`)) return join(directory, "volumes", source, path.slice(base.length + 1));
   }
   return path.startsWith("/") ? path : join(directory, path);
 }

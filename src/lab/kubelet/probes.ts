@@ -39,7 +39,7 @@ export function runProbe(
       onChange(success, message);
     }
     // Until it first succeeds it is asked more often: it is only waiting for the network.
-    timer = setTimeout(tick, verdict === undefined && target.eager ? Math.min(period, 100) : period);
+    timer = setTimeout(tick, verdict !== true && target.eager ? Math.min(period, 100) : period);
   };
   timer = setTimeout(tick, first);
   signal.addEventListener("abort", () => clearTimeout(timer));
@@ -66,7 +66,8 @@ async function probeOnce(probe: Probe, target: ProbeTarget): Promise<{ success: 
   return { success: result.verdict === "connected", message: `${result.verdict} ${address}:${port}` };
 }
 
-function portOf(container: Container, port: IntOrString | undefined): number | undefined {
+/** A port by its number, or by the name that the container gives it. */
+export function portOf(container: Container, port: IntOrString | undefined): number | undefined {
   if (typeof port === "number") return port;
   return (
     container.ports?.find((candidate) => candidate.name === port)?.containerPort ?? (port && /^\d+$/.test(port) ? Number(port) : undefined)

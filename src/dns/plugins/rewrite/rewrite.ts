@@ -6,7 +6,7 @@ import { toName } from "../../wire/names.ts";
 import type { Rewriter } from "./names.ts";
 
 /** What a rule does to a query that it takes. */
-export interface Effect {
+interface Effect {
   readonly changes: { readonly name?: Name; readonly type?: number; readonly class?: number };
   /** Applied to every record of the answer. */
   readonly onRecord: readonly Rewriter[];
