@@ -41,6 +41,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "Services as a node serves them: rules, end points, connections",
     load: () => import("./commands/services.ts"),
   },
+  {
+    name: "dns query",
+    summary: "a name as a pod's resolver looks it up, question by question",
+    load: () => import("./commands/dns-query.ts"),
+  },
+  {
+    name: "dns status",
+    summary: "DNS servers: rates, failing and slow look-ups, cache, upstreams",
+    load: () => import("./commands/dns-status.ts"),
+  },
+  { name: "dns serve", summary: "a DNS server by a Corefile, on this machine", load: () => import("./commands/dns-serve.ts") },
+  { name: "dns check", summary: "whether a Corefile is right", load: () => import("./commands/dns-check.ts") },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
@@ -49,5 +61,6 @@ export const COMMANDS: readonly CommandEntry[] = [
 /** Words that stand for several commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: "a cluster's network on this machine, in network namespaces",
+  dns: "the cluster's DNS: asked, looked at, served",
   policy: "policies explained, checked, compared and tested",
 };

@@ -1,5 +1,7 @@
 // The face of the lab room.
+export type { DnsPodReport } from "./dns/dns-pods.ts";
 export { FABRIC } from "./fabric.ts";
+export { hostsFile } from "./kubelet/pod-files.ts";
 export type { LabOptions } from "./lab.ts";
 export { isUp, launchLab, removeRemains, takeDown } from "./launch.ts";
 export type { ExecPlace, LabStatus, MatrixAnswer, MatrixParams, Served } from "./methods.ts";
@@ -9,4 +11,5 @@ export type { ProbeOptions, ProbeResult } from "./probing.ts";
 export type { Readiness } from "./ready.ts";
 export { callRpc } from "./rpc.ts";
 export { storeWriter } from "./store-writer.ts";
+export { DEFAULT_COREFILE } from "./system.ts";
 export { enterCommand } from "./workload/sandbox.ts";

@@ -14,9 +14,10 @@ import {
 } from "../api/index.ts";
 import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
-import { createDnsServer, type DnsServer, type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
-import { checkNftables, createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
+import { type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
+import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.ts";
 import { type EndpointSlice, findKind, type KubeObject, type Pod } from "../resources/index.ts";
+import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
 import type { PodWorker } from "./kubelet/pod-worker.ts";
 import { type ClusterNetworks, planNetworks } from "./networks.ts";
@@ -62,14 +63,15 @@ export class Lab {
   readonly kernel: Kernel;
   readonly store: SqliteStore;
   readonly source: ClusterSource;
+  readonly dns: DnsPods;
   readonly nodes = new Map<string, LabNode>();
   readonly #start: LabStart;
   readonly #closers: (() => unknown)[] = [];
   #fabric: Fabric | undefined;
   #api: ApiServer | undefined;
+  #serving: Promise<ApiServer> | undefined;
   #controllers: Controllers | undefined;
   #duties: ServiceDuties | undefined;
-  #dns: DnsServer | undefined;
 
   constructor(start: LabStart) {
     this.#start = start;
@@ -79,6 +81,7 @@ export class Lab {
     const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
     this.store = new SqliteStore({ path: ":memory:", hooks: [addresses, serviceAccountAdmission, quotaAdmission], rules: kindRules });
     this.source = sourceFromStore(this.store);
+    this.dns = createDnsPods({ domain: CLUSTER.domain, kubeconfig: () => this.#podKubeconfig() });
   }
 
   get fabric(): Fabric {
@@ -104,7 +107,7 @@ export class Lab {
     progress("making the underlay");
     this.#fabric = createFabric(this.kernel, options);
     // The API's certificate takes a while to make; the rest goes on meanwhile.
-    const serving = startApiServer({
+    this.#serving = startApiServer({
       store: this.store,
       listen: { fd: apiFd },
       // What pods reach as Service default/kubernetes.
@@ -113,13 +116,8 @@ export class Lab {
       pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
     });
     this.#startUpstream(this.#fabric);
-    this.#dns = createDnsServer({
-      source: this.source,
-      zone: { domain: CLUSTER.domain, ttl: 30, pods: "verified" },
-      upstreams: [FABRIC.upstreamDns],
-    });
     const { podCidrs, nodeMask } = this.networks;
-    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving });
+    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving: this.#serving });
     this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
@@ -142,7 +140,7 @@ export class Lab {
         { port: 9, protocol: "UDP" },
       ],
     });
-    this.#api = await serving;
+    this.#api = await this.#serving;
   }
 
   async #startNode(name: string, place: Parameters<Fabric["addNode"]>[0], fabric: Fabric, responders: Responders): Promise<void> {
@@ -161,7 +159,7 @@ export class Lab {
       services: options.services,
       resolvConf: (pod) => this.resolvConf(pod),
       token: (pod, request) => this.#podToken(pod, request),
-      serveSpecial: (pod, namespace) => this.#serveDns(pod, namespace),
+      component: (pod, container) => this.dns.component(pod, container),
       log,
     });
     this.nodes.set(name, node);
@@ -190,7 +188,9 @@ export class Lab {
   /** Tells pods that what files of their volumes are made of has changed. */
   #watchFiles(ref: ResourceRef): () => void {
     return this.store.watch(ref, {}, ({ type, object }) => {
-      if (type === "MODIFIED") for (const node of this.nodes.values()) node.kubelet.refresh(object.metadata.namespace ?? "");
+      if (type !== "MODIFIED") return;
+      for (const node of this.nodes.values()) node.kubelet.refresh(object.metadata.namespace ?? "");
+      this.dns.filesChanged(object.metadata.namespace ?? "");
     });
   }
 
@@ -217,20 +217,18 @@ export class Lab {
     return resolvConf(pod, {
       domain: CLUSTER.domain,
       clusterDns: [this.networks.dnsAddress],
-      node: { nameservers: [FABRIC.upstreamDns], searches: [] },
+      node: { nameservers: [FABRIC.upstreamDns], searches: [], options: [] },
     });
   }
 
-  /** The cluster's DNS server lives in the pods of the coredns Deployment. */
-  #serveDns(pod: Pod, namespace: NetworkNamespace): { close(): void } | undefined {
-    if (pod.metadata.namespace !== "kube-system" || pod.metadata.labels?.["k8s-app"] !== "kube-dns" || !this.#dns) return undefined;
-    const any = (family: 4 | 6) => (family === 6 ? "::" : "0.0.0.0");
-    return this.#dns.listen({
-      udp: { fd: namespace.bindSocket({ protocol: "udp", address: "::", port: 53 }), family: 6 },
-      tcp: namespace.bindSocket({ protocol: "tcp", address: "::", port: 53 }),
-      upstreamUdp: (family) => namespace.bindSocket({ protocol: "udp", address: any(family), port: 0 }),
-      upstreamTcp: (family) => namespace.openSocket({ protocol: "tcp", family }),
-    });
+  /** What pods reach the API with: as the lab's own kubeconfig, at the address of Service default/kubernetes. */
+  async #podKubeconfig(): Promise<string> {
+    const api = await this.#serving;
+    if (!api) throw new FairleadError("not-started", "the lab's API does not serve yet");
+    const config = JSON.parse(api.kubeconfig(this.options.name)) as { clusters: { cluster: { server: string } }[] };
+    const address = this.networks.apiAddress;
+    for (const { cluster } of config.clusters) cluster.server = `https://${address.includes(":") ? `[${address}]` : address}:443`;
+    return JSON.stringify(config);
   }
 
   /**

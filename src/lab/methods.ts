@@ -14,6 +14,7 @@ import {
 import type { ConntrackFlow } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
+import { type DnsQueryParams, queryInLab } from "./dns/query.ts";
 import type { Lab } from "./lab.ts";
 import { namespaceOf, type ProbeOptions, type ProbeResult, probe, probeAll } from "./probing.ts";
 import { readiness, waitReady, whyNotReady } from "./ready.ts";
@@ -90,6 +91,8 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
       const node = lab.nodes.get(params.node);
       return { mode: node?.agent.status.services ?? "nftables", flows: node?.namespace.conntrack.list() ?? [] };
     },
+    dnsQuery: (params: DnsQueryParams) => queryInLab(lab, params),
+    dnsReports: () => lab.dns.reports(),
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.api.kubeconfig(lab.options.name),
     down: () => shutDown(),

@@ -28,7 +28,7 @@ export interface LabNodeOptions {
   readonly services: ServiceMode;
   readonly resolvConf: (pod: Pod) => string;
   readonly token: KubeletContext["token"];
-  readonly serveSpecial: KubeletContext["serveSpecial"];
+  readonly component: KubeletContext["component"];
   readonly log: (message: string) => void;
 }
 
@@ -82,7 +82,7 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     find: (kind, namespace, name) => store.get(kind === "Secret" ? REFS.secrets : REFS.configMaps, namespace, name),
     services: (podNamespace) => serviceVariables(store, podNamespace),
     token: options.token,
-    serveSpecial: options.serveSpecial,
+    component: options.component,
     report(pod, status) {
       const { namespace: podNamespace, name, uid } = pod.metadata;
       const now = store.get<Pod>(REFS.pods, podNamespace, name);
