@@ -1,9 +1,10 @@
 // NodePlan: what one node must hold, calculated from a snapshot and from what the node knows of itself.
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { KernelState } from "../kernel/index.ts";
+import type { NodeAbilities, NodeSettings } from "./settings.ts";
 
 /** What a node knows that the API does not (yet). */
-export interface NodeFacts {
+export interface NodeFacts extends NodeAbilities {
   readonly node: string;
   /** The outer interface and its addresses, as observed. */
   readonly underlay: { readonly link: string; readonly mtu: number; readonly addresses: readonly string[] };
@@ -39,6 +40,8 @@ export interface NodePlan {
   readonly annotations: Readonly<Record<string, string>>;
   /** MTU of the pods' interfaces, in bytes. */
   readonly podMtu: number;
+  /** How it is done here: said by objects, or by default. */
+  readonly settings: NodeSettings;
   /** What in the configuration is not understood or not followed, and why. */
   readonly remarks: readonly string[];
 }
