@@ -19,7 +19,7 @@ const plan = (kernel: Partial<KernelState>, pods: Readonly<Record<string, Kernel
   pods: new Map(Object.entries(pods)),
   annotations: {},
   podMtu: 1450,
-  settings: { services: "nftables", remarks: [] },
+  settings: { services: "nftables", network: "overlay", remarks: [] },
   remarks: [],
 });
 
