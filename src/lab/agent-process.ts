@@ -61,7 +61,8 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
     ready = resolve;
   });
   const send = (message: ToAgent) => {
-    if (child.connected) child.send(message);
+    // A process that was just killed takes nothing any more; its end is told elsewhere.
+    if (child.connected) child.send(message, () => {});
   };
   const sendObjects = (snapshot: ClusterSnapshot) => send({ op: "objects", objects: objectsOf(snapshot) });
   const launch = () => {

@@ -100,6 +100,7 @@ export function planRouted(snapshot: ClusterSnapshot, facts: RoutedFacts): Route
       routes: [
         ...blocks.flatMap(blackhole),
         ...facts.attachments.flatMap((each) => each.addresses.map((address) => podRoute(address, each.hostLink))),
+        ...ways.routes.values(),
         ...remote,
       ],
       neighbours: [...ways.neighbours.values()],
