@@ -2,7 +2,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ApiConflict, type ObjectApi } from "../src/cluster/index.ts";
-import { type AddressOwner, assignPod, type BlockAffinity, Collector, IPAM_RESOURCES, type IpamBlock, podWishes } from "../src/ipam/index.ts";
+import {
+  type AddressOwner,
+  assignPod,
+  type BlockAffinity,
+  Collector,
+  IPAM_RESOURCES,
+  type IpamBlock,
+  podWishes,
+} from "../src/ipam/index.ts";
 import type { KubeObject } from "../src/resources/index.ts";
 import { type IpamWorld, makeIpamWorld, NODES, poolObject } from "./ipam-objects.ts";
 
@@ -47,13 +55,19 @@ test(
     assert.deepEqual(allocations.slice(0, 5), [null, null, 0, 1, null]);
     assert.deepEqual([unallocated.length, unallocated[0], unallocated.slice(-2)], [62, 4, [0, 1]]);
     assert.deepEqual(affinities(world), ["node-1 10.244.0.0/26 confirmed"]);
-    assert.deepEqual(world.handles().map(({ metadata, spec }) => [metadata.name, spec]), [
-      ["net.abc", { handleID: "net.abc", block: { "10.244.0.0/26": 1 }, deleted: false }],
-      ["net.def", { handleID: "net.def", block: { "10.244.0.0/26": 1 }, deleted: false }],
-    ]);
+    assert.deepEqual(
+      world.handles().map(({ metadata, spec }) => [metadata.name, spec]),
+      [
+        ["net.abc", { handleID: "net.abc", block: { "10.244.0.0/26": 1 }, deleted: false }],
+        ["net.def", { handleID: "net.def", block: { "10.244.0.0/26": 1 }, deleted: false }],
+      ],
+    );
     await ipam.release("net.abc");
     assert.deepEqual(world.given(), ["10.244.0.3 net.def"]);
-    assert.deepEqual(world.handles().map(({ metadata }) => metadata.name), ["net.def"]);
+    assert.deepEqual(
+      world.handles().map(({ metadata }) => metadata.name),
+      ["net.def"],
+    );
     assert.deepEqual(world.blocks()[0]?.spec.unallocated.slice(-1), [2]);
   }),
 );
@@ -201,15 +215,21 @@ test(
 
 test(
   "dual stack is all or none",
-  withWorld({ pools: { four: POOL, six: { cidr: "fd00::/127", blockSize: 127 } }, nodes: { "node-1": ["10.244.0.0/24"] } }, async (world) => {
-    const ipam = world.ipam("node-1");
-    const wishes = () => podWishes(world.source.snapshot, "node-1", { namespace: "shop", name: "x" });
-    await assignPod(ipam, owner("a"), wishes());
-    await assignPod(ipam, owner("b"), wishes());
-    await assert.rejects(assignPod(ipam, owner("c"), wishes()), /no address is free in pool six/);
-    assert.equal(world.given().length, 4);
-    assert.deepEqual(world.handles().map(({ metadata }) => metadata.name), ["a", "b"]);
-  }),
+  withWorld(
+    { pools: { four: POOL, six: { cidr: "fd00::/127", blockSize: 127 } }, nodes: { "node-1": ["10.244.0.0/24"] } },
+    async (world) => {
+      const ipam = world.ipam("node-1");
+      const wishes = () => podWishes(world.source.snapshot, "node-1", { namespace: "shop", name: "x" });
+      await assignPod(ipam, owner("a"), wishes());
+      await assignPod(ipam, owner("b"), wishes());
+      await assert.rejects(assignPod(ipam, owner("c"), wishes()), /no address is free in pool six/);
+      assert.equal(world.given().length, 4);
+      assert.deepEqual(
+        world.handles().map(({ metadata }) => metadata.name),
+        ["a", "b"],
+      );
+    },
+  ),
 );
 
 test(
@@ -254,7 +274,10 @@ test(
     for (const block of world.blocks()) {
       const whose = affinities(world).filter((each) => each.includes(` ${block.spec.cidr} `));
       assert.ok(whose.length <= 1 && whose.every((each) => !each.includes("pending")), `${block.spec.cidr}: ${whose}`);
-      assert.ok(block.spec.affinity === null || whose[0]?.startsWith(block.spec.affinity.slice(5)), `${block.spec.cidr} ${block.spec.affinity}`);
+      assert.ok(
+        block.spec.affinity === null || whose[0]?.startsWith(block.spec.affinity.slice(5)),
+        `${block.spec.cidr} ${block.spec.affinity}`,
+      );
     }
   }),
 );
@@ -262,10 +285,14 @@ test(
 test(
   "many nodes at once take blocks and addresses, one owner each",
   withWorld(
-    { pools: { main: { cidr: "10.244.0.0/24", blockSize: 28 } }, nodes: Object.fromEntries(Array.from({ length: 10 }, (_, i) => [`node-${i}`, []])) },
+    {
+      pools: { main: { cidr: "10.244.0.0/24", blockSize: 28 } },
+      nodes: Object.fromEntries(Array.from({ length: 10 }, (_, i) => [`node-${i}`, []])),
+    },
     async (world) => {
       // Between a read and a write others may come: every call takes its turn of the event loop.
-      const slow = <T>(action: () => Promise<T>): Promise<T> => new Promise((resolve, reject) => setImmediate(() => action().then(resolve, reject)));
+      const slow = <T>(action: () => Promise<T>): Promise<T> =>
+        new Promise((resolve, reject) => setImmediate(() => action().then(resolve, reject)));
       const api: ObjectApi = {
         get: (...args) => slow(() => world.api.get(...args)),
         list: (...args) => slow(() => world.api.list(...args)),
@@ -308,7 +335,10 @@ test(
     await third.assign(owner("gone", "node-3"), world.pools());
     await first.assign({ handle: "borrowed", secondary: { node: "node-2", namespace: "shop", pod: "there" } }, world.pools());
     await first.assign({ handle: "borrowed-lost", secondary: { node: "node-2", namespace: "shop", pod: "not-there" } }, world.pools());
-    world.store.create({ group: "", version: "v1", plural: "namespaces" }, { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
+    world.store.create(
+      { group: "", version: "v1", plural: "namespaces" },
+      { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } },
+    );
     world.store.create({ group: "", version: "v1", plural: "pods" }, {
       apiVersion: "v1",
       kind: "Pod",
@@ -334,13 +364,25 @@ test(
     assert.deepEqual(await round(), [], "within the grace");
     world.now += 31_000;
     assert.deepEqual((await round()).sort(), ["10.244.0.3", "10.244.0.5"]);
-    assert.deepEqual(world.given().map((each) => each.split(" ")[1]).sort(), ["borrowed", "gone", "held"]);
+    assert.deepEqual(
+      world
+        .given()
+        .map((each) => each.split(" ")[1])
+        .sort(),
+      ["borrowed", "gone", "held"],
+    );
     world.store.delete(NODES, undefined, "node-3");
     for (let i = 0; i < 3; i++) {
       await round();
       world.now += 61_000;
     }
-    assert.deepEqual(world.given().map((each) => each.split(" ")[1]).sort(), ["borrowed", "held"]);
+    assert.deepEqual(
+      world
+        .given()
+        .map((each) => each.split(" ")[1])
+        .sort(),
+      ["borrowed", "held"],
+    );
     assert.deepEqual(affinities(world), ["node-1 10.244.0.0/28 confirmed"], "the block of the node that is gone is free for others");
     assert.equal(world.blocks().length, 1);
   }),
@@ -357,7 +399,10 @@ test("pools: what is not right is said, and the rest is followed", () => {
     },
   });
   const [a, d] = world.pools();
-  assert.deepEqual([a?.name, a?.blockSize, a?.encapsulation, d?.name, d?.encapsulation, d?.fits.node({})], ["a", 26, "None", "d", "None", false]);
+  assert.deepEqual(
+    [a?.name, a?.blockSize, a?.encapsulation, d?.name, d?.encapsulation, d?.fits.node({})],
+    ["a", 26, "None", "d", "None", false],
+  );
   world.close();
   assert.ok(poolObject("x", {}));
 });

@@ -26,12 +26,20 @@ export function poolObject(name: string, spec: object): KubeObject {
   return { apiVersion: "projectcalico.org/v3", kind: "IPPool", metadata: { name }, spec } as KubeObject;
 }
 
-export function makeIpamWorld(options: { readonly pools: Readonly<Record<string, object>>; readonly nodes: Readonly<Record<string, readonly string[]>> }): IpamWorld {
+export function makeIpamWorld(options: {
+  readonly pools: Readonly<Record<string, object>>;
+  readonly nodes: Readonly<Record<string, readonly string[]>>;
+}): IpamWorld {
   const store = new SqliteStore({ path: ":memory:" });
   for (const [name, spec] of Object.entries(options.pools)) store.create(POOLS, poolObject(name, spec));
   for (const [name, podCIDRs] of Object.entries(options.nodes)) {
     const annotations = { "fairlead.dev/active-network": "routed" };
-    store.create(NODES, { apiVersion: "v1", kind: "Node", metadata: { name, annotations, labels: { name } }, spec: { podCIDRs } } as KubeObject);
+    store.create(NODES, {
+      apiVersion: "v1",
+      kind: "Node",
+      metadata: { name, annotations, labels: { name } },
+      spec: { podCIDRs },
+    } as KubeObject);
   }
   const api = apiFromStore(store);
   const source = sourceFromStore(store);

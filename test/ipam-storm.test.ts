@@ -95,7 +95,9 @@ class StormNode {
 }
 
 const onRecord = (nodes: readonly StormNode[]) =>
-  nodes.flatMap((node) => node.records().flatMap((record) => record.addresses.map((address) => `${address.replace(/\/.*/, "")} net.${record.containerId}`)));
+  nodes.flatMap((node) =>
+    node.records().flatMap((record) => record.addresses.map((address) => `${address.replace(/\/.*/, "")} net.${record.containerId}`)),
+  );
 
 test(`${STORMS} storms on ${NODES} nodes, with kills: no address twice, none lost`, { timeout: 60_000 + STORMS * 5000 }, async () => {
   const directory = mkdtempSync(join(tmpdir(), "fairlead-storm-"));
@@ -120,7 +122,11 @@ test(`${STORMS} storms on ${NODES} nodes, with kills: no address twice, none los
       const held = onRecord(nodes);
       const given = new Set(world.given());
       assert.equal(new Set(held.map((each) => each.split(" ")[0])).size, held.length, `storm ${storm}: an address has two owners`);
-      assert.deepEqual(held.filter((each) => !given.has(each)), [], `storm ${storm}: an address is on record and not given out`);
+      assert.deepEqual(
+        held.filter((each) => !given.has(each)),
+        [],
+        `storm ${storm}: an address is on record and not given out`,
+      );
     }
     // A kill that came too late for its storm.
     await new Promise((resolve) => setTimeout(resolve, 100));

@@ -55,6 +55,7 @@ function show(status: AgentStatus): string {
   const rows = [
     ["node", paint.name(status.node)],
     ["state", state],
+    ["network", status.network],
     ["revision", String(status.revision)],
     ["pods", String(status.pods)],
     ...status.ranges.map(({ range, used, size }) => ["addresses", `${used} of ${size} in ${range}`]),
