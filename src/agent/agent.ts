@@ -69,6 +69,9 @@ export interface AgentStatus {
   readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
   readonly kernel: ReconcileStatus;
   readonly podDrifts: number;
+  /** What of the network's configuration is followed. */
+  readonly follows: readonly string[];
+  /** What is not, and why. */
   readonly remarks: readonly string[];
 }
 
@@ -412,6 +415,7 @@ class NodeAgent implements Agent {
       ranges: this.#addresses()?.usage() ?? [],
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
+      follows: this.#plan?.follows ?? [],
       remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? [])],
     };
   }
