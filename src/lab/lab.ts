@@ -1,10 +1,12 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
-import type { Network, ServiceMode } from "../agent/index.ts";
+import { type Network, type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
   kindRules,
+  type ResourceRef,
   SqliteStore,
+  serviceAccountAdmission,
   serviceAddresses,
   startApiServer,
   startControllers,
@@ -15,11 +17,14 @@ import { createDnsServer, type DnsServer, type ResourceRecord, resolvConf, serve
 import { checkNftables, createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
 import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod } from "../resources/index.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
+import type { PodWorker } from "./kubelet/pod-worker.ts";
 import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
+import { createPodHost } from "./pod-host.ts";
 import { networkObjects, poolsToMake } from "./pools.ts";
 import { REFS } from "./refs.ts";
+import { storeWriter } from "./store-writer.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
@@ -67,6 +72,7 @@ export class Lab {
   #fabric: Fabric | undefined;
   #api: ApiServer | undefined;
   #controllers: Controllers | undefined;
+  #duties: ServiceDuties | undefined;
   #dns: DnsServer | undefined;
 
   constructor(start: LabStart) {
@@ -75,7 +81,7 @@ export class Lab {
     this.networks = planNetworks(start.options);
     this.kernel = createLinuxKernel();
     const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
-    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses], rules: kindRules });
+    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses, serviceAccountAdmission], rules: kindRules });
     this.source = sourceFromStore(this.store);
   }
 
@@ -108,6 +114,7 @@ export class Lab {
       // What pods reach as Service default/kubernetes.
       alsoListen: [{ fd: this.#fabric.router.bindSocket({ protocol: "tcp", address: FABRIC.apiServer, port: CLUSTER.apiPort }) }],
       names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
+      pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
     });
     this.#startUpstream(this.#fabric);
     this.#dns = createDnsServer({
@@ -116,7 +123,8 @@ export class Lab {
       upstreams: [FABRIC.upstreamDns],
     });
     const { podCidrs, nodeMask } = this.networks;
-    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log });
+    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving });
+    this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -162,6 +170,7 @@ export class Lab {
       services: options.services,
       network: options.network,
       resolvConf: (pod) => this.resolvConf(pod),
+      token: (pod, request) => this.#podToken(pod, request),
       serveSpecial: (pod, namespace) => this.#serveDns(pod, namespace),
       log,
     });
@@ -182,6 +191,14 @@ export class Lab {
       if (!this.store.get(REFS.ipPools, undefined, pool.metadata.name)) this.store.create(REFS.ipPools, pool);
   }
 
+  #podToken(pod: Pod, { audience, expirationSeconds = 3600 }: { audience?: string; expirationSeconds?: number }): string | undefined {
+    const { namespace = "", name, uid = "" } = pod.metadata;
+    const account = pod.spec.serviceAccountName ?? "default";
+    if (!this.store.get({ group: "", version: "v1", plural: "serviceaccounts" }, namespace, account)) return undefined;
+    const audiences = audience === undefined ? {} : { audiences: [audience] };
+    return this.api.issueToken({ namespace, account, seconds: expirationSeconds, pod: { name, uid }, ...audiences });
+  }
+
   /** Hands every pod to the kubelet of its node. */
   #watchPods(): void {
     const stop = this.store.watch(REFS.pods, {}, ({ type, object }) => {
@@ -191,7 +208,14 @@ export class Lab {
       if (type === "DELETED") node.kubelet.remove(pod);
       else node.kubelet.update(pod);
     });
-    this.#closers.push(stop, this.#watchSlices());
+    this.#closers.push(stop, this.#watchSlices(), this.#watchFiles(REFS.configMaps), this.#watchFiles(REFS.secrets));
+  }
+
+  /** Tells pods that what files of their volumes are made of has changed. */
+  #watchFiles(ref: ResourceRef): () => void {
+    return this.store.watch(ref, {}, ({ type, object }) => {
+      if (type === "MODIFIED") for (const node of this.nodes.values()) node.kubelet.refresh(object.metadata.namespace ?? "");
+    });
   }
 
   /** Tells pods which of their ports Services send to, declared or not. */
@@ -268,19 +292,20 @@ export class Lab {
     return notices;
   }
 
-  /** The running worker of a pod. */
-  podOf(pod: Pod): { readonly namespace: NetworkNamespace; readonly directory: string; readonly addresses: readonly string[] } | undefined {
+  /** Who drives a pod, once it has a network. */
+  podOf(pod: Pod): PodWorker | undefined {
     const worker = this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "");
-    return worker?.namespace ? { namespace: worker.namespace, directory: worker.directory, addresses: worker.addresses } : undefined;
+    return worker?.namespace ? worker : undefined;
   }
 
   get controllersIdle(): boolean {
-    return this.#controllers?.idle ?? false;
+    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false);
   }
 
   /** Takes everything down, pods first. */
   async close(): Promise<void> {
     this.#controllers?.close();
+    this.#duties?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
     const responders = this.#start.responders.close();

@@ -5,7 +5,7 @@ import type { ObjectStore } from "../api/index.ts";
 import { apiFromStore, type ClusterSource } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
-import type { Node, Pod } from "../resources/index.ts";
+import type { Node, Pod, Service } from "../resources/index.ts";
 import { type AgentProcess, startAgentProcess } from "./agent-process.ts";
 import type { NodePlace } from "./fabric.ts";
 import { createCniRuntime } from "./kubelet/cni-runtime.ts";
@@ -28,6 +28,7 @@ export interface LabNodeOptions {
   readonly services: ServiceMode;
   readonly network: Network;
   readonly resolvConf: (pod: Pod) => string;
+  readonly token: KubeletContext["token"];
   readonly serveSpecial: KubeletContext["serveSpecial"];
   readonly log: (message: string) => void;
 }
@@ -81,6 +82,9 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     domain: options.domain,
     podDirectory: options.podDirectory,
     resolvConf: options.resolvConf,
+    find: (kind, namespace, name) => store.get(kind === "Secret" ? REFS.secrets : REFS.configMaps, namespace, name),
+    services: (podNamespace) => serviceVariables(store, podNamespace),
+    token: options.token,
     serveSpecial: options.serveSpecial,
     report(pod, status) {
       const { namespace: podNamespace, name, uid } = pod.metadata;
@@ -117,4 +121,16 @@ function annotateNode(store: ObjectStore, name: string, annotations: Readonly<Re
     (entry): entry is [string, string] => entry[1] !== null,
   );
   store.update(REFS.nodes, { ...node, metadata: { ...node.metadata, annotations: Object.fromEntries(merged) } });
+}
+
+/** The Services of a namespace that have an address, and the API's own. */
+function serviceVariables(store: ObjectStore, namespace: string): ReturnType<KubeletContext["services"]> {
+  const own = store.list<Service>(REFS.services, { namespace }).items;
+  const api = namespace === "default" ? undefined : store.get<Service>(REFS.services, "default", "kubernetes");
+  return [...(api ? [api] : []), ...own].flatMap(({ metadata, spec }) => {
+    const { clusterIP, ports = [] } = spec;
+    if (!clusterIP || clusterIP === "None") return [];
+    const listed = ports.map(({ name, port, protocol = "TCP" }) => ({ port, protocol, ...(name === undefined ? {} : { name }) }));
+    return [{ name: metadata.name, address: clusterIP, ports: listed }];
+  });
 }

@@ -8,6 +8,8 @@ export const REFS = {
   nodes: core("nodes"),
   pods: core("pods"),
   services: core("services"),
+  configMaps: core("configmaps"),
+  secrets: core("secrets"),
   endpointSlices: { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
   replicationControllers: core("replicationcontrollers"),
   jobs: { group: "batch", version: "v1", plural: "jobs" },

@@ -33,6 +33,12 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
   return [
     { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "coredns", namespace: "kube-system" }, data: { Corefile: COREFILE } },
     {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "fairlead", namespace: "kube-system" },
+      data: { loadBalancerPools: FABRIC.balancers.join(", ") },
+    },
+    {
       apiVersion: "apps/v1",
       kind: "Deployment",
       metadata: { name: "coredns", namespace: "kube-system", labels: dnsLabels },

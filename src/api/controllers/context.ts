@@ -10,6 +10,8 @@ export const REF = {
   nodes: core("nodes"),
   pods: core("pods"),
   services: core("services"),
+  configMaps: core("configmaps"),
+  secrets: core("secrets"),
   serviceAccounts: core("serviceaccounts"),
   replicationControllers: core("replicationcontrollers"),
   endpointSlices: { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
@@ -18,6 +20,8 @@ export const REF = {
   daemonSets: apps("daemonsets"),
   statefulSets: apps("statefulsets"),
   jobs: { group: "batch", version: "v1", plural: "jobs" },
+  clusterRoles: { group: "rbac.authorization.k8s.io", version: "v1", plural: "clusterroles" },
+  podDisruptionBudgets: { group: "policy", version: "v1", plural: "poddisruptionbudgets" },
   customResourceDefinitions: { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" },
 } as const satisfies Record<string, ResourceRef>;
 

@@ -1,17 +1,22 @@
 // Starts the controllers without which manifests do nothing.
 import type { SqliteStore } from "../sqlite-store.ts";
+import { type AccountSecrets, accountTokenController } from "./account-tokens.ts";
+import { budgetController } from "./budgets.ts";
 import { garbageController, namespaceController, type PodNetworks, podCidrController, unboundPodController } from "./cluster.ts";
 import { type Controller, type ControllerContext, PodIndex, REF } from "./context.ts";
 import { customKindController } from "./custom-kinds.ts";
 import { endpointSliceController } from "./endpoints.ts";
 import { jobController } from "./jobs.ts";
 import { deploymentController, replicaSetController } from "./replicas.ts";
+import { roleController } from "./roles.ts";
 import { schedulerController } from "./scheduler.ts";
 import { daemonSetController, statefulSetController } from "./sets.ts";
 
 export interface ControllersOptions extends PodNetworks {
   readonly store: SqliteStore;
   readonly log: (message: string) => void;
+  /** The server that will serve the store: its authority and tokens go to service accounts. */
+  readonly serving?: Promise<AccountSecrets>;
 }
 
 export interface Controllers {
@@ -48,6 +53,9 @@ export function startControllers(options: ControllersOptions): Controllers {
     daemonSetController(context),
     schedulerController(context),
     endpointSliceController(context),
+    accountTokenController(context, options.serving),
+    roleController(context),
+    budgetController(context),
   ];
   return {
     get idle() {

@@ -64,7 +64,8 @@ async function probeOnce(probe: Probe, target: ProbeTarget): Promise<{ success: 
   return { success: result.verdict === "connected", message: `${result.verdict} ${address}:${port}` };
 }
 
-function portOf(container: Container, port: IntOrString | undefined): number | undefined {
+/** A port by its number, or by the name that the container gives it. */
+export function portOf(container: Container, port: IntOrString | undefined): number | undefined {
   if (typeof port === "number") return port;
   return (
     container.ports?.find((candidate) => candidate.name === port)?.containerPort ?? (port && /^\d+$/.test(port) ? Number(port) : undefined)
