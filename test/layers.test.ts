@@ -17,15 +17,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cluster: ["resources", "base"],
   api: ["resources", "base"],
   dns: ["cluster", "resources", "base"],
-  ipam: ["base"],
+  ipam: ["cluster", "resources", "base"],
   "datapath/overlay": ["cluster", "resources", "kernel", "base"],
+  "datapath/routed": ["ipam", "cluster", "resources", "kernel", "base"],
   services: ["cluster", "resources", "kernel", "base"],
   policy: ["cluster", "resources", "kernel", "base"],
-  plan: ["datapath/overlay", "services", "policy", "ipam", "cluster", "resources", "kernel", "base"],
-  agent: ["plan", "datapath/overlay", "services", "policy", "ipam", "cluster", "resources", "cni", "kernel", "base"],
-  trace: ["plan", "datapath/overlay", "services", "policy", "cluster", "resources", "kernel", "base"],
-  lab: ["agent", "api", "dns", "cni", "services", "cluster", "resources", "kernel", "base"],
-  cli: ["lab", "trace", "agent", "api", "dns", "cni", "plan", "policy", "services", "cluster", "resources", "kernel", "base"],
+  plan: ["datapath/overlay", "datapath/routed", "services", "policy", "ipam", "cluster", "resources", "kernel", "base"],
+  agent: ["plan", "datapath/overlay", "datapath/routed", "services", "policy", "ipam", "cluster", "resources", "cni", "kernel", "base"],
+  trace: ["plan", "datapath/overlay", "datapath/routed", "services", "policy", "cluster", "resources", "kernel", "base"],
+  lab: ["agent", "api", "dns", "cni", "services", "ipam", "cluster", "resources", "kernel", "base"],
+  cli: ["lab", "ipam", "trace", "agent", "api", "dns", "cni", "plan", "policy", "services", "cluster", "resources", "kernel", "base"],
 };
 
 const files = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));

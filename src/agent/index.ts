@@ -1,6 +1,6 @@
 // The face of the agent room.
 
-export { SERVICE_MODES, type ServiceMode } from "../plan/index.ts";
+export { NETWORKS, type Network, nodeSettings, SERVICE_MODES, type ServiceMode } from "../plan/index.ts";
 export { type Agent, type AgentOptions, type AgentStatus, startAgent } from "./agent.ts";
 export { holdLease } from "./lease.ts";
 export { type ServiceDuties, startServiceDuties } from "./service-duties.ts";

@@ -53,6 +53,9 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: "dns serve", summary: "a DNS server by a Corefile, on this machine", load: () => import("./commands/dns-serve.ts") },
   { name: "dns check", summary: "whether a Corefile is right", load: () => import("./commands/dns-check.ts") },
+  { name: "ipam show", summary: "usage of address pools and blocks; whose an address is", load: () => import("./commands/ipam-show.ts") },
+  { name: "ipam check", summary: "leaked, doubled and orphaned addresses", load: () => import("./commands/ipam-check.ts") },
+  { name: "ipam release", summary: "give addresses back by hand", load: () => import("./commands/ipam-release.ts") },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
@@ -62,5 +65,6 @@ export const COMMANDS: readonly CommandEntry[] = [
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: "a cluster's network on this machine, in network namespaces",
   dns: "the cluster's DNS: asked, looked at, served",
+  ipam: "addresses: pools, blocks, and what is wrong with them",
   policy: "policies explained, checked, compared and tested",
 };

@@ -4,6 +4,7 @@ export { isErrno, KernelError } from "./errors.ts";
 export { createFakeKernel, type FakeKernel } from "./fake/kernel.ts";
 export { type IptablesOwnership, isMarked } from "./iptables/diff.ts";
 export type * from "./kernel.ts";
+export { interfaceOfSysctl } from "./keys.ts";
 export { makeBoundSocket } from "./linux/bind.ts";
 export { createLinuxKernel } from "./linux/kernel.ts";
 export { checkNftables } from "./linux/nftables.ts";

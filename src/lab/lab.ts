@@ -1,5 +1,5 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
-import { type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
+import { type Network, type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
@@ -16,7 +16,7 @@ import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
 import { type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
 import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.ts";
-import { type EndpointSlice, findKind, type KubeObject, type Pod } from "../resources/index.ts";
+import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod } from "../resources/index.ts";
 import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
 import type { PodWorker } from "./kubelet/pod-worker.ts";
@@ -24,6 +24,7 @@ import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { createPodHost } from "./pod-host.ts";
+import { networkObjects, poolsToMake } from "./pools.ts";
 import { REFS } from "./refs.ts";
 import { storeWriter } from "./store-writer.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
@@ -39,6 +40,10 @@ export interface LabOptions {
   readonly agentProcesses: boolean;
   /** How the agents balance Services where no object says it. */
   readonly services: ServiceMode;
+  /** How the agents connect pods where no object says it. */
+  readonly network: Network;
+  /** Objects that the network is made of: they are there before the first pod. */
+  readonly networkObjects: readonly KubeObject[];
   /** One range per family; the first is that of addresses where nothing else is said. */
   readonly podCidrs: readonly string[];
   readonly serviceCidrs: readonly string[];
@@ -122,10 +127,15 @@ export class Lab {
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
-    for (const [index, place] of places.entries()) {
+    for (const object of options.networkObjects) this.store.create(refOf(this.store, object), object);
+    this.#closers.push(this.source.subscribe((snapshot) => this.#makePools(snapshot)));
+    for (const place of places) {
       const node = nodeObject(place.name, place.addresses, `zone-${place.subnet + 1}`, new Date().toISOString());
       const made = this.store.create(REFS.nodes, node);
       this.store.update(REFS.nodes, { ...made, status: node.status } as KubeObject, { subresource: "status" });
+    }
+    await this.#podCidrsGiven(names);
+    for (const [index, place] of places.entries()) {
       await this.#startNode(place.name, place, this.#fabric, responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
@@ -157,12 +167,27 @@ export class Lab {
       domain: CLUSTER.domain,
       ownProcess: options.agentProcesses,
       services: options.services,
+      network: options.network,
       resolvConf: (pod) => this.resolvConf(pod),
       token: (pod, request) => this.#podToken(pod, request),
       component: (pod, container) => this.dns.component(pod, container),
       log,
     });
     this.nodes.set(name, node);
+  }
+
+  /** A routed node prefers blocks of its podCIDR: it should know it from the start. */
+  async #podCidrsGiven(names: readonly string[]): Promise<void> {
+    const end = performance.now() + 1000;
+    const given = (name: string) => this.store.get<Node>(REFS.nodes, undefined, name)?.spec?.podCIDR !== undefined;
+    while (!names.every(given) && performance.now() < end) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Does what Calico's operator would. */
+  #makePools(snapshot: ClusterSnapshot): void {
+    const { podCidrs, network } = this.#start.options;
+    for (const pool of poolsToMake(snapshot, { podCidrs, routed: network === "routed" }))
+      if (!this.store.get(REFS.ipPools, undefined, pool.metadata.name)) this.store.create(REFS.ipPools, pool);
   }
 
   #podToken(pod: Pod, { audience, expirationSeconds = 3600 }: { audience?: string; expirationSeconds?: number }): string | undefined {
@@ -323,8 +348,12 @@ const WITHOUT_CONTROLLER = new Set(
 /** "2 Ingress", … of what is stored only: custom objects, and built-in kinds without a controller here. */
 function idleKinds(objects: readonly KubeObject[]): string[] {
   const counts = new Map<string, number>();
-  for (const { apiVersion, kind } of objects)
+  const own = new Set(networkObjects(objects));
+  for (const object of objects) {
+    const { apiVersion, kind } = object;
+    if (own.has(object)) continue;
     if (WITHOUT_CONTROLLER.has(kind) || !findKind(apiVersion, kind)?.builtin) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
   return [...counts].map(([kind, count]) => `${count} ${kind}`);
 }
 

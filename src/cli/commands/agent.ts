@@ -3,9 +3,25 @@ import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { type Agent, holdLease, SERVICE_MODES, type ServiceMode, startAgent, startServiceDuties } from "../../agent/index.ts";
+import {
+  type Agent,
+  holdLease,
+  NETWORKS,
+  type Network,
+  SERVICE_MODES,
+  type ServiceMode,
+  startAgent,
+  startServiceDuties,
+} from "../../agent/index.ts";
 import { FairleadError, messageOf } from "../../base/index.ts";
-import { type ApiAccess, inClusterAccess, readKubeconfig, sourceFromKubernetes, writerToKubernetes } from "../../cluster/index.ts";
+import {
+  type ApiAccess,
+  apiFromKubernetes,
+  inClusterAccess,
+  readKubeconfig,
+  sourceFromKubernetes,
+  writerToKubernetes,
+} from "../../cluster/index.ts";
 import { installPlugin } from "../../cni/index.ts";
 import { createLinuxKernel } from "../../kernel/index.ts";
 
@@ -17,6 +33,7 @@ interface AgentFlags {
   readonly cniConf: string;
   readonly cniInstall: boolean;
   readonly services: ServiceMode;
+  readonly network: Network;
 }
 
 /** Whoever holds it writes what is written once for the cluster: load balancers' addresses, Events about Services. */
@@ -41,6 +58,11 @@ export function command(command: Command): void {
       new Option("--services <mode>", "how Services are balanced where neither the Node nor the cluster says it")
         .choices([...SERVICE_MODES])
         .default(SERVICE_MODES[0]),
+    )
+    .addOption(
+      new Option("--network <kind>", "how pods are connected where neither the Node nor the cluster says it")
+        .choices([...NETWORKS])
+        .default(NETWORKS[0]),
     )
     .addHelpText(
       "after",
@@ -73,6 +95,8 @@ async function run(flags: AgentFlags): Promise<void> {
     stateDirectory: flags.state,
     cniSocket: socketPath,
     services: flags.services,
+    network: flags.network,
+    api: apiFromKubernetes(access),
     annotate: async (annotations) => {
       await writer.patch({ resource: NODES, name: node }, { metadata: { annotations } });
     },
