@@ -79,7 +79,7 @@ export class PodNetwork implements CniHandler {
 
   /** Takes over the pods on record after a restart. Those whose veth is gone (the node was rebooted) free their addresses. */
   adopt(): void {
-    const { attachments, namespace, log } = this.#options;
+    const { attachments, log } = this.#options;
     for (const file of attachments.damaged) this.#cutOff(file);
     const links = new Set(namespace.listLinks().map((link) => link.name));
     for (const written of [...attachments.list()]) {
@@ -113,7 +113,7 @@ export class PodNetwork implements CniHandler {
 
   /** Gives the host's ends of pods that the overlay has wired the names that routed pods' have: rules tell them by it. */
   nameRouted(): void {
-    const { attachments, namespace, log } = this.#options;
+    const { attachments, log } = this.#options;
     for (const record of [...attachments.list()]) {
       const name = caliName(record.containerId, record.interface);
       if (record.hostLink === name) continue;
