@@ -79,7 +79,7 @@ export class PodNetwork implements CniHandler {
 
   /** Takes over the pods on record after a restart. Those whose veth is gone (the node was rebooted) free their addresses. */
   adopt(): void {
-    const { attachments, log } = this.#options;
+    const { attachments, namespace, log } = this.#options;
     for (const file of attachments.damaged) this.#cutOff(file);
     const links = new Set(namespace.listLinks().map((link) => link.name));
     for (const written of [...attachments.list()]) {
