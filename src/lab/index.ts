@@ -6,7 +6,7 @@ export type { LabOptions } from "./lab.ts";
 export { isUp, launchLab, removeRemains, takeDown } from "./launch.ts";
 export type { ExecPlace, LabStatus, MatrixAnswer, MatrixParams, Served } from "./methods.ts";
 export { DEFAULT_NETWORKS } from "./networks.ts";
-export { labPaths, labsDirectory, listLabs } from "./paths.ts";
+export { labPaths, labsDirectory, listKept, listLabs } from "./paths.ts";
 export { asksForRouted, networkObjects } from "./pools.ts";
 export type { ProbeOptions, ProbeResult } from "./probing.ts";
 export type { Readiness } from "./ready.ts";

@@ -1,4 +1,6 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
+
+import { mkdirSync } from "node:fs";
 import { type Network, type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
 import {
   type ApiServer,
@@ -16,9 +18,10 @@ import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
 import { type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
 import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.ts";
-import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod } from "../resources/index.ts";
+import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod, type Service } from "../resources/index.ts";
 import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
+import { keptKey, resume } from "./keep.ts";
 import type { PodWorker } from "./kubelet/pod-worker.ts";
 import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
@@ -49,6 +52,8 @@ export interface LabOptions {
   readonly serviceCidrs: readonly string[];
   /** Port of the API on 127.0.0.1; 0 for any that is free. */
   readonly apiPort: number;
+  /** The API's objects outlive the lab, and the next one of this name goes on with them. */
+  readonly keep: boolean;
 }
 
 export interface LabStart {
@@ -84,7 +89,10 @@ export class Lab {
     this.networks = planNetworks(start.options);
     this.kernel = createLinuxKernel();
     const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
-    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses, serviceAccountAdmission, quotaAdmission], rules: kindRules });
+    if (start.options.keep) mkdirSync(start.paths.kept, { recursive: true, mode: 0o700 });
+    const path = start.options.keep ? start.paths.database : ":memory:";
+    this.store = new SqliteStore({ path, hooks: [addresses, serviceAccountAdmission, quotaAdmission], rules: kindRules });
+    addresses.adopt(this.store.list<Service>(REFS.services).items);
     this.source = sourceFromStore(this.store);
     this.dns = createDnsPods({ domain: CLUSTER.domain, kubeconfig: () => this.#podKubeconfig() });
   }
@@ -118,20 +126,22 @@ export class Lab {
       // What pods reach as Service default/kubernetes.
       alsoListen: [{ fd: this.#fabric.router.bindSocket({ protocol: "tcp", address: FABRIC.apiServer, port: CLUSTER.apiPort }) }],
       names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
+      ...(options.keep ? { tokenKey: keptKey(this.#start.paths.tokenKey) } : {}),
       pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
     });
     this.#startUpstream(this.#fabric);
     const { podCidrs, nodeMask } = this.networks;
+    resume(this.store, names);
     this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving: this.#serving });
     this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
-    for (const object of options.networkObjects) this.store.create(refOf(this.store, object), object);
+    for (const object of options.networkObjects) this.#ensure(object);
     this.#closers.push(this.source.subscribe((snapshot) => this.#makePools(snapshot)));
     for (const place of places) {
       const node = nodeObject(place.name, place.addresses, `zone-${place.subnet + 1}`, new Date().toISOString());
-      const made = this.store.create(REFS.nodes, node);
+      const made = this.#ensure(node);
       this.store.update(REFS.nodes, { ...made, status: node.status } as KubeObject, { subresource: "status" });
     }
     await this.#podCidrsGiven(names);
@@ -139,7 +149,7 @@ export class Lab {
       await this.#startNode(place.name, place, this.#fabric, responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
-    for (const object of systemObjects(Math.min(2, options.nodes), this.networks)) this.store.create(refOf(this.store, object), object);
+    for (const object of systemObjects(Math.min(2, options.nodes), this.networks)) this.#ensure(object);
     await responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,
@@ -151,6 +161,12 @@ export class Lab {
       ],
     });
     this.#api = await this.#serving;
+  }
+
+  /** Makes an object, unless a lab that was before this one has left it. */
+  #ensure(object: KubeObject): KubeObject {
+    const ref = refOf(this.store, object);
+    return this.store.get(ref, object.metadata.namespace, object.metadata.name) ?? this.store.create(ref, object);
   }
 
   async #startNode(name: string, place: Parameters<Fabric["addNode"]>[0], fabric: Fabric, responders: Responders): Promise<void> {
@@ -174,6 +190,8 @@ export class Lab {
       log,
     });
     this.nodes.set(name, node);
+    // What an earlier lab has left is bound already.
+    for (const pod of this.store.list<Pod>(REFS.pods).items) if (pod.spec.nodeName === name) node.kubelet.update(pod);
   }
 
   /** A routed node prefers blocks of its podCIDR: it should know it from the start. */

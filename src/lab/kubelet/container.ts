@@ -264,7 +264,8 @@ export class ContainerRun {
       address: addresses[0] ?? "127.0.0.1",
       container: this.container,
       simulated: this.#simulated,
-      eager: this.#simulated || this.#host.componentOf(this.container) !== undefined,
+      // What has not begun to live is not asked whether it does before its time.
+      eager: probe !== this.container.livenessProbe && (this.#simulated || this.#host.componentOf(this.container) !== undefined),
       exec: (command: readonly string[]) => this.#status(command),
     };
     runProbe(probe, target, signal, (success, message) => {
