@@ -12,6 +12,7 @@ import {
   phaseOf,
   type SessionEffect,
   type SessionEvent,
+  type SessionFault,
   type SessionState,
   type Side,
   step,
@@ -46,7 +47,9 @@ export interface PeerHost {
 export type PeerEvent =
   | { readonly type: "phase"; readonly peer: string; readonly phase: Phase; readonly why: string | undefined }
   | { readonly type: "problem"; readonly peer: string; readonly says: string; readonly action: string }
-  | { readonly type: "end-of-rib"; readonly peer: string; readonly family: Family };
+  | { readonly type: "end-of-rib"; readonly peer: string; readonly family: Family }
+  /** After a restart, all neighbours have sent their routes, or time is over: what is reported from now on is all there is. */
+  | { readonly type: "restarted" };
 
 export interface PeerStatus {
   readonly name: string;
@@ -58,6 +61,7 @@ export interface PeerStatus {
   readonly forSeconds: number;
   /** Why the session is not up, or why it last went. */
   readonly lastError: string | undefined;
+  readonly lastFault: SessionFault | undefined;
   readonly hostName: string | undefined;
   readonly holdSeconds: number | undefined;
   readonly families: readonly { readonly family: Family; readonly received: number; readonly sent: number; readonly kept: boolean }[];
@@ -69,6 +73,8 @@ export interface PeerStatus {
 
 /** After how long a neighbour that takes nothing gets a group of its own. */
 const SPLIT_AFTER_MS = 1000;
+/** A timer that is later than this shows that the process stood still. */
+const LATE_MS = 500;
 
 export class Peer {
   config: PeerConfig;
@@ -197,6 +203,7 @@ export class Peer {
       phase: this.#phase,
       forSeconds: Math.floor((this.#host.clock.now() - this.#since) / 1000),
       lastError: this.state.lastError,
+      lastFault: this.state.lastFault,
       hostName: up?.negotiated.hostName,
       holdSeconds: up?.negotiated.holdSeconds,
       families: families.map((family) => ({
@@ -375,24 +382,27 @@ export class Peer {
 
   #setTimer(timer: TimerName, milliseconds: number): undefined {
     this.#timers.get(timer)?.cancel();
+    this.#arm(timer, milliseconds, milliseconds);
+  }
+
+  #arm(timer: TimerName, wait: number, milliseconds: number): undefined {
+    const due = this.#host.clock.now() + wait;
     this.#timers.set(
       timer,
-      this.#host.clock.after(milliseconds, () => this.#expired(timer, milliseconds)),
+      this.#host.clock.after(wait, () => this.#expired(timer, milliseconds, due)),
     );
   }
 
-  #expired(timer: TimerName, milliseconds: number): undefined {
+  #expired(timer: TimerName, milliseconds: number, due: number): undefined {
     this.#timers.delete(timer);
     const side = timer.endsWith("outgoing") ? "outgoing" : "incoming";
     const link = this.#links.get(side);
     if (timer.startsWith("hold-") && link && this.state[side]?.phase === "established") {
-      // Setting a timer anew for each UPDATE would cost more than the UPDATE: when it ends, what was heard meanwhile counts.
-      const rest = link.lastHeard + milliseconds - this.#host.clock.now();
-      if (rest > 1) {
-        const again = this.#host.clock.after(rest, () => this.#expired(timer, milliseconds));
-        this.#timers.set(timer, again);
-        return;
-      }
+      const now = this.#host.clock.now();
+      // Setting a timer anew for each UPDATE would cost more than the UPDATE: when it ends, what was heard meanwhile counts. And a process
+      // that stood still finds its timers over before it reads what came: it reads first.
+      const rest = Math.max(link.lastHeard + milliseconds - now, now - due > LATE_MS ? LATE_MS : 0);
+      if (rest > 1) return this.#arm(timer, rest, milliseconds);
     }
     if (timer.startsWith("keepalive-") && link && link.waiting > 0) {
       const held = Math.max(this.#session.holdSeconds * 2, 60) * 1000;
@@ -419,10 +429,14 @@ export class Peer {
     link.send(bytes);
   }
 
+  get #localAs(): number {
+    return this.config.localAs ?? this.#host.localAs;
+  }
+
   #ribPeer(negotiated: Negotiated | undefined) {
     const { name, address, as, importFilter } = this.config;
     const base = address.split("/")[0] ?? address;
-    const external = negotiated?.external ?? (as === "external" || (typeof as === "number" && as !== this.#host.localAs));
+    const external = negotiated?.external ?? (as === "external" || (typeof as === "number" && as !== this.#localAs));
     return {
       name,
       address: base,
@@ -430,16 +444,18 @@ export class Peer {
       as: negotiated?.peerAs ?? 0,
       routerId: negotiated?.routerId ?? parseRouterId("0.0.0.1"),
       importFilter: importFilter ? compileFilter(importFilter) : undefined,
+      localAs: this.#localAs,
+      allowOwnAs: this.config.allowOwnAs ?? 0,
     };
   }
 
   #exportSettings(negotiated: Negotiated, family: Family, link: Link) {
     const local = (link.socket.localAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
-    const { addresses, localAs, clusterId } = this.#host;
+    const { addresses, clusterId } = this.#host;
     const own = local.includes(":") ? { v4: addresses.v4, v6: local.split("%")[0] } : { v4: local, v6: addresses.v6 };
     return {
       role: roleOf(this.config, negotiated.external),
-      localAs,
+      localAs: this.#localAs,
       clusterId,
       nextHop: this.config.nextHop ?? "default",
       localAddress: own,

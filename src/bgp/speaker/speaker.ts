@@ -272,7 +272,8 @@ class RunningSpeaker implements Speaker {
       peer.feed({ type: "restarted" });
       peer.join();
     }
-    this.#schedule();
+    this.#flush();
+    this.#report({ type: "restarted" });
   }
 
   #schedule(): undefined {
