@@ -11,6 +11,6 @@ export { type Clock, type ConnectRequest, type Expected, plainTransport, type Tr
 export { formatRouterId } from "./wire/address-text.ts";
 export { formatAsPath } from "./wire/as-path.ts";
 export { attributesOf, type PathAttributes } from "./wire/attributes.ts";
-export { formatCommunity, formatExtendedCommunity, formatLargeCommunity } from "./wire/communities.ts";
+export { formatCommunity, formatExtendedCommunity, formatLargeCommunity, parseCommunity } from "./wire/communities.ts";
 export { decodeMessage, encodeMessage, type Message, PLAIN_CONTEXT } from "./wire/message.ts";
 export { entriesOf, nlriOf } from "./wire/nlri.ts";
