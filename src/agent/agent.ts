@@ -16,7 +16,7 @@ import {
   type ReconcileStatus,
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
-import { keepSame, type NodeFacts, type NodePlan, planNode, TABLE } from "../plan/index.ts";
+import { keepSame, type NodeFacts, type NodePlan, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
 import { countNoLocal, healthChecks } from "../services/index.ts";
 import { observeUnderlay } from "./facts.ts";
@@ -33,6 +33,8 @@ export interface AgentOptions {
   /** Records, allocations and the last snapshot. */
   readonly stateDirectory: string;
   readonly cniSocket: string;
+  /** How Services are balanced where no object says it. */
+  readonly services?: ServiceMode;
   /** Writes the annotations that tell other nodes where this one's tunnel ends. */
   readonly annotate: (annotations: Readonly<Record<string, string>>) => Promise<void> | void;
   readonly log: (message: string) => void;
@@ -223,6 +225,7 @@ class NodeAgent implements Agent {
           underlay: this.#facts,
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
+          options: this.#options.services === undefined ? {} : { services: this.#options.services },
         }),
       );
       const moved = policyMoved(this.#plan, plan);

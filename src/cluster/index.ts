@@ -3,7 +3,7 @@
 export { assumeCluster } from "./assume.ts";
 export { createSnapshotBuilder, objectsOf, type SnapshotBuilder, snapshotOf } from "./build.ts";
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
-export { KubeconfigError, KubernetesApiError } from "./errors.ts";
+export { ApiConflict, KubeconfigError, KubernetesApiError } from "./errors.ts";
 export { type ApiAccess, inClusterAccess, readKubeconfig } from "./kubernetes/kubeconfig.ts";
 export { type KubernetesOptions, type ObjectPatch, patchObject, sourceFromKubernetes } from "./kubernetes/kubernetes.ts";
 export {
@@ -16,6 +16,7 @@ export {
   planMatrix,
   unexpected,
 } from "./matrix.ts";
+export { apiFromStore, type ObjectApi, type WritableStore } from "./object-api.ts";
 export type * from "./snapshot.ts";
 export {
   createReplicaSource,

@@ -24,6 +24,7 @@ process.on("message", async (message: ToAgent) => {
       source,
       stateDirectory: message.stateDirectory,
       cniSocket: message.cniSocket,
+      services: message.services,
       annotate: (annotations) => tell({ op: "annotate", annotations }),
       log: (text) => tell({ op: "log", message: text }),
     });

@@ -1,6 +1,6 @@
 // An agent in a process of its own: the daemon hands it the cluster's objects over a message channel, and starts it anew if it dies.
 import { type ChildProcess, fork } from "node:child_process";
-import type { AgentStatus } from "../agent/index.ts";
+import type { AgentStatus, ServiceMode } from "../agent/index.ts";
 import { type ClusterSnapshot, type ClusterSource, objectsOf } from "../cluster/index.ts";
 import type { NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
@@ -11,13 +11,21 @@ export interface AgentProcessOptions {
   readonly source: ClusterSource;
   readonly stateDirectory: string;
   readonly cniSocket: string;
+  readonly services: ServiceMode;
   readonly annotate: (annotations: Readonly<Record<string, string>>) => void;
   readonly log: (message: string) => void;
 }
 
 /** What the child is told. */
 export type ToAgent =
-  | { readonly op: "start"; readonly node: string; readonly netns: string; readonly stateDirectory: string; readonly cniSocket: string }
+  | {
+      readonly op: "start";
+      readonly node: string;
+      readonly netns: string;
+      readonly stateDirectory: string;
+      readonly cniSocket: string;
+      readonly services: ServiceMode;
+    }
   | { readonly op: "objects"; readonly objects: readonly KubeObject[] }
   | { readonly op: "stop" };
 
@@ -61,8 +69,8 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
     child.on("exit", () => {
       if (!closed) setTimeout(launch, RESTART_MS);
     });
-    const { node, stateDirectory, cniSocket, namespace } = options;
-    send({ op: "start", node, netns: namespace.path, stateDirectory, cniSocket });
+    const { node, stateDirectory, cniSocket, services, namespace } = options;
+    send({ op: "start", node, netns: namespace.path, stateDirectory, cniSocket, services });
     if (options.source.synced) sendObjects(options.source.snapshot);
   };
   launch();

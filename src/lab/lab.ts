@@ -1,4 +1,5 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
+import type { ServiceMode } from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
@@ -29,6 +30,8 @@ export interface LabOptions {
   readonly mtu: number;
   /** Agents in processes of their own. */
   readonly agentProcesses: boolean;
+  /** How the agents balance Services where no object says it. */
+  readonly services: ServiceMode;
   /** One range per family; the first is that of addresses where nothing else is said. */
   readonly podCidrs: readonly string[];
   readonly serviceCidrs: readonly string[];
@@ -146,6 +149,7 @@ export class Lab {
       responders,
       domain: CLUSTER.domain,
       ownProcess: options.agentProcesses,
+      services: options.services,
       resolvConf: (pod) => this.resolvConf(pod),
       serveSpecial: (pod, namespace) => this.#serveDns(pod, namespace),
       log,

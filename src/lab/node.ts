@@ -1,6 +1,6 @@
 // One node of a lab: its namespace, its agent, its CNI configuration, and kubelet's part.
 import { join } from "node:path";
-import { type Agent, startAgent } from "../agent/index.ts";
+import { type Agent, type ServiceMode, startAgent } from "../agent/index.ts";
 import type { ObjectStore } from "../api/index.ts";
 import type { ClusterSource } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
@@ -25,6 +25,7 @@ export interface LabNodeOptions {
   readonly domain: string;
   /** A process of its own for the agent, as on a real node; else it runs in the daemon. */
   readonly ownProcess: boolean;
+  readonly services: ServiceMode;
   readonly resolvConf: (pod: Pod) => string;
   readonly serveSpecial: KubeletContext["serveSpecial"];
   readonly log: (message: string) => void;
@@ -49,7 +50,15 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     socketPath: cniSocket,
     directoryMode: 0o700,
   });
-  const agentOptions = { node: place.name, kernel, namespace, source: options.source, stateDirectory: join(directory, "agent"), cniSocket };
+  const agentOptions = {
+    node: place.name,
+    kernel,
+    namespace,
+    source: options.source,
+    stateDirectory: join(directory, "agent"),
+    cniSocket,
+    services: options.services,
+  };
   const annotate = (annotations: Readonly<Record<string, string>>) => annotateNode(store, place.name, annotations);
   const agent = options.ownProcess
     ? await startAgentProcess({ ...agentOptions, annotate, log })

@@ -15,6 +15,7 @@ import {
 import { planPolicy } from "../policy/index.ts";
 import { planServices } from "../services/index.ts";
 import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
+import { nodeSettings } from "./settings.ts";
 
 /** The one nft table that is ours. */
 export const TABLE = { family: "inet", name: "fairlead" } as const;
@@ -30,6 +31,7 @@ const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
 
 /** What a node must hold. Pure: the same snapshot and facts give the same plan. */
 export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
+  const settings = nodeSettings(snapshot, facts.node, facts);
   const overlay = planOverlay(snapshot, { ...facts, hostLinks: facts.attachments.map((attachment) => attachment.hostLink) });
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
@@ -43,7 +45,8 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
     pods: planPods(facts.attachments, overlay.podMtu),
     annotations: overlay.annotations,
     podMtu: overlay.podMtu,
-    remarks: [...overlay.remarks, ...services.remarks, ...policy.remarks],
+    settings,
+    remarks: [...settings.remarks, ...overlay.remarks, ...services.remarks, ...policy.remarks],
   };
 }
 

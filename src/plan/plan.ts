@@ -1,9 +1,11 @@
 // NodePlan: what one node must hold, calculated from a snapshot and from what the node knows of itself.
 import type { ClusterSnapshot } from "../cluster/index.ts";
+import type { LearnedRoute, RoutedExports } from "../datapath/routed/index.ts";
 import type { KernelState } from "../kernel/index.ts";
+import type { NodeAbilities, NodeSettings } from "./settings.ts";
 
 /** What a node knows that the API does not (yet). */
-export interface NodeFacts {
+export interface NodeFacts extends NodeAbilities {
   readonly node: string;
   /** The outer interface and its addresses, as observed. */
   readonly underlay: { readonly link: string; readonly mtu: number; readonly addresses: readonly string[] };
@@ -11,6 +13,8 @@ export interface NodeFacts {
   readonly attachments: readonly PodAttachment[];
   /** MAC address of `flannel.1`, kept over restarts. */
   readonly vtepMac?: string;
+  /** Routes that BGP peers announced; undefined where no speaker runs, and then routes come from the blocks' affinities alone. */
+  readonly learnedRoutes?: readonly LearnedRoute[];
 }
 
 /** One pod's wiring, as the CNI records keep it. */
@@ -39,6 +43,10 @@ export interface NodePlan {
   readonly annotations: Readonly<Record<string, string>>;
   /** MTU of the pods' interfaces, in bytes. */
   readonly podMtu: number;
+  /** What a routed node answers for; undefined on an overlay's node. */
+  readonly routed?: RoutedExports;
+  /** How it is done here: said by objects, or by default. */
+  readonly settings: NodeSettings;
   /** What in the configuration is not understood or not followed, and why. */
   readonly remarks: readonly string[];
 }

@@ -2,8 +2,8 @@
 import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import type { Command } from "commander";
-import { type Agent, startAgent } from "../../agent/index.ts";
+import { type Command, Option } from "commander";
+import { type Agent, SERVICE_MODES, type ServiceMode, startAgent } from "../../agent/index.ts";
 import { FairleadError, messageOf } from "../../base/index.ts";
 import { type ApiAccess, inClusterAccess, patchObject, readKubeconfig, sourceFromKubernetes } from "../../cluster/index.ts";
 import { installPlugin } from "../../cni/index.ts";
@@ -16,6 +16,7 @@ interface AgentFlags {
   readonly cniBin: string;
   readonly cniConf: string;
   readonly cniInstall: boolean;
+  readonly services: ServiceMode;
 }
 
 const NODES = { group: "", version: "v1", plural: "nodes" } as const;
@@ -30,6 +31,11 @@ export function command(command: Command): void {
     .option("--cni-bin <directory>", "where the container runtime looks for plugins", "/opt/cni/bin")
     .option("--cni-conf <directory>", "where it looks for configurations", "/etc/cni/net.d")
     .option("--no-cni-install", "leave these directories alone")
+    .addOption(
+      new Option("--services <mode>", "how Services are balanced where neither the Node nor the cluster says it")
+        .choices([...SERVICE_MODES])
+        .default(SERVICE_MODES[0]),
+    )
     .addHelpText(
       "after",
       "\nRuns until SIGTERM or Ctrl-C; the node's network stays as it is then, and the next agent takes it over.\nThe CNI configuration is written once the agent can serve.\n\nExamples:\n  fairlead agent --kubeconfig /etc/fairlead/kubeconfig\n  NODE_NAME=node-1 fairlead agent                            # as a pod\n  curl http://127.0.0.1:10249/metrics\n",
@@ -59,6 +65,7 @@ async function run(flags: AgentFlags): Promise<void> {
     source,
     stateDirectory: flags.state,
     cniSocket: socketPath,
+    services: flags.services,
     annotate: async (annotations) => {
       await patchObject({ kubeconfig: access, resource: NODES, name: node, patch: { metadata: { annotations } } });
     },

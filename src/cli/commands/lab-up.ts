@@ -1,5 +1,6 @@
 // fairlead lab up: raises a lab and applies manifests.
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { SERVICE_MODES, type ServiceMode } from "../../agent/index.ts";
 import { FairleadError } from "../../base/index.ts";
 import { DEFAULT_NETWORKS, isUp, type LabStatus, labPaths, launchLab, type Readiness } from "../../lab/index.ts";
 import { Answer } from "../exit.ts";
@@ -15,6 +16,7 @@ export interface UpFlags {
   readonly subnets: number;
   readonly mtu: number;
   readonly agents: string;
+  readonly services: ServiceMode;
   readonly podCidr: readonly string[];
   readonly serviceCidr: readonly string[];
   readonly apiPort: number;
@@ -35,7 +37,7 @@ export function command(command: Command): void {
     .option("--service-cidr <ranges>", "range of the Services' addresses; one per family", list, [...DEFAULT_NETWORKS.serviceCidrs])
     .option("--api-port <port>", "port of the API on 127.0.0.1; 0 for any that is free", number(0, 65_535), 0)
     .addOption(new Option("--network <kind>", "how pods are connected").choices(["overlay"]).default("overlay"))
-    .addOption(new Option("--services <mode>", "how Services are balanced").choices(["nftables"]).default("nftables"))
+    .addOption(new Option("--services <mode>", "how Services are balanced").choices([...SERVICE_MODES]).default("nftables"))
     .addOption(
       new Option("--agents <where>", "agents within the daemon, or in processes of their own")
         .choices(["inline", "processes"])
@@ -71,8 +73,8 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
   let raised = false;
   try {
     if (!up) {
-      const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort } = flags;
-      const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort };
+      const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort, services } = flags;
+      const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort, services };
       const launching = { ...options, agentProcesses: flags.agents === "processes" };
       await launchLab(launching, (text) => progress?.update(text), interruption.signal);
       raised = true;
@@ -127,7 +129,7 @@ export function nameFlag({ name }: Pick<UpFlags, "name">): string {
 
 /** What a lab is made with can't be changed by a second `lab up`. @throws FairleadError `lab-exists` */
 async function refuseChanges(command: Command, flags: UpFlags): Promise<void> {
-  const given = ["nodes", "subnets", "mtu", "agents", "podCidr", "serviceCidr", "apiPort"].filter(
+  const given = ["nodes", "subnets", "mtu", "agents", "services", "podCidr", "serviceCidr", "apiPort"].filter(
     (option) => command.getOptionValueSource(option) === "cli",
   );
   if (given.length === 0 || !(await isUp(flags.name))) return;

@@ -19,7 +19,16 @@ export function command(command: Command): void {
     .addHelpText("after", "\nExamples:\n  npm start\n  npm start -- --check\n")
     .action(async (flags: { name: string; check?: boolean }) => {
       const networks = { podCidr: DEFAULT_NETWORKS.podCidrs, serviceCidr: DEFAULT_NETWORKS.serviceCidrs, apiPort: 0 };
-      const up: UpFlags = { name: flags.name, nodes: 3, subnets: 1, mtu: 1500, agents: "inline", timeout: 60, ...networks };
+      const up: UpFlags = {
+        name: flags.name,
+        nodes: 3,
+        subnets: 1,
+        mtu: 1500,
+        agents: "inline",
+        services: "nftables",
+        timeout: 60,
+        ...networks,
+      };
       if (await isUp(up.name)) {
         throw new FairleadError("lab-exists", `a lab named ${up.name} is up already`, {
           remedy: `fairlead lab down${nameFlag(up)} first, or give --name another name`,
