@@ -4,7 +4,7 @@ import { addressToBytes, type Family, familyOf, parseAddress } from "../../base/
 import { asPathCount } from "../wire/as-path.ts";
 import { attributesOf, type PathAttributes } from "../wire/attributes.ts";
 import { WELL_KNOWN } from "../wire/communities.ts";
-import { ADDRESS_AT, entriesOf, LENGTH_AT, type Nlri, nlriOf, strideOf } from "../wire/nlri.ts";
+import { ADDRESS_AT, entriesOf, LENGTH_AT, type Nlri, type NlriEntry, nlriOf, strideOf } from "../wire/nlri.ts";
 import { type Decision, decide, TIE_BREAK } from "./decision.ts";
 import { type ExportContext, ExportGroup, type ExportMember, type ExportSettings } from "./export-group.ts";
 import type { Role } from "./export-rules.ts";
@@ -175,6 +175,31 @@ export class Rib {
       this.#locals.set(prefix, route);
       this.announce(LOCAL, nlriOf(family, [{ prefix }]), attributesOf({ ...route.attributes, nextHop: route.nextHop ?? "" }));
     }
+  }
+
+  localRoutes(): LocalRoute[] {
+    return [...this.#locals.values()];
+  }
+
+  /** What a neighbour has sent and is kept, as it came, with equal attributes together. */
+  received(
+    number: number,
+    family: Family,
+  ): { readonly attributes: PathAttributes; readonly entries: NlriEntry[]; readonly stale: boolean }[] {
+    const table = this.#table(family);
+    const groups = new Map<string, { readonly attributes: PathAttributes; readonly entries: NlriEntry[]; readonly stale: boolean }>();
+    const names = new Map<PathAttributes, number>();
+    this.#each(number, family, (path) => {
+      const attributes = table.received[path];
+      if (!attributes) return;
+      const stale = ((table.marks[path] ?? 0) & STALE) !== 0;
+      const name = names.get(attributes) ?? names.size;
+      names.set(attributes, name);
+      const group = groups.get(`${name} ${stale}`) ?? { attributes, entries: [], stale };
+      group.entries.push({ prefix: table.prefixes.text(table.prefixOf[path] ?? 0), pathId: table.pathIds[path] ?? 0 });
+      groups.set(`${name} ${stale}`, group);
+    });
+    return [...groups.values()];
   }
 
   /** Marks a neighbour's routes stale (RFC 4724 §4.2); those that are already go. */

@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { type Family, messageOf } from "../../base/index.ts";
 import type { ExportGroup } from "../rib/export-group.ts";
 import { compileFilter } from "../rib/filter.ts";
-import type { Rib } from "../rib/rib.ts";
+import type { LocalRoute, Rib } from "../rib/rib.ts";
 import type { Negotiated, SessionConfig } from "../session/negotiate.ts";
 import {
   establishedOf,
@@ -20,6 +20,7 @@ import {
 } from "../session/session.ts";
 import { parseRouterId } from "../wire/address-text.ts";
 import { decodeMessage, EXTENDED_MESSAGE_LIMIT, encodeMessage, type Message, PLAIN_CONTEXT } from "../wire/message.ts";
+import { nlriOf } from "../wire/nlri.ts";
 import type { ProtocolError } from "../wire/protocol-error.ts";
 import { AttributeMemo, type UpdateContext } from "../wire/update.ts";
 import { Link } from "./link.ts";
@@ -48,6 +49,8 @@ export type PeerEvent =
   | { readonly type: "phase"; readonly peer: string; readonly phase: Phase; readonly why: string | undefined }
   | { readonly type: "problem"; readonly peer: string; readonly says: string; readonly action: string }
   | { readonly type: "end-of-rib"; readonly peer: string; readonly family: Family }
+  /** What became of the routes of a session that ended: dropped, kept as stale, kept as a last resort; `sweep`: what is still stale went. */
+  | { readonly type: "routes"; readonly peer: string; readonly family: Family; readonly what: "drop" | "stale" | "long-lived" | "sweep" }
   /** After a restart, all neighbours have sent their routes, or time is over: what is reported from now on is all there is. */
   | { readonly type: "restarted" };
 
@@ -71,6 +74,27 @@ export interface PeerStatus {
   readonly problems: number;
 }
 
+/** One line of a monitor, without its time. */
+export type MonitorLine =
+  | PeerEvent
+  | { readonly type: "message"; readonly direction: "in" | "out"; readonly peer: string; readonly hex: string }
+  | { readonly type: "peer"; readonly peer: string; readonly config: PeerConfig }
+  | { readonly type: "local"; readonly routes: readonly LocalRoute[] }
+  | {
+      readonly type: "speaker";
+      readonly localAs: number;
+      readonly routerId: string;
+      readonly clusterId: string;
+      readonly families: readonly Family[];
+      readonly multipath: number;
+      readonly routes: readonly LocalRoute[];
+    };
+
+/** Prefixes of one message in a story: so many fit, whatever the family. */
+const TOLD_TOGETHER = 100;
+/** Where a message's type stands, and that of OPEN. */
+const TYPE_AT = 18;
+const OPEN_TYPE = 1;
 /** After how long a neighbour that takes nothing gets a group of its own. */
 const SPLIT_AFTER_MS = 1000;
 /** A timer that is later than this shows that the process stood still. */
@@ -86,6 +110,8 @@ export class Peer {
   readonly #session: SessionConfig;
   readonly #links = new Map<Side, Link>();
   readonly #timers = new Map<TimerName, { cancel(): void }>();
+  /** OPENs by direction and side, in hex. */
+  readonly #opens = new Map<string, string>();
   #context: UpdateContext = PLAIN_CONTEXT;
   #phase: Phase = "Idle";
   #since: number;
@@ -129,6 +155,36 @@ export class Peer {
     if (older && this.state.incoming) this.feed({ type: "closed", side: "incoming", why: "the neighbour connected anew" });
     this.#links.set("incoming", link);
     this.feed({ type: "connected", side: "incoming" });
+  }
+
+  /** What a monitor that comes later must know: the OPENs of the session, and the routes that came, as messages. */
+  story(): MonitorLine[] {
+    const up = establishedOf(this.state);
+    const peer = this.config.name;
+    const lines: MonitorLine[] = [];
+    if (up) {
+      for (const direction of ["out", "in"] as const) {
+        const hex = this.#opens.get(`${direction} ${up.side}`);
+        if (hex !== undefined) lines.push({ type: "message", direction, peer, hex });
+      }
+      lines.push({ type: "phase", peer, phase: "Established", why: undefined });
+    }
+    for (const family of this.#session.families) {
+      const received = this.#host.rib.received(this.number, family);
+      const told = (stale: boolean) => {
+        for (const { attributes, entries } of received.filter((each) => each.stale === stale)) {
+          for (let from = 0; from < entries.length; from += TOLD_TOGETHER) {
+            const nlri = nlriOf(family, entries.slice(from, from + TOLD_TOGETHER));
+            const update = { type: "update", announced: [{ nlri, attributes }], withdrawn: [], problems: [] } as const;
+            lines.push({ type: "message", direction: "in", peer, hex: encodeMessage(update, this.#context).toString("hex") });
+          }
+        }
+      };
+      told(true);
+      if (received.some(({ stale }) => stale)) lines.push({ type: "routes", peer, family, what: "stale" });
+      told(false);
+    }
+    return lines;
   }
 
   /** Ends the session for good and forgets the routes. */
@@ -240,10 +296,12 @@ export class Peer {
         return this.#down(effect.keep);
       case "sweep":
         this.#host.rib.sweep(this.number, effect.family);
+        this.#tellRoutes(effect.family, "sweep");
         this.#host.changed();
         return;
       case "long-lived":
         this.#host.rib.markLongLived(this.number, effect.family);
+        this.#tellRoutes(effect.family, "long-lived");
         this.#host.changed();
         return;
       case "refresh":
@@ -286,6 +344,7 @@ export class Peer {
 
   #received(side: Side, link: Link, bytes: Buffer): boolean {
     this.#host.watch?.("in", this.config.name, bytes);
+    if (bytes[TYPE_AT] === OPEN_TYPE) this.#opens.set(`in ${side}`, bytes.toString("hex"));
     const connection = this.state[side];
     const established = connection?.phase === "established";
     const decoded = decodeMessage(bytes, established ? this.#context : PLAIN_CONTEXT, EXTENDED_MESSAGE_LIMIT);
@@ -344,8 +403,13 @@ export class Peer {
     for (const family of this.#session.families) {
       if (keep.includes(family)) this.#host.rib.markStale(this.number, family);
       else this.#host.rib.drop(this.number, family);
+      this.#tellRoutes(family, keep.includes(family) ? "stale" : "drop");
     }
     this.#host.changed();
+  }
+
+  #tellRoutes(family: Family, what: "drop" | "stale" | "long-lived" | "sweep"): undefined {
+    this.#host.report({ type: "routes", peer: this.config.name, family, what });
   }
 
   #joinGroup(family: Family, negotiated: Negotiated, link: Link): ExportGroup {
@@ -416,6 +480,7 @@ export class Peer {
     if (!link) return;
     const bytes = encodeMessage(message, PLAIN_CONTEXT);
     this.#host.watch?.("out", this.config.name, bytes);
+    if (message.type === "open") this.#opens.set(`out ${side}`, Buffer.from(bytes).toString("hex"));
     link.messagesOut++;
     link.send(bytes);
   }
