@@ -9,13 +9,11 @@ import type { ClusterSnapshot } from "../cluster/index.ts";
 import { communitiesByPrefix, exportable, servicePrefixes, serviceRanges } from "./advertise.ts";
 import { meshNeighbours, type Neighbour, type NeighbourContext, peerNeighbours, reachingRoute, type SecretKey } from "./neighbours.ts";
 import { bgpNodes } from "./nodes.ts";
-import { asNumberOf, type BgpObject, numberOf, objectsOfKind, unknownFields } from "./objects.ts";
+import { asNumberOf, type BgpObject, fieldsOf, listOf, numberOf, objectsOfKind, unknownFields } from "./objects.ts";
 
 /** What a node knows beside the snapshot. */
 export interface BgpFacts {
   readonly node: string;
-  /** Families that pods have addresses of. */
-  readonly families: readonly Family[];
   /** The node's own blocks and odd addresses: what it answers for. */
   readonly prefixes: readonly string[];
   /** A password by its Secret, from the namespace of the cluster's network; undefined: it is not there (yet). */
@@ -82,12 +80,13 @@ export function planBgp(snapshot: ClusterSnapshot, facts: BgpFacts): BgpPlan | u
   const self = nodes.get(facts.node);
   if (!self) return undefined;
   for (const each of self.remarks) remark(each);
+  const families = familiesOf(snapshot, facts.prefixes);
   const listenPort = numberOf(spec.listenPort, 1, 65535) ?? DEFAULT_PORT;
   const secrets = new Set<string>();
   const context: NeighbourContext = {
     self,
     nodes,
-    families: facts.families,
+    families,
     port: listenPort,
     filters: new Map(objectsOfKind(snapshot, "BGPFilter").map((filter) => [filter.name, filter])),
     secret(key) {
@@ -112,7 +111,7 @@ export function planBgp(snapshot: ClusterSnapshot, facts: BgpFacts): BgpPlan | u
     routerId: v4 ?? routerIdOf(facts.node),
     clusterId: self.clusterId,
     listenPort,
-    families: facts.families,
+    families,
     addresses: { ...(v4 === undefined ? {} : { v4 }), ...(v6 === undefined ? {} : { v6 }) },
     neighbours,
     peers: neighbours.filter(({ withheld }) => withheld === undefined).map(({ peer }) => peer),
@@ -171,7 +170,14 @@ function routerIdOf(name: string): string {
   return [id >>> 24, (id >>> 16) & 255, (id >>> 8) & 255, id & 255].join(".");
 }
 
-/** The families of prefixes. */
-export function familiesOf(prefixes: readonly string[]): Family[] {
-  return ([4, 6] as const).filter((family) => prefixes.some((prefix) => familyOf(prefix) === family));
+/** The families that pods may have addresses of: those of the pools and of what is announced. */
+function familiesOf(snapshot: ClusterSnapshot, prefixes: readonly string[]): Family[] {
+  const pools = objectsOfKind(snapshot, "IPPool").map(({ spec }) => spec.cidr);
+  const installed = [...(snapshot.others.get("operator.tigera.io/v1/Installation")?.values() ?? [])].flatMap((installation) => {
+    const { calicoNetwork } = fieldsOf((installation as { readonly spec?: unknown }).spec);
+    return listOf(fieldsOf(calicoNetwork).ipPools).map((pool) => fieldsOf(pool).cidr);
+  });
+  const all = [...pools, ...installed, ...prefixes].filter((cidr) => typeof cidr === "string");
+  const found = ([4, 6] as const).filter((family) => all.some((cidr) => familyOf(cidr) === family));
+  return found.length > 0 ? found : [4];
 }
