@@ -40,7 +40,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "base",
   ],
   trace: ["plan", "datapath/overlay", "datapath/routed", "services", "policy", "cluster", "resources", "kernel", "base"],
-  lab: ["agent", "api", "dns", "cni", "services", "cluster", "resources", "kernel", "base"],
+  lab: ["agent", "api", "dns", "cni", "services", "ipam", "cluster", "resources", "kernel", "base"],
   cli: ["lab", "trace", "agent", "api", "dns", "cni", "plan", "policy", "services", "cluster", "resources", "kernel", "base"],
 };
 

@@ -1,4 +1,4 @@
 // The face of the agent room.
 
-export { SERVICE_MODES, type ServiceMode } from "../plan/index.ts";
+export { NETWORKS, type Network, nodeSettings, SERVICE_MODES, type ServiceMode } from "../plan/index.ts";
 export { type Agent, type AgentOptions, type AgentStatus, startAgent } from "./agent.ts";

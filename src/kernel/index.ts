@@ -3,6 +3,7 @@ export { diffState } from "./diff.ts";
 export { isErrno, KernelError } from "./errors.ts";
 export { createFakeKernel, type FakeKernel } from "./fake/kernel.ts";
 export type * from "./kernel.ts";
+export { interfaceOfSysctl } from "./keys.ts";
 export { makeBoundSocket } from "./linux/bind.ts";
 export { requireFullTtl } from "./linux/datagram-options.ts";
 export { createLinuxKernel } from "./linux/kernel.ts";

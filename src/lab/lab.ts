@@ -1,5 +1,5 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
-import type { ServiceMode } from "../agent/index.ts";
+import type { Network, ServiceMode } from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
@@ -18,6 +18,7 @@ import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
 import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
+import { networkObjects, poolsToMake } from "./pools.ts";
 import { REFS } from "./refs.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
@@ -32,6 +33,10 @@ export interface LabOptions {
   readonly agentProcesses: boolean;
   /** How the agents balance Services where no object says it. */
   readonly services: ServiceMode;
+  /** How the agents connect pods where no object says it. */
+  readonly network: Network;
+  /** Objects that the network is made of: they are there before the first pod. */
+  readonly networkObjects: readonly KubeObject[];
   /** One range per family; the first is that of addresses where nothing else is said. */
   readonly podCidrs: readonly string[];
   readonly serviceCidrs: readonly string[];
@@ -115,6 +120,8 @@ export class Lab {
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
+    for (const object of options.networkObjects) this.store.create(refOf(this.store, object), object);
+    this.#closers.push(this.source.subscribe((snapshot) => this.#makePools(snapshot)));
     for (const [index, place] of places.entries()) {
       const node = nodeObject(place.name, place.addresses, `zone-${place.subnet + 1}`, new Date().toISOString());
       const made = this.store.create(REFS.nodes, node);
@@ -150,11 +157,19 @@ export class Lab {
       domain: CLUSTER.domain,
       ownProcess: options.agentProcesses,
       services: options.services,
+      network: options.network,
       resolvConf: (pod) => this.resolvConf(pod),
       serveSpecial: (pod, namespace) => this.#serveDns(pod, namespace),
       log,
     });
     this.nodes.set(name, node);
+  }
+
+  /** Does what Calico's operator would. */
+  #makePools(snapshot: ClusterSnapshot): void {
+    const { podCidrs, network } = this.#start.options;
+    for (const pool of poolsToMake(snapshot, { podCidrs, routed: network === "routed" }))
+      if (!this.store.get(REFS.ipPools, undefined, pool.metadata.name)) this.store.create(REFS.ipPools, pool);
   }
 
   /** Hands every pod to the kubelet of its node. */
@@ -301,8 +316,12 @@ const WITHOUT_CONTROLLER = new Set(
 /** "2 Ingress", … of what is stored only: custom objects, and built-in kinds without a controller here. */
 function idleKinds(objects: readonly KubeObject[]): string[] {
   const counts = new Map<string, number>();
-  for (const { apiVersion, kind } of objects)
+  const own = new Set(networkObjects(objects));
+  for (const object of objects) {
+    const { apiVersion, kind } = object;
+    if (own.has(object)) continue;
     if (WITHOUT_CONTROLLER.has(kind) || !findKind(apiVersion, kind)?.builtin) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
   return [...counts].map(([kind, count]) => `${count} ${kind}`);
 }
 

@@ -1,8 +1,8 @@
 // One node of a lab: its namespace, its agent, its CNI configuration, and kubelet's part.
 import { join } from "node:path";
-import { type Agent, type ServiceMode, startAgent } from "../agent/index.ts";
+import { type Agent, type Network, type ServiceMode, startAgent } from "../agent/index.ts";
 import type { ObjectStore } from "../api/index.ts";
-import type { ClusterSource } from "../cluster/index.ts";
+import { apiFromStore, type ClusterSource } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
 import type { Node, Pod } from "../resources/index.ts";
@@ -26,6 +26,7 @@ export interface LabNodeOptions {
   /** A process of its own for the agent, as on a real node; else it runs in the daemon. */
   readonly ownProcess: boolean;
   readonly services: ServiceMode;
+  readonly network: Network;
   readonly resolvConf: (pod: Pod) => string;
   readonly serveSpecial: KubeletContext["serveSpecial"];
   readonly log: (message: string) => void;
@@ -58,8 +59,10 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     stateDirectory: join(directory, "agent"),
     cniSocket,
     services: options.services,
+    network: options.network,
+    api: apiFromStore(store),
   };
-  const annotate = (annotations: Readonly<Record<string, string>>) => annotateNode(store, place.name, annotations);
+  const annotate = (annotations: Readonly<Record<string, string | null>>) => annotateNode(store, place.name, annotations);
   const agent = options.ownProcess
     ? await startAgentProcess({ ...agentOptions, annotate, log })
     : await startAgent({ ...agentOptions, annotate, log: (message) => log(`${place.name}: ${message}`) });
@@ -106,8 +109,12 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
   };
 }
 
-function annotateNode(store: ObjectStore, name: string, annotations: Readonly<Record<string, string>>): void {
+/** null takes an annotation away. */
+function annotateNode(store: ObjectStore, name: string, annotations: Readonly<Record<string, string | null>>): void {
   const node = store.get<Node>(REFS.nodes, undefined, name);
-  if (node)
-    store.update(REFS.nodes, { ...node, metadata: { ...node.metadata, annotations: { ...node.metadata.annotations, ...annotations } } });
+  if (!node) return;
+  const merged = Object.entries({ ...node.metadata.annotations, ...annotations }).filter(
+    (entry): entry is [string, string] => entry[1] !== null,
+  );
+  store.update(REFS.nodes, { ...node, metadata: { ...node.metadata, annotations: Object.fromEntries(merged) } });
 }

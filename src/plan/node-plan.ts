@@ -1,7 +1,8 @@
 // planNode: one node's plan, composed of what the data path, Services and policy say.
 
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import { planOverlay, planPodNetwork } from "../datapath/overlay/index.ts";
+import { type PodNetwork, planPodNetwork } from "../datapath/overlay/index.ts";
+import { planRoutedPod } from "../datapath/routed/index.ts";
 import {
   type BaseChainName,
   type KernelState,
@@ -14,6 +15,7 @@ import {
 } from "../kernel/index.ts";
 import { planPolicy } from "../policy/index.ts";
 import { planServices } from "../services/index.ts";
+import { planOverlayPath, planRoutedPath } from "./path.ts";
 import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
 import { nodeSettings } from "./settings.ts";
 
@@ -32,29 +34,31 @@ const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
 /** What a node must hold. Pure: the same snapshot and facts give the same plan. */
 export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
   const settings = nodeSettings(snapshot, facts.node, facts);
-  const overlay = planOverlay(snapshot, { ...facts, hostLinks: facts.attachments.map((attachment) => attachment.hostLink) });
+  const network = facts.network ?? settings.network;
+  const path = network === "routed" ? planRoutedPath(snapshot, facts) : planOverlayPath(snapshot, facts);
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
   const policy = planPolicy(snapshot, facts.node, pods);
   const services = planServices(snapshot, facts.node);
-  const table = composeTable([overlay.table, services.table, policy.table]);
+  const table = composeTable([path.table, services.table, policy.table]);
   return {
     node: facts.node,
     revision: snapshot.revision,
-    kernel: mergeStates(overlay.state, { tables: [table] }),
-    pods: planPods(facts.attachments, overlay.podMtu),
-    annotations: overlay.annotations,
-    podMtu: overlay.podMtu,
+    kernel: mergeStates(path.state, { tables: [table] }),
+    pods: planPods(facts.attachments, network === "routed" ? planRoutedPod : planPodNetwork, path.podMtu),
+    annotations: path.annotations,
+    podMtu: path.podMtu,
+    ...(path.routed ? { routed: path.routed } : {}),
     settings,
-    remarks: [...settings.remarks, ...overlay.remarks, ...services.remarks, ...policy.remarks],
+    remarks: [...settings.remarks, ...path.remarks, ...services.remarks, ...policy.remarks],
   };
 }
 
 /** One state for each container, of all its interfaces. */
-function planPods(attachments: readonly PodAttachment[], mtu: number): Map<string, KernelState> {
+function planPods(attachments: readonly PodAttachment[], plan: (pod: PodNetwork) => KernelState, mtu: number): Map<string, KernelState> {
   const pods = new Map<string, KernelState>();
   for (const { containerId, interface: name, addresses, mac } of attachments) {
-    const state = planPodNetwork({ interface: name, addresses, mac, mtu });
+    const state = plan({ interface: name, addresses, mac, mtu });
     const first = pods.get(containerId);
     // One way out is enough: the routes are those of the interface that was made first.
     pods.set(containerId, first ? mergeStates(first, { ...state, routes: [] }) : state);

@@ -235,7 +235,10 @@ function vtepOf(node: Node): { readonly vtepMac?: string } {
 function withTunnelEnds(snapshot: ClusterSnapshot): ClusterSnapshot {
   const nodes = [...snapshot.nodes.values()];
   const told = nodes.map((node): Node => {
-    const { annotations } = planNode(snapshot, { ...factsOf(snapshot, node), attachments: [] });
+    const plan = planNode(snapshot, { ...factsOf(snapshot, node), attachments: [] });
+    const annotations = Object.fromEntries(
+      Object.entries(plan.annotations).flatMap(([key, value]) => (value === null ? [] : [[key, value]])),
+    );
     return { ...node, metadata: { ...node.metadata, annotations: { ...annotations, ...node.metadata.annotations } } };
   });
   if (

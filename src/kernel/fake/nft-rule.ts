@@ -241,7 +241,7 @@ function readStatement(tokens: Tokens): NftStatement | undefined {
       return readLog(tokens);
     case "masquerade":
       tokens.next();
-      return { masquerade: tokens.take("fully-random") ? { fullyRandom: true } : {} };
+      return readMasquerade(tokens);
     case "redirect":
       tokens.next();
       return { redirect: tokens.take("to") ? { port: Number(tokens.next().replace(":", "")) } : {} };
@@ -255,6 +255,11 @@ function readStatement(tokens: Tokens): NftStatement | undefined {
     default:
       return undefined;
   }
+}
+
+function readMasquerade(tokens: Tokens): NftStatement {
+  const ports = tokens.take("to") ? { ports: tokens.next().replace(":", "") } : {};
+  return { masquerade: { ...ports, ...(tokens.take("fully-random") ? { fullyRandom: true } : {}) } };
 }
 
 function readReject(tokens: Tokens): NftStatement {
