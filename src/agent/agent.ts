@@ -28,6 +28,9 @@ import { keepSame, type Network, type NodeFacts, type NodePlan, nodeSettings, pl
 import type { KubeObject, Node } from "../resources/index.ts";
 import { countNoLocal, healthChecks } from "../services/index.ts";
 import { ActiveNetwork } from "./active-network.ts";
+import { NodeBgp } from "./bgp/node-bgp.ts";
+import { bgpPages } from "./bgp/pages.ts";
+import { secretsFromApi } from "./bgp/secrets.ts";
 import { BlockAddresses, type CollectTiming } from "./block-addresses.ts";
 import { observeUnderlay } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
@@ -69,6 +72,8 @@ export interface AgentStatus {
   readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
   readonly kernel: ReconcileStatus;
   readonly podDrifts: number;
+  /** Null where BGP is off. */
+  readonly bgp: { readonly as: number; readonly neighbours: number; readonly established: number } | null;
   readonly remarks: readonly string[];
 }
 
@@ -111,6 +116,7 @@ class NodeAgent implements Agent {
   #snapshot: ClusterSnapshot | undefined;
   #plan: NodePlan | undefined;
   readonly #network: ActiveNetwork;
+  readonly #bgp: NodeBgp;
   #ranges: { readonly cidrs: string; readonly addresses: PodAddresses } | undefined;
   /** When a node of the overlay was last seen, in milliseconds. */
   #overlaySeen = Number.NEGATIVE_INFINITY;
@@ -144,6 +150,7 @@ class NodeAgent implements Agent {
       eligible: () => isEligible(this.#snapshot?.nodes.get(options.node)),
       status: () => this.status,
       metrics: () => this.#metrics.read(this.status),
+      page: bgpPages(options.node, () => this.#bgp, options.namespace),
       asked: (code) => this.#metrics.asked(code),
       log: options.log,
     });
@@ -164,6 +171,14 @@ class NodeAgent implements Agent {
       impaired: () => (this.#reconciler.status.inSync ? undefined : this.#reconciler.status.lastError),
       kernel: options.kernel,
       planned: () => this.#plan?.kernel,
+    });
+    this.#bgp = new NodeBgp({
+      node: options.node,
+      namespace: options.namespace,
+      stateDirectory: options.stateDirectory,
+      secrets: secretsFromApi(options.api, options.log),
+      changed: () => this.#schedule(),
+      log: options.log,
     });
     this.#network = new ActiveNetwork({
       stateDirectory: options.stateDirectory,
@@ -249,6 +264,7 @@ class NodeAgent implements Agent {
       this.#network.follow(nodeSettings(snapshot, this.#options.node, { options: this.#said }).network);
       this.#readRanges(node);
       const { current } = this.#network;
+      const { learned } = this.#bgp;
       const plan = keepSame(
         this.#plan,
         planNode(snapshot, {
@@ -260,6 +276,7 @@ class NodeAgent implements Agent {
           ...(current === undefined ? {} : { network: current }),
           keepOverlay: this.#overlayLingers(snapshot),
           ...(this.#network.blocks ? { tunnels: this.#network.blocks.tunnels } : {}),
+          ...(learned ? { learnedRoutes: learned } : {}),
         }),
       );
       const moved = policyMoved(this.#plan, plan);
@@ -276,6 +293,7 @@ class NodeAgent implements Agent {
         noLocal: countNoLocal(snapshot, this.#options.node),
       });
       this.#synced = snapshot;
+      this.#bgp.follow(snapshot, plan.routed);
       if (plan.routed) this.#network.blocks?.want(plan.routed.tunnels);
       this.#annotate(plan.annotations, node);
     } catch (error) {
@@ -412,7 +430,8 @@ class NodeAgent implements Agent {
       ranges: this.#addresses()?.usage() ?? [],
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
-      remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? [])],
+      bgp: this.#bgp.summary,
+      remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks],
     };
   }
 
@@ -424,6 +443,7 @@ class NodeAgent implements Agent {
     for (const close of this.#closers) await close();
     this.#cutter.close();
     this.#health.close();
+    this.#bgp.close();
     this.#network.close();
     this.#reconciler.close();
     this.#pods.close();

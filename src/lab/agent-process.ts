@@ -106,6 +106,6 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
 
 function notYet(node: string): AgentStatus {
   const kernel = { inSync: false, runs: 0, failures: 0, drifts: 0, mended: {}, lastMs: 0 };
-  const nothing = { revision: 0, pods: 0, network: "overlay", ranges: [], podDrifts: 0, remarks: [] } as const;
+  const nothing = { revision: 0, pods: 0, network: "overlay", ranges: [], podDrifts: 0, bgp: null, remarks: [] } as const;
   return { node, ready: false, reason: "the agent is starting", kernel, ...nothing };
 }

@@ -1,5 +1,5 @@
 // What the daemon answers to the command line.
-import { messageOf } from "../base/index.ts";
+import { FairleadError, messageOf } from "../base/index.ts";
 import {
   type Expected,
   findEnd,
@@ -13,6 +13,8 @@ import {
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
 import type { Lab } from "./lab.ts";
+import type { LabNode } from "./node.ts";
+import { askNode, followNode } from "./node-pages.ts";
 import { namespaceOf, type ProbeOptions, type ProbeResult, probe, probeAll } from "./probing.ts";
 import { readiness, waitReady, whyNotReady } from "./ready.ts";
 import type { Call, Methods } from "./rpc.ts";
@@ -78,6 +80,9 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     snapshot: () => objectsOf(lab.snapshot),
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
     flows: (params: { node: string }) => lab.nodes.get(params.node)?.namespace.conntrack.list() ?? [],
+    page: (params: { node: string; path: string }) => askNode(nodeOf(lab, params.node).namespace, params.path),
+    follow: (params: { node: string; path: string }, call: Call) =>
+      followNode(nodeOf(lab, params.node).namespace, params.path, (text) => call.item(text), call.signal),
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.api.kubeconfig(lab.options.name),
     down: () => shutDown(),
@@ -153,6 +158,13 @@ async function matrix(lab: Lab, params: MatrixParams, call: Call): Promise<Matri
     onResult: (_result, done) => call.progress(`trying pairs: ${done} of ${pairs.length}`),
   });
   return expectations ? { pairs: results, failures: unexpected(results, expected) } : { pairs: results };
+}
+
+/** @throws FairleadError `no-such-node` */
+function nodeOf(lab: Lab, name: string): LabNode {
+  const node = lab.nodes.get(name);
+  if (node) return node;
+  throw new FairleadError("no-such-node", `there is no node "${name}"`, { remedy: `there are ${[...lab.nodes.keys()].join(", ")}` });
 }
 
 /** The observed state of some nodes and their pods, or of all. */

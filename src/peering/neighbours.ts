@@ -1,10 +1,10 @@
 // Who a node's neighbours are: the full mesh of nodes, and what BGPPeer objects say.
-import { addressBits, type Family, familyOf, formatAddress, tryParseAddress } from "../base/index.ts";
+import { addressBits, type Family, familyOf, formatAddress, messageOf, tryParseAddress } from "../base/index.ts";
 import type { PeerConfig } from "../bgp/index.ts";
+import { compileCalicoSelector } from "../resources/index.ts";
 import { planFilter } from "./filters.ts";
 import type { BgpNode } from "./nodes.ts";
 import { asNumberOf, type BgpObject, fieldsOf, listOf, numberOf, secondsOf, textOf, unknownFields } from "./objects.ts";
-import { compileNodeSelector } from "./selector.ts";
 
 /** As `calicoctl node status` calls them. */
 export type NeighbourKind = "node-to-node mesh" | "node specific" | "global";
@@ -133,9 +133,12 @@ export function peerNeighbours(object: BgpObject, context: NeighbourContext): Ne
 
 function choice(text: unknown, owner: string, field: string, remark: (text: string) => void) {
   if (text === undefined || text === "") return undefined;
-  const selector = typeof text === "string" ? compileNodeSelector(text) : { wrong: "it is no text" };
-  if (typeof selector === "function") return selector;
-  remark(`${owner}: ${field} ${JSON.stringify(text)}: ${selector.wrong}; the peer is left out`);
+  try {
+    if (typeof text === "string") return compileCalicoSelector(text);
+    remark(`${owner}: ${field} ${JSON.stringify(text)} is no text; the peer is left out`);
+  } catch (error) {
+    remark(`${owner}: ${field}: ${messageOf(error)}; the peer is left out`);
+  }
   return "wrong" as const;
 }
 

@@ -3,13 +3,12 @@ import { type Family, familyOf, formatAddress, parsePrefix, tryParseAddress, try
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Node } from "../resources/index.ts";
 import { asNumberOf } from "./objects.ts";
-import type { Labels } from "./selector.ts";
 
 const PREFIX = "projectcalico.org/";
 
 export interface BgpNode {
   readonly name: string;
-  readonly labels: Labels;
+  readonly labels: Readonly<Record<string, string>>;
   /** Addresses without length. */
   readonly addresses: { readonly 4: string | undefined; readonly 6: string | undefined };
   readonly as: number;

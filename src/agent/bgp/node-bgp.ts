@@ -103,6 +103,14 @@ export class NodeBgp {
     return [...(this.#plan?.remarks ?? []), ...(this.#failure === undefined ? [] : [`BGP: ${this.#failure}`])];
   }
 
+  /** For the agent's status; null: BGP is off. */
+  get summary(): { readonly as: number; readonly neighbours: number; readonly established: number } | null {
+    if (!this.#plan) return null;
+    const statuses = this.#speaker?.status() ?? [];
+    const established = statuses.filter(({ phase }) => phase === "Established").length;
+    return { as: this.#plan.localAs, neighbours: this.#plan.neighbours.length, established };
+  }
+
   /** Follows what the node now answers for; undefined: BGP is off. */
   follow(snapshot: ClusterSnapshot, exports: RoutedExports | undefined): void {
     const plan = exports?.bgp ? this.#planOf(snapshot, exports) : undefined;
@@ -163,7 +171,7 @@ export class NodeBgp {
 
   #speak(plan: BgpPlan): void {
     const { namespace, node, log } = this.#options;
-    const key = JSON.stringify([plan.localAs, plan.routerId, plan.clusterId, plan.listenPort, plan.families, plan.addresses]);
+    const key = JSON.stringify([plan.localAs, plan.routerId, plan.clusterId, plan.listenPort, plan.addresses]);
     if (!this.#speaker || key !== this.#speakerKey) {
       this.#speaker?.close({ words: "settings changed" });
       this.#speakerKey = key;
@@ -171,7 +179,6 @@ export class NodeBgp {
         localAs: plan.localAs,
         routerId: plan.routerId,
         ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
-        families: plan.families,
         addresses: plan.addresses,
         hostName: node,
         multipath: MULTIPATH,
