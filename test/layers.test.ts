@@ -41,7 +41,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   trace: ["plan", "datapath/overlay", "datapath/routed", "services", "policy", "cluster", "resources", "kernel", "base"],
   lab: ["agent", "api", "dns", "cni", "services", "ipam", "cluster", "resources", "kernel", "base"],
-  cli: ["lab", "trace", "agent", "api", "dns", "cni", "plan", "policy", "services", "cluster", "resources", "kernel", "base"],
+  cli: ["lab", "bgp", "trace", "agent", "api", "dns", "cni", "plan", "policy", "services", "cluster", "resources", "kernel", "base"],
 };
 
 const files = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));

@@ -41,6 +41,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "Services as a node serves them: rules, end points, connections",
     load: () => import("./commands/services.ts"),
   },
+  {
+    name: "bgp status",
+    summary: "each node's BGP neighbours, and why a session is not up",
+    load: () => import("./commands/bgp-status.ts"),
+  },
+  {
+    name: "bgp routes",
+    summary: "routes in, best and out, with the reason of each choice",
+    load: () => import("./commands/bgp-routes.ts"),
+  },
+  { name: "bgp monitor", summary: "a node's BGP messages as they come, as JSON lines", load: () => import("./commands/bgp-monitor.ts") },
+  { name: "bgp replay", summary: "a monitor's lines read again, and the routes they give", load: () => import("./commands/bgp-replay.ts") },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
@@ -49,5 +61,6 @@ export const COMMANDS: readonly CommandEntry[] = [
 /** Words that stand for several commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: "a cluster's network on this machine, in network namespaces",
+  bgp: "routes between nodes and routers: neighbours, routes, messages",
   policy: "policies explained, checked, compared and tested",
 };
