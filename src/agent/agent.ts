@@ -36,6 +36,7 @@ import { observeUnderlay } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
+import { createNodeMetrics, type NodeMetrics, nodeMetricsPort } from "./node-metrics.ts";
 import { type PodAddresses, rangeAddresses } from "./pod-addresses.ts";
 import { PodNetwork } from "./pod-network.ts";
 
@@ -117,6 +118,7 @@ class NodeAgent implements Agent {
   #plan: NodePlan | undefined;
   readonly #network: ActiveNetwork;
   readonly #bgp: NodeBgp;
+  readonly #nodeMetrics: NodeMetrics;
   #ranges: { readonly cidrs: string; readonly addresses: PodAddresses } | undefined;
   /** When a node of the overlay was last seen, in milliseconds. */
   #overlaySeen = Number.NEGATIVE_INFINITY;
@@ -178,6 +180,11 @@ class NodeAgent implements Agent {
       stateDirectory: options.stateDirectory,
       secrets: secretsFromApi(options.api, options.log),
       changed: () => this.#schedule(),
+      log: options.log,
+    });
+    this.#nodeMetrics = createNodeMetrics({
+      namespace: options.namespace,
+      read: () => this.#snapshot && this.#plan && { status: this.status, snapshot: this.#snapshot, plan: this.#plan, bgp: this.#bgp },
       log: options.log,
     });
     this.#network = new ActiveNetwork({
@@ -294,6 +301,7 @@ class NodeAgent implements Agent {
       });
       this.#synced = snapshot;
       this.#bgp.follow(snapshot, plan.routed);
+      this.#nodeMetrics.follow(nodeMetricsPort(snapshot, plan));
       if (plan.routed) this.#network.blocks?.want(plan.routed.tunnels);
       this.#annotate(plan.annotations, node);
     } catch (error) {
@@ -444,6 +452,7 @@ class NodeAgent implements Agent {
     this.#cutter.close();
     this.#health.close();
     this.#bgp.close();
+    this.#nodeMetrics.close();
     this.#network.close();
     this.#reconciler.close();
     this.#pods.close();

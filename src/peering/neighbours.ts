@@ -48,7 +48,7 @@ const CONNECT_RETRY_SECONDS = 5;
 const RESTART_SECONDS = 120;
 /** 300 ms three times: a dead neighbour is noticed within a second. */
 const BFD = { intervalMs: 300, multiplier: 3 } as const;
-export const BFD_ANNOTATION = "fairlead.dev/bfd";
+const BFD_ANNOTATION = "fairlead.dev/bfd";
 
 /** BGPPeer's fields: followed, or why not. */
 const PEER_FIELDS = {

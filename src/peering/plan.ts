@@ -42,7 +42,7 @@ export interface BgpPlan {
   readonly remarks: readonly string[];
 }
 
-export const DEFAULT_AS = 64512;
+const DEFAULT_AS = 64512;
 const DEFAULT_PORT = 179;
 
 /** BGPConfiguration's fields: followed, or why not. */
