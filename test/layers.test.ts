@@ -23,6 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "datapath/routed": ["ipam", "cluster", "resources", "kernel", "base"],
   services: ["cluster", "resources", "kernel", "base"],
   policy: ["cluster", "resources", "kernel", "base"],
+  relay: ["policy", "cluster", "resources", "kernel", "base"],
   plan: ["datapath/overlay", "datapath/routed", "services", "policy", "ipam", "cluster", "resources", "kernel", "base"],
   agent: [
     "plan",
@@ -41,7 +42,23 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   trace: ["plan", "datapath/overlay", "datapath/routed", "services", "policy", "cluster", "resources", "kernel", "base"],
   lab: ["agent", "api", "dns", "cni", "services", "ipam", "cluster", "resources", "kernel", "base"],
-  cli: ["lab", "bgp", "trace", "agent", "api", "dns", "cni", "plan", "policy", "services", "cluster", "resources", "kernel", "base"],
+  cli: [
+    "lab",
+    "bgp",
+    "relay",
+    "trace",
+    "agent",
+    "api",
+    "dns",
+    "cni",
+    "plan",
+    "policy",
+    "services",
+    "cluster",
+    "resources",
+    "kernel",
+    "base",
+  ],
 };
 
 const files = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));

@@ -53,6 +53,12 @@ export interface EndpointSlicePart extends Part<EndpointSlice> {
 /** One change of one object, as a watch reports it. */
 export type ObjectChange = { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: KubeObject };
 
+/** A source that tells each change, too: at once, and before the snapshot that it leads to. */
+export interface ChangingSource extends ClusterSource {
+  /** Returns the way to stop. */
+  onChanges(listener: (changes: readonly ObjectChange[]) => void): () => void;
+}
+
 /** Where snapshots come from: the embedded API, a Kubernetes API server, a folder of manifests, or the copy on disk. */
 export interface ClusterSource {
   /** The newest snapshot. @throws FairleadError `not-synced` before the first full sync */

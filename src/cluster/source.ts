@@ -3,7 +3,7 @@ import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:
 import { FairleadError, messageOf } from "../base/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { createSnapshotBuilder, objectsOf, type SnapshotBuilder } from "./build.ts";
-import type { ClusterSnapshot, ClusterSource, ObjectChange } from "./snapshot.ts";
+import type { ChangingSource, ClusterSnapshot, ClusterSource, ObjectChange } from "./snapshot.ts";
 
 /** What is watched: group, version and plural name, as the API has it. */
 export interface WatchedResource {
@@ -70,9 +70,10 @@ export interface WatchableStore {
 }
 
 /** A source that coalesces changes: listeners are called once per turn of the event loop. */
-export class ChangeSource implements ClusterSource {
+export class ChangeSource implements ChangingSource {
   readonly #builder: SnapshotBuilder = createSnapshotBuilder();
   readonly #listeners = new Set<(snapshot: ClusterSnapshot) => void>();
+  readonly #followers = new Set<(changes: readonly ObjectChange[]) => void>();
   #scheduled: NodeJS.Immediate | undefined;
   synced = false;
 
@@ -85,6 +86,7 @@ export class ChangeSource implements ClusterSource {
   change(changes: readonly ObjectChange[]): void {
     if (changes.length === 0) return;
     this.#builder.apply(changes);
+    for (const follower of this.#followers) follower(changes);
     this.#scheduled ??= setImmediate(() => this.#notify());
   }
 
@@ -105,6 +107,11 @@ export class ChangeSource implements ClusterSource {
     return () => this.#listeners.delete(listener);
   }
 
+  onChanges(listener: (changes: readonly ObjectChange[]) => void): () => void {
+    this.#followers.add(listener);
+    return () => this.#followers.delete(listener);
+  }
+
   close(): void {
     if (this.#scheduled) clearImmediate(this.#scheduled);
     this.#listeners.clear();
@@ -112,7 +119,7 @@ export class ChangeSource implements ClusterSource {
 }
 
 /** The embedded API's store as a source. */
-export function sourceFromStore(store: WatchableStore, resources: readonly WatchedResource[] = NETWORK_RESOURCES): ClusterSource {
+export function sourceFromStore(store: WatchableStore, resources: readonly WatchedResource[] = NETWORK_RESOURCES): ChangingSource {
   const source = new ChangeSource();
   const stops = resources.map((resource) =>
     store.watch(resource, {}, (event) => {

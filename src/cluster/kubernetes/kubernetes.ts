@@ -1,6 +1,6 @@
 // A Kubernetes API server as the source of snapshots, and the few writes that a node makes there.
 import type { KubeObject } from "../../resources/index.ts";
-import type { ClusterSource } from "../snapshot.ts";
+import type { ChangingSource } from "../snapshot.ts";
 import { ChangeSource, NETWORK_RESOURCES, type WatchedResource } from "../source.ts";
 import { createApiClient } from "./client.ts";
 import { type ApiAccess, readKubeconfig } from "./kubeconfig.ts";
@@ -17,7 +17,7 @@ export interface KubernetesOptions {
 }
 
 /** Follows the kinds at an API server. Synced once each has been listed. @throws KubeconfigError at once; the rest goes to `onProblem` */
-export function sourceFromKubernetes(options: KubernetesOptions): ClusterSource {
+export function sourceFromKubernetes(options: KubernetesOptions): ChangingSource {
   const { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = withJitter } = options;
   const client = createApiClient(accessOf(options.kubeconfig));
   const source = new ChangeSource();
