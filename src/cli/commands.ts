@@ -55,6 +55,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "bgp replay", summary: "a monitor's lines read again, and the routes they give", load: () => import("./commands/bgp-replay.ts") },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
+  { name: "relay", summary: "watch the API server once, and feed any number of agents", load: () => import("./commands/relay.ts") },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
 ];
 

@@ -70,7 +70,7 @@ class RunningRelay implements Relay {
         )
       : createHttpServer(answer);
     this.#follow();
-    const beat = setInterval(() => this.#beat(), ALIVE_MS);
+    const beat = setInterval(() => this.#beat(), Math.min(ALIVE_MS, options.patience ?? PATIENCE_MS));
     beat.unref();
     this.#stops.push(() => clearInterval(beat));
   }
