@@ -46,6 +46,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "lab",
     "bgp",
     "relay",
+    "ipam",
     "trace",
     "agent",
     "api",

@@ -75,6 +75,9 @@ export interface AgentStatus {
   readonly podDrifts: number;
   /** Null where BGP is off. */
   readonly bgp: { readonly as: number; readonly neighbours: number; readonly established: number } | null;
+  /** What of the network's configuration is followed. */
+  readonly follows: readonly string[];
+  /** What is not, and why. */
   readonly remarks: readonly string[];
 }
 
@@ -439,6 +442,7 @@ class NodeAgent implements Agent {
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
       bgp: this.#bgp.summary,
+      follows: [...(this.#plan?.follows ?? []), ...this.#bgp.follows],
       remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks],
     };
   }

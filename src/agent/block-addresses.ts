@@ -63,6 +63,11 @@ export class BlockAddresses implements PodAddresses {
   /** Reads the node's blocks, and sees to it that every address on record is given out to it in them. @throws as the API does */
   async load(): Promise<void> {
     await this.#ipam.load();
+    await this.#secure();
+  }
+
+  /** Every address on record is given out to its pod. */
+  async #secure(): Promise<void> {
     const { attachments, log } = this.#options;
     for (const record of attachments.list())
       for (const address of record.addresses.map(plain))
@@ -152,6 +157,8 @@ export class BlockAddresses implements PodAddresses {
     try {
       const { addresses, blocks } = await this.#collector.round();
       if (addresses.length > 0) this.#options.log(`given back, as nobody had them any more: ${addresses.join(", ")}`);
+      // Somebody may have given back what a pod has.
+      await this.#secure();
       if (blocks.length > 0) this.#options.log(`blocks of nodes that are gone, given back: ${blocks.join(", ")}`);
     } catch (error) {
       this.#options.log(`looking for lost addresses: ${messageOf(error)}`);

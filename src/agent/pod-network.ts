@@ -222,6 +222,7 @@ export class PodNetwork implements CniHandler {
     for (const [key, value] of Object.entries(planned.sysctls)) if (interfaceOfSysctl(key) === name) namespace.writeSysctl(key, value);
     const { master, hairpin } = link;
     namespace.apply({ op: "set", link: { name, ...(master ? { master } : {}), ...(hairpin === undefined ? {} : { hairpin }), up: true } });
+    for (const address of planned.addresses) if (address.link === name) namespace.apply({ op: "replace", address });
     for (const route of planned.routes) if (route.nexthops.some((hop) => hop.link === name)) namespace.apply({ op: "replace", route });
   }
 

@@ -53,6 +53,9 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: "bgp monitor", summary: "a node's BGP messages as they come, as JSON lines", load: () => import("./commands/bgp-monitor.ts") },
   { name: "bgp replay", summary: "a monitor's lines read again, and the routes they give", load: () => import("./commands/bgp-replay.ts") },
+  { name: "ipam show", summary: "usage of address pools and blocks; whose an address is", load: () => import("./commands/ipam-show.ts") },
+  { name: "ipam check", summary: "leaked, doubled and orphaned addresses", load: () => import("./commands/ipam-check.ts") },
+  { name: "ipam release", summary: "give addresses back by hand", load: () => import("./commands/ipam-release.ts") },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
   { name: "relay", summary: "watch the API server once, and feed any number of agents", load: () => import("./commands/relay.ts") },
@@ -63,5 +66,6 @@ export const COMMANDS: readonly CommandEntry[] = [
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: "a cluster's network on this machine, in network namespaces",
   bgp: "routes between nodes and routers: neighbours, routes, messages",
+  ipam: "addresses: pools, blocks, and what is wrong with them",
   policy: "policies explained, checked, compared and tested",
 };

@@ -4,6 +4,7 @@ export { assumeCluster } from "./assume.ts";
 export { createSnapshotBuilder, objectsOf, type SnapshotBuilder, snapshotOf } from "./build.ts";
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
 export { ApiConflict, KubeconfigError, KubernetesApiError } from "./errors.ts";
+export { apiFromKubernetes } from "./kubernetes/api-objects.ts";
 export { type ApiAccess, inClusterAccess, readKubeconfig } from "./kubernetes/kubeconfig.ts";
 export { type KubernetesOptions, type ObjectPatch, patchObject, sourceFromKubernetes } from "./kubernetes/kubernetes.ts";
 export {

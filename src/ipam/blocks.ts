@@ -76,6 +76,14 @@ export class BlockIpam {
     return this.#inTurn(() => this.#load());
   }
 
+  /** Looks at the own blocks anew: others borrow of them, and people change them. */
+  refresh(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#load();
+      for (const cidr of [...this.#own.keys()]) this.#note(cidr, await this.#read(cidr));
+    });
+  }
+
   /** One address out of the pools, the first pool first. @throws PoolsFullError */
   assign(owner: AddressOwner, pools: readonly Pool[]): Promise<string> {
     return this.#inTurn(async () => {
@@ -116,6 +124,15 @@ export class BlockIpam {
       }
       if (object) await ignoreConflict(api.delete(IPAM_RESOURCES.handles, { metadata: { name: object.metadata.name } }));
       for (const cidr of cidrs) await this.#giveBack(cidr, (allocation) => allocation.handle === handle);
+    });
+  }
+
+  /** Gives back one address of a handle, in whoever's block it is. */
+  releaseAddress(handle: string, address: string, cidr: string): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const given = await this.#giveBack(cidr, (each) => each.handle === handle && each.address === address);
+      if (given) await this.#count(handle, cidr, -1);
+      return given;
     });
   }
 

@@ -44,6 +44,7 @@ export class Collector {
   /** One look at the own blocks, and at those of gone nodes that fall to this one. @throws as the API does */
   async round(): Promise<Collected> {
     const { ipam, grace = GRACE, now = Date.now } = this.#options;
+    await ipam.refresh();
     const addresses: string[] = [];
     const blocks: string[] = [];
     const suspects = new Map<string, number>();

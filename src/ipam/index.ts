@@ -1,4 +1,16 @@
 // The face of the address allocation room.
+
+export {
+  type AddressUse,
+  addressUses,
+  auditIpam,
+  type BlockUsage,
+  blockUsage,
+  type IpamFinding,
+  type IpamObjects,
+  type PoolUsage,
+  poolUsage,
+} from "./audit.ts";
 export { allocationsOf, type BlockAllocation, isSound, nodeOf } from "./block.ts";
 export { type AddressOwner, assignPod, BlockIpam, type BlockIpamOptions } from "./blocks.ts";
 export { ACTIVE_NETWORK, AFFINITY_KIND } from "./candidates.ts";

@@ -10,7 +10,6 @@ export const IPAM_RESOURCES = {
   blocks: crd("ipamblocks"),
   affinities: crd("blockaffinities"),
   handles: crd("ipamhandles"),
-  pools: crd("ippools"),
 } as const;
 
 const API_VERSION = "crd.projectcalico.org/v1";

@@ -77,7 +77,7 @@ export function missingPools(snapshot: ClusterSnapshot): KubeObject[] {
   return installed(snapshot).flatMap(({ name, spec }) =>
     there.has(networkText(spec.cidr))
       ? []
-      : [{ apiVersion: "crd.projectcalico.org/v1", kind: "IPPool", metadata: { name }, spec } as KubeObject],
+      : [{ apiVersion: "projectcalico.org/v3", kind: "IPPool", metadata: { name }, spec } as KubeObject],
   );
 }
 

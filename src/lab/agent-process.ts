@@ -61,7 +61,8 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
     ready = resolve;
   });
   const send = (message: ToAgent) => {
-    if (child.connected) child.send(message);
+    // A process that was just killed takes nothing any more; its end is told elsewhere.
+    if (child.connected) child.send(message, () => {});
   };
   const sendObjects = (snapshot: ClusterSnapshot) => send({ op: "objects", objects: objectsOf(snapshot) });
   const launch = () => {
@@ -106,6 +107,6 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
 
 function notYet(node: string): AgentStatus {
   const kernel = { inSync: false, runs: 0, failures: 0, drifts: 0, mended: {}, lastMs: 0 };
-  const nothing = { revision: 0, pods: 0, network: "overlay", ranges: [], podDrifts: 0, bgp: null, remarks: [] } as const;
+  const nothing = { revision: 0, pods: 0, network: "overlay", ranges: [], podDrifts: 0, bgp: null, follows: [], remarks: [] } as const;
   return { node, ready: false, reason: "the agent is starting", kernel, ...nothing };
 }

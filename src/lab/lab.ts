@@ -13,7 +13,7 @@ import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
 import { createDnsServer, type DnsServer, type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
 import { checkNftables, createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
-import { type EndpointSlice, findKind, type KubeObject, type Pod } from "../resources/index.ts";
+import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod } from "../resources/index.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
 import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
@@ -122,10 +122,13 @@ export class Lab {
     this.#watchPods();
     for (const object of options.networkObjects) this.store.create(refOf(this.store, object), object);
     this.#closers.push(this.source.subscribe((snapshot) => this.#makePools(snapshot)));
-    for (const [index, place] of places.entries()) {
+    for (const place of places) {
       const node = nodeObject(place.name, place.addresses, `zone-${place.subnet + 1}`, new Date().toISOString());
       const made = this.store.create(REFS.nodes, node);
       this.store.update(REFS.nodes, { ...made, status: node.status } as KubeObject, { subresource: "status" });
+    }
+    await this.#podCidrsGiven(names);
+    for (const [index, place] of places.entries()) {
       await this.#startNode(place.name, place, this.#fabric, responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
@@ -163,6 +166,13 @@ export class Lab {
       log,
     });
     this.nodes.set(name, node);
+  }
+
+  /** A routed node prefers blocks of its podCIDR: it should know it from the start. */
+  async #podCidrsGiven(names: readonly string[]): Promise<void> {
+    const end = performance.now() + 1000;
+    const given = (name: string) => this.store.get<Node>(REFS.nodes, undefined, name)?.spec?.podCIDR !== undefined;
+    while (!names.every(given) && performance.now() < end) await new Promise((resolve) => setImmediate(resolve));
   }
 
   /** Does what Calico's operator would. */

@@ -10,6 +10,7 @@ import {
   planMatrix,
   unexpected,
 } from "../cluster/index.ts";
+import type { NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
 import type { Lab } from "./lab.ts";
@@ -175,6 +176,8 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-ip6tables",
   ];
+  const proxied = (namespace: NetworkNamespace) =>
+    namespace.listLinks().flatMap(({ name }) => (name.startsWith("cali") ? [`net.ipv4.conf.${name.replaceAll(".", "/")}.proxy_arp`] : []));
   const nodes = [...lab.nodes.values()].filter((node) => only === undefined || only.includes(node.name));
   return Object.fromEntries(
     nodes.map((node) => {
@@ -187,7 +190,7 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
           pods[`${namespace}/${name}`] = { error: messageOf(error) };
         }
       }
-      return [node.name, { kernel: node.namespace.observe({ sysctls, tables: "all" }), pods }];
+      return [node.name, { kernel: node.namespace.observe({ sysctls: [...sysctls, ...proxied(node.namespace)], tables: "all" }), pods }];
     }),
   );
 }

@@ -55,5 +55,5 @@ function usualPool(cidr: string): KubeObject {
     natOutgoing: true,
     nodeSelector: "all()",
   };
-  return { apiVersion: "crd.projectcalico.org/v1", kind: "IPPool", metadata: { name: `default-ipv${family}-ippool` }, spec } as KubeObject;
+  return { apiVersion: "projectcalico.org/v3", kind: "IPPool", metadata: { name: `default-ipv${family}-ippool` }, spec } as KubeObject;
 }

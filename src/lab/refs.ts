@@ -15,5 +15,5 @@ export const REFS = {
   replicaSets: { group: "apps", version: "v1", plural: "replicasets" },
   daemonSets: { group: "apps", version: "v1", plural: "daemonsets" },
   statefulSets: { group: "apps", version: "v1", plural: "statefulsets" },
-  ipPools: { group: "crd.projectcalico.org", version: "v1", plural: "ippools" },
+  ipPools: { group: "projectcalico.org", version: "v3", plural: "ippools" },
 } as const satisfies Record<string, ResourceRef>;

@@ -8,7 +8,7 @@ import type { BfdPeer, LocalRoute, PeerConfig } from "../bgp/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import { communitiesByPrefix, exportable, servicePrefixes, serviceRanges } from "./advertise.ts";
 import { meshNeighbours, type Neighbour, type NeighbourContext, peerNeighbours, reachingRoute, type SecretKey } from "./neighbours.ts";
-import { bgpNodes } from "./nodes.ts";
+import { type BgpNode, bgpNodes } from "./nodes.ts";
 import { asNumberOf, type BgpObject, fieldsOf, listOf, numberOf, objectsOfKind, unknownFields } from "./objects.ts";
 
 /** What a node knows beside the snapshot. */
@@ -39,6 +39,9 @@ export interface BgpPlan {
   readonly reaching: readonly { readonly prefix: string; readonly nextHops: readonly string[]; readonly peer: string }[];
   /** What is learned of these is passed on, but is none of the kernel's business: Services are served on this node itself. */
   readonly notForKernel: readonly string[];
+  /** What of the configuration is followed, in sentences. */
+  readonly follows: readonly string[];
+  /** What is not, and why. */
   readonly remarks: readonly string[];
 }
 
@@ -123,8 +126,33 @@ export function planBgp(snapshot: ClusterSnapshot, facts: BgpFacts): BgpPlan | u
     secrets: [...secrets].sort(),
     reaching: neighbours.flatMap(reachingRoute),
     notForKernel: [...ranges.cluster, ...ranges.external, ...ranges.loadBalancer],
+    follows: sayFollowed({ self, port: listenPort, neighbours, services, configuration }),
     remarks: [...remarks],
   };
+}
+
+interface Followed {
+  readonly self: BgpNode;
+  readonly port: number;
+  readonly neighbours: readonly Neighbour[];
+  readonly services: readonly string[];
+  readonly configuration: BgpObject | undefined;
+}
+
+function sayFollowed({ self, port, neighbours, services, configuration }: Followed): string[] {
+  const counts = new Map<string, number>();
+  for (const { owner, kind } of neighbours) {
+    const who = kind === "node-to-node mesh" ? "the mesh of nodes" : owner;
+    counts.set(who, (counts.get(who) ?? 0) + 1);
+  }
+  const reflector = self.clusterId === undefined ? "" : `, reflector of cluster ${self.clusterId}`;
+  const prefixes = listOf(configuration?.spec.prefixAdvertisements).length;
+  return [
+    `BGP: AS ${self.as}, port ${port}${reflector}`,
+    ...[...counts].map(([who, count]) => `BGP: ${count} neighbour${count === 1 ? "" : "s"} by ${who}`),
+    ...(services.length > 0 ? [`BGP: announces Services: ${services.join(", ")}`] : []),
+    ...(prefixes > 0 ? [`BGP: communities for ${prefixes} prefix${prefixes === 1 ? "" : "es"}`] : []),
+  ];
 }
 
 /** Whether a learned route belongs into the kernel. */

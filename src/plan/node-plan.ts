@@ -49,6 +49,7 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
     annotations: path.annotations,
     podMtu: path.podMtu,
     ...(path.routed ? { routed: path.routed } : {}),
+    ...(path.follows ? { follows: path.follows } : {}),
     settings,
     remarks: [...settings.remarks, ...path.remarks, ...services.remarks, ...policy.remarks],
   };

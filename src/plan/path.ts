@@ -11,7 +11,7 @@ import { ACTIVE_NETWORK } from "../ipam/index.ts";
 import { type KernelState, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL, type TableContribution } from "../kernel/index.ts";
 import type { NodeFacts, NodePlan } from "./plan.ts";
 
-export interface Path extends Pick<NodePlan, "annotations" | "podMtu" | "routed" | "remarks"> {
+export interface Path extends Pick<NodePlan, "annotations" | "podMtu" | "routed" | "follows" | "remarks"> {
   readonly state: Partial<KernelState>;
   readonly table: TableContribution;
 }

@@ -51,6 +51,8 @@ export interface NodePlan {
   readonly podMtu: number;
   /** What a routed node answers for, and which of its tunnels need an address; undefined on an overlay's node. */
   readonly routed?: RoutedExports & { readonly tunnels: readonly TunnelKind[] };
+  /** What of the network's configuration is followed, in words. */
+  readonly follows?: readonly string[];
   /** How it is done here: said by objects, or by default. */
   readonly settings: NodeSettings;
   /** What in the configuration is not understood or not followed, and why. */

@@ -99,6 +99,10 @@ export class NodeBgp {
     return this.#restarting && this.#speaker !== undefined;
   }
 
+  get follows(): readonly string[] {
+    return this.#plan?.follows ?? [];
+  }
+
   get remarks(): readonly string[] {
     return [...(this.#plan?.remarks ?? []), ...(this.#failure === undefined ? [] : [`BGP: ${this.#failure}`])];
   }

@@ -3,9 +3,16 @@ import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { type Agent, SERVICE_MODES, type ServiceMode, startAgent } from "../../agent/index.ts";
+import { type Agent, NETWORKS, type Network, SERVICE_MODES, type ServiceMode, startAgent } from "../../agent/index.ts";
 import { FairleadError } from "../../base/index.ts";
-import { type ApiAccess, inClusterAccess, patchObject, readKubeconfig, sourceFromKubernetes } from "../../cluster/index.ts";
+import {
+  type ApiAccess,
+  apiFromKubernetes,
+  inClusterAccess,
+  patchObject,
+  readKubeconfig,
+  sourceFromKubernetes,
+} from "../../cluster/index.ts";
 import { installPlugin } from "../../cni/index.ts";
 import { createLinuxKernel } from "../../kernel/index.ts";
 import { type RelayFlags, relayFlags, relaySource } from "../relay-flags.ts";
@@ -19,6 +26,7 @@ interface AgentFlags extends RelayFlags {
   readonly cniConf: string;
   readonly cniInstall: boolean;
   readonly services: ServiceMode;
+  readonly network: Network;
 }
 
 const NODES = { group: "", version: "v1", plural: "nodes" } as const;
@@ -37,6 +45,11 @@ export function command(command: Command): void {
       new Option("--services <mode>", "how Services are balanced where neither the Node nor the cluster says it")
         .choices([...SERVICE_MODES])
         .default(SERVICE_MODES[0]),
+    )
+    .addOption(
+      new Option("--network <kind>", "how pods are connected where neither the Node nor the cluster says it")
+        .choices([...NETWORKS])
+        .default(NETWORKS[0]),
     )
     .addHelpText(
       "after",
@@ -69,6 +82,8 @@ async function run(flags: AgentFlags): Promise<void> {
     stateDirectory: flags.state,
     cniSocket: socketPath,
     services: flags.services,
+    network: flags.network,
+    api: apiFromKubernetes(access),
     annotate: async (annotations) => {
       await patchObject({ kubeconfig: access, resource: NODES, name: node, patch: { metadata: { annotations } } });
     },

@@ -11,6 +11,8 @@ export interface RoutedConfig {
   readonly ipipMtu: number | undefined;
   /** Ports that masquerade uses: "32768-65535". */
   readonly natPorts: string | undefined;
+  /** What is followed, in words. */
+  readonly follows: readonly string[];
   readonly remarks: readonly string[];
 }
 
@@ -71,8 +73,16 @@ export function routedConfig(snapshot: ClusterSnapshot, node: string): RoutedCon
     },
     ipipMtu: number(where, felix, "ipipMTU", [576, 65_535]),
     natPorts: readPorts(felix.natPortRange, remarks),
+    follows: [
+      ...followed("Installation, calicoNetwork", network, ["bgp", "mtu"]),
+      ...followed("FelixConfiguration", felix, [...FELIX_KNOWN]),
+    ],
     remarks,
   };
+}
+
+function followed(where: string, spec: Spec, keys: readonly string[]): string[] {
+  return keys.flatMap((key) => (spec[key] === undefined ? [] : [`${where}: ${key} ${String(spec[key])}`]));
 }
 
 function specOf(object: KubeObject | undefined): Spec {

@@ -19,7 +19,7 @@ import {
   tryParsePrefix,
 } from "../../base/index.ts";
 import type { ClusterSnapshot } from "../../cluster/index.ts";
-import { AFFINITY_KIND, type BlockAffinity, type Pools, poolOf, readPools } from "../../ipam/index.ts";
+import { AFFINITY_KIND, type BlockAffinity, type Pool, type Pools, poolOf, readPools } from "../../ipam/index.ts";
 import {
   type KernelState,
   type Link,
@@ -34,7 +34,7 @@ import { type RoutedNode, readNode, type TunnelKind, tunnelMac, writeAnnotations
 import { type RoutedConfig, routedConfig } from "./config.ts";
 import type { LearnedRoute, RoutedExports } from "./exports.ts";
 import { planFilter } from "./filter.ts";
-import { hostLink, hostSysctls, podRoute } from "./pod.ts";
+import { hostLink, hostSysctls, POD_GATEWAYS, podRoute } from "./pod.ts";
 import { TUNNEL_LINKS, type Way, Ways } from "./ways.ts";
 
 export interface RoutedFacts {
@@ -65,6 +65,8 @@ export interface RoutedPlan {
   readonly exports: RoutedExports;
   /** Tunnels that need an address of this node. */
   readonly tunnels: readonly TunnelKind[];
+  /** What of the configuration is followed, in words. */
+  readonly follows: readonly string[];
   readonly remarks: readonly string[];
 }
 
@@ -96,10 +98,11 @@ export function planRouted(snapshot: ClusterSnapshot, facts: RoutedFacts): Route
         ...tunnels.flatMap((kind) => tunnelLink(kind, config, facts) ?? []),
         ...facts.attachments.map((each) => hostLink(each.hostLink, podMtu)),
       ],
-      addresses: tunnels.flatMap((kind) => tunnelAddress(kind, ends[kind])),
+      addresses: [...tunnels.flatMap((kind) => tunnelAddress(kind, ends[kind])), ...facts.attachments.flatMap(routerAddress)],
       routes: [
         ...blocks.flatMap(blackhole),
         ...facts.attachments.flatMap((each) => each.addresses.map((address) => podRoute(address, each.hostLink))),
+        ...ways.routes.values(),
         ...remote,
       ],
       neighbours: [...ways.neighbours.values()],
@@ -125,8 +128,14 @@ export function planRouted(snapshot: ClusterSnapshot, facts: RoutedFacts): Route
       localPrefixes: local.filter((prefix) => poolOf(pools, prefix)?.exported !== false),
     },
     tunnels,
+    follows: [...pools.all.map(sayPool), ...config.follows],
     remarks,
   };
+}
+
+function sayPool({ name, cidr, blockSize, encapsulation, natOutgoing, disabled }: Pool): string {
+  const more = [...(natOutgoing ? ["natOutgoing"] : []), ...(disabled ? ["no new addresses"] : [])];
+  return `IPPool ${name}: ${[cidr, `blocks of /${blockSize}`, encapsulation, ...more].join(", ")}`;
 }
 
 const plain = (address: string): string => address.replace(/\/.*/, "");
@@ -272,6 +281,12 @@ function tunnelLink(kind: TunnelKind, config: RoutedConfig, { node, underlay }: 
     mac: tunnelMac(node, family),
     up: true,
   };
+}
+
+/** What a pod has for its IPv6 router. The kernel makes it of the MAC, but not where that is changed later. */
+function routerAddress(attachment: RoutedFacts["attachments"][number]): LinkAddress[] {
+  if (!familiesOf(attachment).includes(6)) return [];
+  return [{ link: attachment.hostLink, address: `${POD_GATEWAYS[6]}/64`, nodad: true }];
 }
 
 function tunnelAddress(kind: TunnelKind, address: string | undefined): LinkAddress[] {

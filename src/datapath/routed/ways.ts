@@ -5,8 +5,9 @@
 //   IPIP                                                 prefix via PEER dev tunl0 onlink
 import { addressBits, type Family, familyOf, type IpPrefix, parseAddress, prefixContains, tryParsePrefix } from "../../base/index.ts";
 import type { Encapsulation } from "../../ipam/index.ts";
-import type { FdbEntry, Neighbour, Nexthop } from "../../kernel/index.ts";
+import type { FdbEntry, Neighbour, Nexthop, Route } from "../../kernel/index.ts";
 import type { RoutedNode } from "./annotations.ts";
+import { podRoute } from "./pod.ts";
 
 export const TUNNEL_LINKS = { vxlan4: "vxlan.calico", vxlan6: "vxlan-v6.calico", ipip: "tunl0" } as const;
 
@@ -23,6 +24,8 @@ export type Way = { readonly hop: Nexthop } | { readonly why: string };
 export class Ways {
   readonly neighbours = new Map<string, Neighbour>();
   readonly fdb = new Map<string, FdbEntry>();
+  /** Routes to tunnels' ends themselves. */
+  readonly routes = new Map<string, Route>();
   readonly #options: WayOptions;
   readonly #subnets: readonly IpPrefix[];
 
@@ -61,6 +64,8 @@ export class Ways {
     if (destination === undefined) return { why: `node ${node.name} has no IPv${family} address for the outer packets` };
     this.neighbours.set(`${device} ${via}`, { link: device, address: via, mac, state: "permanent" });
     this.fdb.set(`${device} ${mac}`, { link: device, mac, destination, table: "self", permanent: true });
+    // IPv6 takes a gateway on a link only if no route of another device leads there (ip6_route_check_nh_onlink), as the overlay's may.
+    if (family === 6) this.routes.set(via, podRoute(via, device));
     return { hop: { via, link: device, onlink: true } };
   }
 

@@ -1,7 +1,7 @@
 // One packet as the rules of a kernel see it: its headers, and what the kernel knows of it besides.
 import { type Family, familyOf, formatAddress, parseAddress } from "../../base/index.ts";
 
-export type Protocol = "tcp" | "udp" | "sctp" | "icmp" | "ipv6-icmp";
+export type Protocol = "tcp" | "udp" | "sctp" | "icmp" | "ipv6-icmp" | "ipip";
 
 /** The first packet of a connection, at one point of its way. Addresses are canonical text. */
 export interface Packet {
