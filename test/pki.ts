@@ -1,4 +1,4 @@
-// Certificates for tests: an authority, a server of 127.0.0.1 and a client that it has signed, as PEM.
+// Certificates for tests: an authority, a server (of 127.0.0.1, where nothing else is said) and a client that it has signed, as PEM.
 import { webcrypto } from "node:crypto";
 import { provideReflectMetadata } from "../src/api/reflect.ts";
 
@@ -10,7 +10,7 @@ export interface Pki {
 
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 
-export async function makePki(): Promise<Pki> {
+export async function makePki(addresses: readonly string[] = ["127.0.0.1"]): Promise<Pki> {
   provideReflectMetadata();
   const x509 = await import("@peculiar/x509");
   const { subtle } = webcrypto;
@@ -32,7 +32,7 @@ export async function makePki(): Promise<Pki> {
       issuer: ca.subject,
       publicKey: pair.publicKey,
       signingKey: authorityKeys.privateKey,
-      extensions: [new x509.SubjectAlternativeNameExtension([{ type: "ip", value: "127.0.0.1" }])],
+      extensions: [new x509.SubjectAlternativeNameExtension(addresses.map((value) => ({ type: "ip", value }) as const))],
     });
     const key = Buffer.from(await subtle.exportKey("pkcs8", pair.privateKey)).toString("base64");
     const pem = `-----BEGIN PRIVATE KEY-----\n${key.match(/.{1,64}/g)?.join("\n")}\n-----END PRIVATE KEY-----\n`;
