@@ -196,6 +196,9 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
 }
 
 function place(lab: Lab, what: string): ExecPlace {
+  // The router between the subnets is none of the cluster's, and nevertheless a place to look from.
+  if (what === "router")
+    return { pid: process.pid, netns: lab.fabric.router.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: what };
   const end = findEnd(lab.snapshot, what);
   const namespace = namespaceOf(lab, end, what);
   const common = { pid: process.pid, netns: namespace.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: nameOfEnd(end) };
