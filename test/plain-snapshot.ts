@@ -48,10 +48,14 @@ function partOf<T extends KubeObject>(objects: readonly KubeObject[], kind: stri
       object as T,
     ]);
   const map = new Map(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+  const list = (namespace: string) => [...map.values()].filter((object) => (object.metadata.namespace ?? "") === namespace);
   return {
     size: map.size,
     get: (key) => map.get(key),
     values: () => map.values(),
-    inNamespace: (namespace) => [...map.values()].filter((object) => object.metadata.namespace === namespace),
+    changedSince: () => undefined,
+    inNamespace: list,
+    list,
+    namespaceNames: () => [...new Set([...map.values()].map((object) => object.metadata.namespace ?? ""))].sort(),
   };
 }

@@ -266,7 +266,7 @@ describe("from overlay to routed on a running lab", () => {
       await eventually(async () => !/flannel|cni0/.test((await onNode("node-1", "ip", "route")).out), 10_000),
       "nothing of the overlay is left",
     );
-    assert.doesNotMatch((await onNode("node-1", "ip", "-br", "link")).out, /flannel|cni0/);
+    assert.doesNotMatch((await onNode("node-1", "ip", "-br", "link")).out, /flannel|cni0|veth/);
     assert.match(await place.ok("ipam", "check"), /every address has one owner/);
     const from = await podOn("node-1");
     for (const node of ["node-1", "node-2", "node-3"]) {

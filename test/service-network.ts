@@ -5,9 +5,18 @@
 import { createSocket } from "node:dgram";
 import { createServer, type Server, Socket } from "node:net";
 import { snapshotOf } from "../src/cluster/index.ts";
-import { createLinuxKernel, createReconciler, type NetworkNamespace, type Reconciler, ROUTE_PROTOCOL } from "../src/kernel/index.ts";
-import { type NodeFacts, type PodAttachment, planNode, TABLE } from "../src/plan/index.ts";
-import type { EndpointSlice, KubeObject, Service } from "../src/resources/index.ts";
+import {
+  createLinuxKernel,
+  createReconciler,
+  EMPTY_STATE,
+  type KernelState,
+  type NetworkNamespace,
+  type Reconciler,
+  ROUTE_PROTOCOL,
+} from "../src/kernel/index.ts";
+import { type NodeFacts, type PodAttachment, planNode, type ServiceMode, TABLE } from "../src/plan/index.ts";
+import type { EndpointSlice, KubeObject, Node, Service } from "../src/resources/index.ts";
+import { SERVICE_CHAINS } from "../src/services/index.ts";
 import { node } from "./service-objects.ts";
 
 const LINK = "ens160";
@@ -24,6 +33,13 @@ export interface Answer {
   readonly seen?: string;
 }
 
+/** A connection that stays open: what is said comes back. */
+export interface HeldConnection {
+  readonly pod: string;
+  say(text: string): Promise<string>;
+  close(): void;
+}
+
 /** Address of a pod. */
 export function podAddress(pod: PodName, family: 4 | 6 = 4): string {
   return family === 4 ? `10.244.${PODS[pod]}.${ORDER[pod]}` : `fd00:10:244:${PODS[pod]}::${ORDER[pod]}`;
@@ -33,9 +49,14 @@ export class ServiceNetwork {
   readonly #kernel = createLinuxKernel();
   readonly #namespaces = new Map<string, NetworkNamespace>();
   readonly #reconcilers = new Map<string, Reconciler>();
+  readonly #planned = new Map<string, KernelState>();
   readonly #closers: (() => void)[] = [];
 
-  constructor() {
+  /** How the nodes balance Services; may be changed between two calls of `set`. */
+  mode: ServiceMode;
+
+  constructor(mode: ServiceMode = "nftables") {
+    this.mode = mode;
     const underlay = this.#make("underlay");
     underlay.apply({ op: "add", link: { name: "br0", kind: { type: "bridge" }, up: true } });
     this.#plug("client", ["10.112.0.1/24", "fd00:112::1/64"]);
@@ -61,17 +82,26 @@ export class ServiceNetwork {
   /** Plans and writes both nodes for these Services. Throws if a node is not in sync. */
   set(objects: readonly (Service | EndpointSlice)[]): void {
     const nodes: KubeObject[] = [1, 2].map((number) =>
-      node(`node-${number}`, [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`], [`10.112.0.5${number}`, `fd00:112::5${number}`], {
-        "flannel.alpha.coreos.com/backend-data": `{"VNI":1,"VtepMAC":"02:00:00:00:00:0${number}"}`,
-      }),
+      inZone(
+        `zone-${number}`,
+        node(`node-${number}`, [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`], [`10.112.0.5${number}`, `fd00:112::5${number}`], {
+          "flannel.alpha.coreos.com/backend-data": `{"VNI":1,"VtepMAC":"02:00:00:00:00:0${number}"}`,
+        }),
+      ),
     );
     const snapshot = snapshotOf([...nodes, ...objects]);
     for (const number of [1, 2] as const) {
-      const plan = planNode(snapshot, factsOf(number));
+      const plan = planNode(snapshot, { ...factsOf(number), options: { services: this.mode } });
+      this.#planned.set(`node-${number}`, plan.kernel);
       const status = this.#reconciler(`node-${number}`).set(plan.kernel);
       if (!status.inSync) throw new Error(status.lastError ?? "not in sync");
       for (const [id, state] of plan.pods) if (this.#namespaces.has(id)) this.#podReconciler(id).set(state);
     }
+  }
+
+  /** What a node's kernel must hold since the last `set`. */
+  planned(node: "node-1" | "node-2"): KernelState {
+    return this.#planned.get(node) ?? EMPTY_STATE;
   }
 
   /** Reads everything back. Number of objects that differed from what was written. */
@@ -88,12 +118,18 @@ export class ServiceNetwork {
       }
       reconciler = createReconciler({
         namespace: this.at(name as Place),
-        owns: { links: (link) => link === "cni0" || link.startsWith("flannel."), routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE] },
+        owns: {
+          links: (link) => link === "cni0" || link.startsWith("flannel."),
+          routeProtocol: ROUTE_PROTOCOL.fairlead,
+          tables: [TABLE],
+          iptables: SERVICE_CHAINS,
+        },
         watch: false,
       });
       this.#reconcilers.set(name, reconciler);
       // Redirects (the client is the nodes' way out, too) would use up the rate limit of the refusals that tests wait for.
       for (const link of ["all", LINK]) this.at(name as Place).writeSysctl(`net.ipv4.conf.${link}.send_redirects`, "0");
+      for (const key of ["net.ipv4.icmp_ratelimit", "net.ipv6.icmp.ratelimit"]) this.at(name as Place).writeSysctl(key, "0");
     }
     return reconciler;
   }
@@ -154,7 +190,7 @@ export class ServiceNetwork {
     });
   }
 
-  /** TCP on 8080 and UDP on 5353: "name address-of-the-client". */
+  /** TCP on 8080 and UDP on 5353: "name address-of-the-client". TCP on 8081: its name, then whatever it hears. */
   #serve(pod: PodName): void {
     const namespace = this.at(pod);
     const plain = (address = "") => address.replace(/^::ffff:/, "");
@@ -163,11 +199,18 @@ export class ServiceNetwork {
       socket.end(`${pod} ${plain(socket.remoteAddress)}`);
     });
     server.listen({ fd: namespace.bindSocket({ protocol: "tcp", address: "::", port: 8080, backlog: 128 }) });
+    const echo = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.write(pod);
+      socket.pipe(socket);
+    });
+    echo.listen({ fd: namespace.bindSocket({ protocol: "tcp", address: "::", port: 8081, backlog: 128 }) });
     const udp = createSocket("udp6");
     udp.on("message", (_, from) => udp.send(`${pod} ${plain(from.address)}`, from.port, from.address));
     udp.bind({ fd: namespace.bindSocket({ protocol: "udp", address: "::", port: 5353 }) });
     this.#closers.push(
       () => server.close(),
+      () => echo.close(),
       () => udp.close(),
     );
   }
@@ -191,6 +234,41 @@ export class ServiceNetwork {
       socket.on("end", () => finish(answerOf(text)));
       socket.connect({ host: address, port });
     });
+  }
+
+  /** Opens a connection to a port behind which pods echo, and keeps it. */
+  async hold(from: Place, address: string, port: number): Promise<HeldConnection> {
+    const family = address.includes(":") ? 6 : 4;
+    const socket = new Socket({ fd: this.at(from).openSocket({ protocol: "tcp", family }), manualStart: true } as never);
+    let failure: Error | undefined;
+    socket.on("error", (error) => {
+      failure = error;
+    });
+    const heard = (wanted: number) =>
+      new Promise<string>((resolve, reject) => {
+        const timer = setTimeout(() => reject(failure ?? new Error(`nothing heard from ${address}:${port}`)), 3000);
+        let text = "";
+        const listen = (chunk: Buffer) => {
+          text += chunk.toString();
+          if (text.length < wanted) return;
+          clearTimeout(timer);
+          socket.off("data", listen);
+          resolve(text);
+        };
+        socket.on("data", listen);
+      });
+    const greeting = heard(1);
+    socket.connect({ host: address, port });
+    const pod = await greeting;
+    return {
+      pod,
+      async say(text) {
+        const answer = heard(text.length);
+        socket.write(text);
+        return await answer;
+      },
+      close: () => socket.destroy(),
+    };
   }
 
   /** Asks by UDP, again every 100 ms until there is an answer. */
@@ -220,6 +298,10 @@ export class ServiceNetwork {
     for (const reconciler of this.#reconcilers.values()) reconciler.close();
     for (const namespace of this.#namespaces.values()) namespace.close();
   }
+}
+
+function inZone(zone: string, object: Node): Node {
+  return { ...object, metadata: { ...object.metadata, labels: { "topology.kubernetes.io/zone": zone } } };
 }
 
 function answerOf(text: string): Answer {

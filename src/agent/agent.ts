@@ -26,19 +26,21 @@ import {
 } from "../kernel/index.ts";
 import { keepSame, type Network, type NodeFacts, type NodePlan, nodeSettings, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks } from "../services/index.ts";
+import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
 import { ActiveNetwork } from "./active-network.ts";
+import { type Announcer, createAnnouncer } from "./announcer.ts";
 import { NodeBgp } from "./bgp/node-bgp.ts";
 import { bgpPages } from "./bgp/pages.ts";
 import { secretsFromApi } from "./bgp/secrets.ts";
 import { BlockAddresses, type CollectTiming } from "./block-addresses.ts";
-import { observeUnderlay } from "./facts.ts";
+import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
 import { createNodeMetrics, type NodeMetrics, nodeMetricsPort } from "./node-metrics.ts";
 import { type PodAddresses, rangeAddresses } from "./pod-addresses.ts";
 import { PodNetwork } from "./pod-network.ts";
+import { createPolicyLog, type PolicyLog, type PolicyLogStatus } from "./policy-log.ts";
 
 export interface AgentOptions {
   readonly node: string;
@@ -75,6 +77,10 @@ export interface AgentStatus {
   readonly podDrifts: number;
   /** Null where BGP is off. */
   readonly bgp: { readonly as: number; readonly neighbours: number; readonly established: number } | null;
+  /** How Services are balanced here. */
+  readonly services: ServiceMode;
+  /** What policies' Log rules noted. */
+  readonly policyLog: PolicyLogStatus;
   /** What of the network's configuration is followed. */
   readonly follows: readonly string[];
   /** What is not, and why. */
@@ -114,6 +120,8 @@ class NodeAgent implements Agent {
   readonly #pods: PodNetwork;
   readonly #cutter: FlowCutter;
   readonly #health: HealthPorts;
+  readonly #announcer: Announcer;
+  readonly #policyLog: PolicyLog;
   readonly #metrics = createMetrics();
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
@@ -126,6 +134,7 @@ class NodeAgent implements Agent {
   /** When a node of the overlay was last seen, in milliseconds. */
   #overlaySeen = Number.NEGATIVE_INFINITY;
   #facts: NodeFacts["underlay"] | undefined;
+  #lacks: NodeFacts["lacks"];
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
@@ -143,12 +152,13 @@ class NodeAgent implements Agent {
     for (const file of this.#attachments.damaged) options.log(`damaged record set aside: ${file}`);
     this.#reconciler = createReconciler({
       namespace: options.namespace,
-      owns: { links: isOurLink, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE] },
+      owns: { links: isOurLink, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE], iptables: SERVICE_CHAINS },
       onStatus: (status) => {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
       },
     });
     this.#cutter = createFlowCutter(options.namespace.conntrack, options.log);
+    this.#policyLog = createPolicyLog(options.namespace, options.log);
     this.#health = createHealthPorts({
       namespace: options.namespace,
       impaired: () => this.#unready() ?? this.#unprotected(),
@@ -157,6 +167,13 @@ class NodeAgent implements Agent {
       metrics: () => this.#metrics.read(this.status),
       page: bgpPages(options.node, () => this.#bgp, options.namespace),
       asked: (code) => this.#metrics.asked(code),
+      log: options.log,
+    });
+    this.#announcer = createAnnouncer({
+      node: options.node,
+      namespace: options.namespace,
+      // Who waits for a lost node's addresses waits for nothing else.
+      changed: () => this.#apply(),
       log: options.log,
     });
     this.#pods = new PodNetwork({
@@ -270,11 +287,16 @@ class NodeAgent implements Agent {
     try {
       const node = snapshot.nodes.get(this.#options.node);
       if (!node) return;
-      this.#facts ??= observeUnderlay(this.#options.namespace, node);
+      if (!this.#facts) {
+        this.#facts = observeUnderlay(this.#options.namespace, node);
+        this.#announcer.adopt(snapshot, this.#facts, standingAddresses(this.#options.namespace));
+      }
+      this.#lacks ??= observeLacks(this.#options.namespace);
       this.#network.follow(nodeSettings(snapshot, this.#options.node, { options: this.#said }).network);
       this.#readRanges(node);
       const { current } = this.#network;
       const { learned } = this.#bgp;
+      if (current === "routed") this.#pods.nameRouted();
       const plan = keepSame(
         this.#plan,
         planNode(snapshot, {
@@ -282,6 +304,8 @@ class NodeAgent implements Agent {
           underlay: this.#facts,
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
+          lost: this.#announcer.lost,
+          ...(this.#lacks ? { lacks: this.#lacks } : {}),
           options: this.#said,
           ...(current === undefined ? {} : { network: current }),
           keepOverlay: this.#overlayLingers(snapshot),
@@ -292,8 +316,10 @@ class NodeAgent implements Agent {
       const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
+      this.#announcer.follow(plan.announcement, this.#facts, snapshot.namespaces.get("kube-system")?.metadata.uid ?? "");
       this.#pods.reconcile();
       this.#cutter.follow(snapshot, moved);
+      this.#policyLog.follow(plan, snapshot);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
       this.#metrics.synced({
         seconds: (performance.now() - started) / 1000,
@@ -442,6 +468,8 @@ class NodeAgent implements Agent {
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
       bgp: this.#bgp.summary,
+      services: this.#plan?.settings.services ?? "nftables",
+      policyLog: this.#policyLog.status,
       follows: [...(this.#plan?.follows ?? []), ...this.#bgp.follows],
       remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks],
     };
@@ -458,6 +486,8 @@ class NodeAgent implements Agent {
     this.#bgp.close();
     this.#nodeMetrics.close();
     this.#network.close();
+    this.#announcer.close();
+    this.#policyLog.close();
     this.#reconciler.close();
     this.#pods.close();
   }
@@ -468,18 +498,9 @@ function isOurLink(name: string): boolean {
   return name === BRIDGE || /^flannel\.\d+$/.test(name) || name === "vxlan.calico" || name === "vxlan-v6.calico";
 }
 
-/** How many objects of a kind are new, other or gone. */
+/** How many objects of a kind are new, other or gone; all of them, where it is not known. */
 function changesOf(before: Part<KubeObject> | undefined, after: Part<KubeObject>): number {
-  if (before === after) return 0;
-  let changes = 0;
-  let kept = 0;
-  for (const object of after.values()) {
-    const { namespace, name } = object.metadata;
-    const old = before?.get(namespace === undefined ? name : `${namespace}/${name}`);
-    if (old !== undefined) kept++;
-    if (old !== object) changes++;
-  }
-  return changes + (before ? before.size - kept : 0);
+  return before ? (after.changedSince(before)?.length ?? after.size) : after.size;
 }
 
 /** A node that is going takes no new connections from load balancers (KEP-3836). */

@@ -1,8 +1,14 @@
 // What an agent observes of its own node: the outer device and its addresses.
 import { FairleadError, parsePrefix } from "../base/index.ts";
-import type { NetworkNamespace } from "../kernel/index.ts";
+import { type LinkAddress, type NetworkNamespace, ROUTE_PROTOCOL } from "../kernel/index.ts";
 import type { NodeFacts } from "../plan/index.ts";
 import type { Node } from "../resources/index.ts";
+
+/** What can't be done in a node's kernel, with the reason. */
+export function observeLacks({ iptables }: NetworkNamespace): NonNullable<NodeFacts["lacks"]> {
+  const lack = iptables.lack();
+  return { services: lack === undefined ? {} : { iptables: lack } };
+}
 
 /** Finds the device that carries the node's InternalIP. @throws FairleadError `no-underlay` */
 export function observeUnderlay(namespace: NetworkNamespace, node: Node): NodeFacts["underlay"] {
@@ -19,7 +25,18 @@ export function observeUnderlay(namespace: NetworkNamespace, node: Node): NodeFa
       },
     );
   }
-  const onLink = addresses.filter((address) => address.link === link.name && address.scope !== "link").map((address) => address.address);
+  const onLink = addresses
+    .filter((address) => address.link === link.name && address.scope !== "link" && !wanders(address))
+    .map((address) => address.address);
   for (const address of onLink) parsePrefix(address);
   return { link: link.name, mtu: link.mtu ?? 1500, addresses: onLink };
+}
+
+/** Load balancers' addresses that stand on the node since an earlier agent. */
+export function standingAddresses(namespace: NetworkNamespace): string[] {
+  return namespace.listAddresses().flatMap((each) => (wanders(each) ? [each.address.replace(/\/.*/, "")] : []));
+}
+
+function wanders(address: LinkAddress): boolean {
+  return address.protocol === ROUTE_PROTOCOL.fairlead && address.deprecated === true;
 }

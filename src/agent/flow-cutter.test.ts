@@ -51,6 +51,7 @@ function plan({ pods, selected = {}, peers = ["10.0.9.9"], chains = { "ingress-x
     pods: new Map(),
     annotations: {},
     podMtu: 1450,
+    announcement: { own: [], winners: new Map() },
     settings: { services: "nftables", network: "overlay", remarks: [] },
     remarks: [],
   };

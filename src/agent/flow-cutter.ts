@@ -153,7 +153,7 @@ function hasLost(before: NftSet, after: NftSet): boolean {
 
 /** What the policy room's writer names: chains of a pod's policies, and the sets that these look into. */
 const POLICY_CHAIN = /^(egress|ingress|policy)-/;
-const POLICY_SET = /^(pod-egress|pod-ingress|peer|block|ports)/;
+const POLICY_SET = /^(pod-egress|pod-ingress|peer|block|range|ports|service|name|entity|many)/;
 
 /** Whether an address that the node knew before jumps elsewhere now. */
 function jumpsMoved(before: NftSet, after: NftSet, known: NftSet | undefined): boolean {

@@ -82,7 +82,11 @@ export class PodNetwork implements CniHandler {
     const { attachments, namespace, log } = this.#options;
     for (const file of attachments.damaged) this.#cutOff(file);
     const links = new Set(namespace.listLinks().map((link) => link.name));
-    for (const record of [...attachments.list()]) {
+    for (const written of [...attachments.list()]) {
+      const name = hostLinksOf(written.containerId, written.interface).find((each) => links.has(each));
+      // It was given its other name, and the agent died before it was written down.
+      const record = name === undefined || links.has(written.hostLink) ? written : { ...written, hostLink: name };
+      if (record !== written) attachments.put(record);
       // A veth goes with the namespace of either end.
       if (!links.has(record.hostLink)) {
         void this.#release(record);
@@ -104,6 +108,34 @@ export class PodNetwork implements CniHandler {
       for (const hostLink of hostLinksOf(parts.slice(0, at).join("."), parts.slice(at).join(".")))
         if (this.#deleteLink(hostLink))
           this.#options.log(`${hostLink} is cut off: its record is damaged (${file}), the pod must be made anew`);
+    }
+  }
+
+  /** Gives the host's ends of pods that the overlay has wired the names that routed pods' have: rules tell them by it. */
+  nameRouted(): void {
+    const { attachments, log } = this.#options;
+    for (const record of [...attachments.list()]) {
+      const name = caliName(record.containerId, record.interface);
+      if (record.hostLink === name) continue;
+      try {
+        this.#rename(record.hostLink, name);
+        attachments.put({ ...record, hostLink: name });
+      } catch (error) {
+        log(`${record.hostLink} keeps its name: ${messageOf(error)}`);
+      }
+      this.#options.linkMade();
+    }
+  }
+
+  #rename(from: string, to: string): void {
+    const { namespace } = this.#options;
+    try {
+      namespace.moveLink(from, namespace, to);
+    } catch (error) {
+      // Before Linux 6.2 a device must be down for it; the plan raises it again at once.
+      if (!isErrno(error, "EBUSY")) throw error;
+      namespace.apply({ op: "set", link: { name: from, up: false } });
+      namespace.moveLink(from, namespace, to);
     }
   }
 

@@ -7,6 +7,8 @@ export interface ServerCertificates {
   readonly caPem: string;
   readonly certificatePem: string;
   readonly keyPem: string;
+  /** Signs further certificates; never written to disk or sent. */
+  readonly authorityKeyPem: string;
 }
 
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
@@ -30,7 +32,7 @@ export function makeCertificatesAside(names: readonly string[], now: number): Pr
   });
 }
 
-/** `names`: DNS names and IP addresses that the server answers for. The authority's key is forgotten. */
+/** `names`: DNS names and IP addresses that the server answers for. */
 export async function makeCertificates(names: readonly string[], now: number): Promise<ServerCertificates> {
   const { subtle } = webcrypto;
   const keys = () => subtle.generateKey(algorithm, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
@@ -59,11 +61,51 @@ export async function makeCertificates(names: readonly string[], now: number): P
       new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: isAddress(value) ? "ip" : "dns", value }) as const)),
     ],
   });
-  const key = Buffer.from(await subtle.exportKey("pkcs8", serverKeys.privateKey)).toString("base64");
-  const lines = key.match(/.{1,64}/g)?.join("\n") ?? "";
   return {
     caPem: authority.toString("pem"),
     certificatePem: server.toString("pem"),
-    keyPem: `-----BEGIN PRIVATE KEY-----\n${lines}\n-----END PRIVATE KEY-----\n`,
+    keyPem: await privateKeyPem(serverKeys.privateKey),
+    authorityKeyPem: await privateKeyPem(authorityKeys.privateKey),
   };
+}
+
+async function privateKeyPem(key: webcrypto.CryptoKey): Promise<string> {
+  const base64 = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", key)).toString("base64");
+  const lines = base64.match(/.{1,64}/g)?.join("\n") ?? "";
+  return `-----BEGIN PRIVATE KEY-----\n${lines}\n-----END PRIVATE KEY-----\n`;
+}
+
+export interface ClientRequest {
+  readonly caPem: string;
+  readonly authorityKeyPem: string;
+  /** The common name. */
+  readonly user: string;
+  /** The organisations. */
+  readonly groups: readonly string[];
+  readonly now: number;
+}
+
+/** A certificate by which a user proves who it is, good for a year. */
+export async function makeClientCertificate(request: ClientRequest): Promise<{ readonly certificatePem: string; readonly keyPem: string }> {
+  const { subtle } = webcrypto;
+  const x509 = await loadX509();
+  const der = Buffer.from(request.authorityKeyPem.replace(/-----.*-----|\s/g, ""), "base64");
+  const signingKey = await subtle.importKey("pkcs8", der, algorithm, false, ["sign"]);
+  const keys = (await subtle.generateKey(algorithm, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair;
+  const authority = new x509.X509Certificate(request.caPem);
+  const certificate = await x509.X509CertificateGenerator.create({
+    notBefore: new Date(request.now - 3_600_000),
+    notAfter: new Date(request.now + year),
+    signingAlgorithm: algorithm,
+    serialNumber: Buffer.from(webcrypto.getRandomValues(new Uint8Array(8))).toString("hex"),
+    subject: new x509.Name([...request.groups.map((group) => ({ O: [group] })), { CN: [request.user] }]).toString(),
+    issuer: authority.subject,
+    publicKey: keys.publicKey,
+    signingKey,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth]),
+    ],
+  });
+  return { certificatePem: certificate.toString("pem"), keyPem: await privateKeyPem(keys.privateKey) };
 }

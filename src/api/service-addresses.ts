@@ -159,7 +159,9 @@ export function serviceAddresses(options: ServiceAddressOptions): AdmissionHook 
     const byProtocol = new Map<string, number>();
     spec.ports = (spec.ports ?? []).map((port, index) => {
       const protocol = port.protocol ?? "TCP";
-      if (!wants) {
+      // A load balancer that wants none by itself may still ask for one.
+      const asks = spec.type === "LoadBalancer" && Boolean(port.nodePort);
+      if (!wants && !asks) {
         const { nodePort: _nodePort, ...rest } = port;
         return rest;
       }

@@ -3,12 +3,17 @@ import { textTable } from "../base/index.ts";
 import type { EndpointView, PortView, ServiceView } from "../services/index.ts";
 import { paint } from "./terminal.ts";
 
-/** A line per port; with `all`, for each port what holds it and every end point. */
-export function showServices(node: string, services: readonly ServiceView[], all: boolean): string {
-  return all ? services.map((service) => showWhole(node, service)).join("\n\n") : showTable(node, services);
+interface ServingNode {
+  readonly node: string;
+  readonly mode: string;
 }
 
-function showTable(node: string, services: readonly ServiceView[]): string {
+/** A line per port; with `all`, for each port what holds it and every end point. */
+export function showServices(place: ServingNode, services: readonly ServiceView[], all: boolean): string {
+  return all ? services.map((service) => showWhole(place, service)).join("\n\n") : showTable(place, services);
+}
+
+function showTable({ node, mode }: ServingNode, services: readonly ServiceView[]): string {
   const rows = services.flatMap((service) => {
     const name = [service.namespace, paint.name(service.name), service.type];
     if (service.ports.length === 0) return [[...name, "-", "-", "-", ""]];
@@ -20,13 +25,15 @@ function showTable(node: string, services: readonly ServiceView[]): string {
       service.remarks.length > 0 ? paint.warn("!") : "",
     ]);
   });
-  const remarks = services.flatMap(({ remarks }) => remarks.map((remark) => `${paint.warn("!")} ${remark}`));
+  const remarks = services.flatMap(({ namespace, name, remarks }) =>
+    remarks.map((remark) => `${paint.warn("!")} ${paint.name(`${namespace}/${name}`)}: ${remark}`),
+  );
   const table = textTable(["NAMESPACE", "SERVICE", "TYPE", "ADDRESSES", "PORT", "END POINTS", ""], rows, paint.dim);
-  return [table, "", paint.dim(`as ${node} serves them by nftables; fairlead services NS/NAME shows one`), ...remarks].join("\n");
+  return [table, "", paint.dim(`as ${node} serves them by ${mode}; fairlead services NS/NAME shows one`), ...remarks].join("\n");
 }
 
-function showWhole(node: string, service: ServiceView): string {
-  const title = `${paint.bold(`${service.namespace}/${service.name}`)}  ${service.type}  ${paint.dim(`as ${node} serves it, by nftables`)}`;
+function showWhole({ node, mode }: ServingNode, service: ServiceView): string {
+  const title = `${paint.bold(`${service.namespace}/${service.name}`)}  ${service.type}  ${paint.dim(`as ${node} serves it, by ${mode}`)}`;
   if (service.ports.length === 0) return `${title}\n  no address to balance: clients get its end points by DNS`;
   const parts = service.ports.map((port) => {
     const facts = [

@@ -6,7 +6,13 @@ export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workl
 export { ApiConflict, KubeconfigError, KubernetesApiError } from "./errors.ts";
 export { apiFromKubernetes } from "./kubernetes/api-objects.ts";
 export { type ApiAccess, inClusterAccess, readKubeconfig } from "./kubernetes/kubeconfig.ts";
-export { type KubernetesOptions, type ObjectPatch, patchObject, sourceFromKubernetes } from "./kubernetes/kubernetes.ts";
+export {
+  type KubernetesOptions,
+  type ObjectPatch,
+  patchObject,
+  sourceFromKubernetes,
+  writerToKubernetes,
+} from "./kubernetes/kubernetes.ts";
 export {
   declaredPorts,
   type Expectations,
@@ -31,3 +37,4 @@ export {
   type WatchableStore,
   type WatchedResource,
 } from "./source.ts";
+export type { ClusterWriter, ObjectPlace } from "./writer.ts";

@@ -3,7 +3,7 @@ import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:
 import { FairleadError, messageOf } from "../base/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { createSnapshotBuilder, objectsOf, type SnapshotBuilder } from "./build.ts";
-import type { ChangingSource, ClusterSnapshot, ClusterSource, ObjectChange } from "./snapshot.ts";
+import type { ClusterSnapshot, ClusterSource, ObjectChange } from "./snapshot.ts";
 
 /** What is watched: group, version and plural name, as the API has it. */
 export interface WatchedResource {
@@ -70,10 +70,12 @@ export interface WatchableStore {
 }
 
 /** A source that coalesces changes: listeners are called once per turn of the event loop. */
-export class ChangeSource implements ChangingSource {
+export class ChangeSource implements ClusterSource {
   readonly #builder: SnapshotBuilder = createSnapshotBuilder();
   readonly #listeners = new Set<(snapshot: ClusterSnapshot) => void>();
   readonly #followers = new Set<(changes: readonly ObjectChange[]) => void>();
+  /** Changes that followers were not told yet. */
+  #untold: ObjectChange[] = [];
   #scheduled: NodeJS.Immediate | undefined;
   synced = false;
 
@@ -86,7 +88,7 @@ export class ChangeSource implements ChangingSource {
   change(changes: readonly ObjectChange[]): void {
     if (changes.length === 0) return;
     this.#builder.apply(changes);
-    for (const follower of this.#followers) follower(changes);
+    if (this.#followers.size > 0) for (const change of changes) this.#untold.push(change);
     this.#scheduled ??= setImmediate(() => this.#notify());
   }
 
@@ -98,8 +100,20 @@ export class ChangeSource implements ChangingSource {
   #notify(): void {
     this.#scheduled = undefined;
     if (!this.synced) return;
+    const changes = this.#untold;
+    this.#untold = [];
+    if (changes.length > 0) for (const follower of [...this.#followers]) follower(changes);
+    if (this.#listeners.size === 0) return;
     const snapshot = this.#builder.snapshot();
     for (const listener of [...this.#listeners]) listener(snapshot);
+  }
+
+  follow(listener: (changes: readonly ObjectChange[]) => void): () => void {
+    const all = objectsOf(this.#builder.snapshot()).map((object) => ({ type: "ADDED", object }) as const);
+    this.#followers.add(listener);
+    if (this.synced) listener(all);
+    else this.#untold = all.concat(this.#untold as typeof all);
+    return () => this.#followers.delete(listener);
   }
 
   subscribe(listener: (snapshot: ClusterSnapshot) => void): () => void {
@@ -107,19 +121,15 @@ export class ChangeSource implements ChangingSource {
     return () => this.#listeners.delete(listener);
   }
 
-  onChanges(listener: (changes: readonly ObjectChange[]) => void): () => void {
-    this.#followers.add(listener);
-    return () => this.#followers.delete(listener);
-  }
-
   close(): void {
     if (this.#scheduled) clearImmediate(this.#scheduled);
     this.#listeners.clear();
+    this.#followers.clear();
   }
 }
 
 /** The embedded API's store as a source. */
-export function sourceFromStore(store: WatchableStore, resources: readonly WatchedResource[] = NETWORK_RESOURCES): ChangingSource {
+export function sourceFromStore(store: WatchableStore, resources: readonly WatchedResource[] = NETWORK_RESOURCES): ClusterSource {
   const source = new ChangeSource();
   const stops = resources.map((resource) =>
     store.watch(resource, {}, (event) => {

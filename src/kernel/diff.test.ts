@@ -159,6 +159,19 @@ const ROWS: readonly Row[] = [
     steps: [`replace fdb our0 ${MAC} 10.0.0.2 self`],
   },
   {
+    says: "an address that we put on another's link goes when it is not wanted, and no other",
+    desired: { addresses: [{ link: "eth0", address: "10.8.8.1/32" }] },
+    observed: {
+      links: [veth("eth0")],
+      addresses: ["10.8.8.1/32", "10.8.8.2/32", "10.8.8.3/32"].map((address, index) => ({
+        link: "eth0",
+        address,
+        ...(index < 2 ? { protocol: 84 } : {}),
+      })),
+    },
+    steps: ["delete address eth0 10.8.8.2/32"],
+  },
+  {
     says: "an address with another length goes before it comes",
     desired: { ...OUR0, addresses: [{ link: "our0", address: "10.1.0.1/16" }] },
     observed: { ...OUR0, addresses: [{ link: "our0", address: "10.1.0.1/24" }] },

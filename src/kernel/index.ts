@@ -2,6 +2,7 @@
 export { diffState } from "./diff.ts";
 export { isErrno, KernelError } from "./errors.ts";
 export { createFakeKernel, type FakeKernel } from "./fake/kernel.ts";
+export { type IptablesOwnership, isMarked } from "./iptables/diff.ts";
 export type * from "./kernel.ts";
 export { interfaceOfSysctl } from "./keys.ts";
 export { makeBoundSocket } from "./linux/bind.ts";
@@ -11,8 +12,11 @@ export { checkNftables } from "./linux/nftables.ts";
 export { type ProgramEnd, runProgram } from "./linux/program.ts";
 export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
 export { type SignatureCounters, signatureCounters, type TcpConnection, tcpConnections } from "./linux/tcp-state.ts";
+export { openTerminal, type Terminal } from "./linux/terminal.ts";
 export type * from "./netfilter.ts";
+export { deriveSet, type ElementChanges, setChanges } from "./nft/derived.ts";
 export { diffTable } from "./nft/diff.ts";
+export { dscpNumber } from "./nft/dscp.ts";
 export { formatOwner, parseOwner } from "./nft/owner.ts";
 export { printRule, printTable } from "./nft/print.ts";
 export type * from "./reconcile.ts";
@@ -21,10 +25,12 @@ export type * from "./state.ts";
 export { EMPTY_STATE, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL } from "./state.ts";
 export type { ChangeStep, ObjectKind } from "./steps.ts";
 export {
+  type Drops,
   evaluateHook,
   type HookName,
   type HookResult,
   isOwnAddress,
+  ManyWalk,
   makePacket,
   onTheWire,
   type Packet,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { isErrno } from "./errors.ts";
+import { canonicalRule } from "./iptables/rule.ts";
 import type { Kernel, LinkChange, NetworkNamespace } from "./kernel.ts";
 import { type FdbEntry, type KernelState, type LinkKind, MAIN_TABLE, type Neighbour, ROUTE_PROTOCOL, type Route } from "./state.ts";
 
@@ -151,6 +152,13 @@ const ROWS: readonly Row[] = [
     given: [bridge()],
     change: address("delete", "10.244.1.1/24"),
     refused: "EADDRNOTAVAIL",
+  },
+  {
+    says: "an address keeps who put it there, and that it is no source",
+    given: [bridge()],
+    change: { op: "add", address: { link: "cni0", address: "10.244.1.1/32", deprecated: true, protocol: ROUTE_PROTOCOL.fairlead } },
+    look: (state) => state.addresses.filter((a) => a.link === "cni0" && a.address === "10.244.1.1/32"),
+    is: [{ link: "cni0", address: "10.244.1.1/32", scope: "global", deprecated: true, protocol: ROUTE_PROTOCOL.fairlead }],
   },
   { says: "an address needs its link", change: address("add", "10.244.1.1/24"), refused: "ENODEV" },
   {
@@ -446,6 +454,31 @@ export function describeKernelContract(name: string, makeKernel: () => Kernel, o
         }));
     }
 
+    test("iptables: what was restored is saved, in the kernel's chains and in others", () =>
+      withNode(makeKernel(), ({ iptables }) => {
+        assert.deepEqual(iptables.save(4), []);
+        iptables.restore(4, IPTABLES_BASE);
+        const nat = iptables.save(4).find(({ name }) => name === "nat");
+        const rulesOf = (name: string) => nat?.chains.find((chain) => chain.name === name)?.rules.map(canonicalRule);
+        assert.deepEqual(rulesOf("T-A"), [...IPTABLES_RULES].map(canonicalRule));
+        assert.deepEqual(rulesOf("PREROUTING"), ["-j T-A"].map(canonicalRule));
+        assert.deepEqual(iptables.save(6), []);
+      }));
+
+    for (const { says, run, refused: isRefused, is } of IPTABLES_ROWS)
+      test(`iptables: ${says}`, () =>
+        withNode(makeKernel(), ({ iptables }) => {
+          iptables.restore(4, IPTABLES_BASE);
+          const commands = `*nat\n${run}\nCOMMIT\n`;
+          if (isRefused) assert.throws(() => iptables.restore(4, commands), { code: "iptables" });
+          else iptables.restore(4, commands);
+          const nat = iptables.save(4).find(({ name }) => name === "nat");
+          const counts = (nat?.chains ?? [])
+            .filter(({ name }) => name.startsWith("T-"))
+            .map(({ name, rules }) => `${name} ${rules.length}`);
+          assert.deepEqual(counts.sort(), is ?? ["T-A 4", "T-B 0"]);
+        }));
+
     test("nftables: an absent table reads as undefined, and a deleted one is gone", () =>
       withNode(makeKernel(), ({ nft }) => {
         assert.equal(nft.readTable("inet", "t"), undefined);
@@ -456,6 +489,25 @@ export function describeKernelContract(name: string, makeKernel: () => Kernel, o
       }));
   });
 }
+
+const IPTABLES_RULES = [
+  '-d 10.96.0.10/32 -p udp -m comment --comment "shop/web:dns cluster IP" -m udp --dport 53 -j T-B',
+  "! -s 10.244.0.0/16 -m statistic --mode random --probability 0.3333333333 -j T-B",
+  "-p tcp -m addrtype --dst-type LOCAL -m tcp --dport 80 -j DNAT --to-destination 10.0.0.1:8080",
+  "-m mark ! --mark 0x4000/0x4000 -j RETURN",
+];
+const IPTABLES_BASE = `*nat\n:T-A - [0:0]\n:T-B - [0:0]\n${IPTABLES_RULES.map((rule) => `-A T-A ${rule}`).join("\n")}\n-I PREROUTING 1 -j T-A\nCOMMIT\n`;
+
+const IPTABLES_ROWS: readonly { says: string; run: string; refused?: true; is?: readonly string[] }[] = [
+  { says: "naming a chain empties it and no other", run: ":T-A - [0:0]\n-A T-A -j T-B", is: ["T-A 1", "T-B 0"] },
+  { says: "a rule is deleted by what it says", run: "-D T-A -m mark ! --mark 0x4000/0x4000 -j RETURN", is: ["T-A 3", "T-B 0"] },
+  { says: "a rule that is not there can't be deleted", run: "-D T-A -j RETURN", refused: true },
+  { says: "a rule is put in its place", run: "-I T-A 2 -j RETURN", is: ["T-A 5", "T-B 0"] },
+  { says: "a jump needs its chain", run: "-A T-A -j T-NONE", refused: true },
+  { says: "a chain that is jumped to can't be deleted", run: "-X T-B", refused: true },
+  { says: "a chain goes once nothing leads to it", run: "-D PREROUTING -j T-A\n:T-A - [0:0]\n-X T-A\n-X T-B", is: [] },
+  { says: "a transaction with a refused line changes nothing", run: ":T-C - [0:0]\n-A T-C -j ACCEPT\n-D T-A -j RETURN", refused: true },
+];
 
 function check(namespace: NetworkNamespace, row: Row): void {
   for (const change of row.given ?? []) namespace.apply(change);

@@ -5,7 +5,20 @@
 import type { ChildProcess, SpawnOptions } from "node:child_process";
 import type { Family } from "../base/index.ts";
 import type { NftFamily, NftTable } from "./netfilter.ts";
-import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "./state.ts";
+import type {
+  FdbEntry,
+  IpSet,
+  IptablesTable,
+  IpvsDestination,
+  IpvsService,
+  IpvsServiceKey,
+  KernelState,
+  Link,
+  LinkAddress,
+  Neighbour,
+  Route,
+  RoutingRule,
+} from "./state.ts";
 
 export interface Kernel {
   /** Makes a network namespace. It lives while something holds it: this handle, a process, or a bind mount. */
@@ -53,10 +66,16 @@ export interface NetworkNamespace {
   writeSysctl(key: string, value: string): void;
 
   readonly nft: Nftables;
+  readonly iptables: Iptables;
+  readonly ipsets: Ipsets;
+  readonly ipvs: Ipvs;
   readonly conntrack: Conntrack;
 
   /** Calls back (soon, coalesced) after others changed what `topics` name; own changes through this handle are not reported. Returns the way to stop. */
   watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void;
+
+  /** Calls back with each packet that the namespace's rules log to the group, from now on. Returns the way to stop. @throws KernelError EPERM, also where another socket has the group */
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void;
 
   /** Runs a synchronous function with the calling thread inside the namespace: for making sockets. It must not yield. */
   run<T>(action: () => T): T;
@@ -68,8 +87,22 @@ export interface NetworkNamespace {
   /** Makes a socket inside the namespace that is neither bound nor connected: `new net.Socket({ fd })` connects it there. */
   openSocket(options: { readonly protocol: "tcp" | "udp"; readonly family: Family }): number;
 
+  /** Sends one Ethernet frame as it is, header and all, out of a link. @throws KernelError ENODEV, ENETDOWN, EMSGSIZE, EPERM */
+  sendFrame(link: string, frame: Uint8Array): void;
+
   /** Lets go of the namespace. Idempotent. */
   close(): void;
+}
+
+/** A packet that a rule logged to a group. */
+export interface LoggedPacket {
+  /** What the rule says in front of it. */
+  readonly prefix: string;
+  /** Its first bytes, from the IP header on. */
+  readonly bytes: Uint8Array;
+  /** Index of the interface. */
+  readonly inDevice?: number;
+  readonly outDevice?: number;
 }
 
 export interface ObserveScope {
@@ -78,7 +111,7 @@ export interface ObserveScope {
   readonly tables?: readonly { readonly family: NftFamily; readonly name: string }[] | "all";
 }
 
-export type WatchTopic = "link" | "address" | "route" | "rule" | "neighbour" | "netconf" | "nft";
+export type WatchTopic = "link" | "address" | "route" | "rule" | "neighbour" | "netconf" | "nft" | "iptables";
 
 /** One rtnetlink change. `add` fails with EEXIST, `replace` makes or overwrites, `delete` fails when it is absent. */
 export type LinkChange =
@@ -122,6 +155,38 @@ export interface Nftables {
   readTable(family: NftFamily, name: string): NftTable | undefined;
   listTables(): { readonly family: NftFamily; readonly name: string }[];
 }
+
+export interface Iptables {
+  /** Why rules can't be written in this namespace; undefined where they can. */
+  lack(): string | undefined;
+  /** The tables that there are, of the iptables that a person at the machine calls; with `everywhere` those of the other kind (nft, legacy) too. @throws KernelError `iptables` */
+  save(family: Family, options?: { readonly everywhere?: boolean }): IptablesTable[];
+  /** Feeds iptables-restore, which leaves alone what is not named: each *TABLE … COMMIT is one transaction. @throws KernelError `iptables` with its words */
+  restore(family: Family, commands: string): void;
+}
+
+export interface Ipsets {
+  /** Sets whose names are wanted; of the types that Fairlead knows. */
+  list(wanted: (name: string) => boolean): IpSet[];
+  /** @throws KernelError EEXIST */
+  create(set: Pick<IpSet, "name" | "type" | "family">): void;
+  /** @throws KernelError ENOENT, EBUSY where a rule refers to it */
+  destroy(name: string): void;
+  /** Puts in and takes out; what is there already, or is not there, is no error. @throws KernelError ENOENT */
+  change(name: string, elements: { readonly add?: readonly string[]; readonly delete?: readonly string[] }): void;
+}
+
+export interface Ipvs {
+  /** Why this kernel can't balance by IPVS; undefined where it can. */
+  lack(): string | undefined;
+  list(): IpvsService[];
+  /** `set` changes what a service or destination is like; adding a service adds no destination. @throws KernelError EEXIST, ESRCH, ENOENT */
+  apply(change: IpvsChange): void;
+}
+
+export type IpvsChange =
+  | { readonly op: "add" | "set" | "delete"; readonly service: IpvsService }
+  | { readonly op: "add" | "set" | "delete"; readonly service: IpvsServiceKey; readonly destination: IpvsDestination };
 
 /** Tuple filter: what is given must match. */
 export interface ConntrackFilter {

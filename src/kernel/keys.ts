@@ -1,10 +1,12 @@
 // The keys of kernel objects as text, and equality of what the desired object names: absent fields are not compared.
-import type { FdbEntry, LinkAddress, Neighbour, Route, RoutingRule } from "./state.ts";
+import type { FdbEntry, IptablesTable, LinkAddress, Neighbour, Route, RoutingRule } from "./state.ts";
 
 export const addressKey = (address: LinkAddress): string => `${address.link} ${address.address}`;
 export const neighbourKey = (neighbour: Neighbour): string => `${neighbour.link} ${neighbour.address}`;
 export const fdbMacKey = (entry: FdbEntry): string => `${entry.link} ${entry.mac} ${entry.table}`;
 export const fdbKey = (entry: FdbEntry): string => `${entry.link} ${entry.mac} ${entry.destination ?? "-"} ${entry.table}`;
+
+export const iptablesKey = (table: IptablesTable): string => `${table.family === 4 ? "ip" : "ip6"} ${table.name}`;
 
 /** The metric that the kernel gives an IPv6 route made without one (IP6_RT_PRIO_USER). */
 const IPV6_METRIC = 1024;

@@ -80,10 +80,11 @@ function pushSet(steps: ChangeStep[], want: Link, found: Omit<Link, "kind">, dow
 
 /** Whether Fairlead makes links of this kind; the others are only adjusted where they are. */
 export function isMade(kind: LinkKind): boolean {
-  return kind.type === "bridge" || kind.type === "vxlan" || kind.type === "ipip";
+  return kind.type === "bridge" || kind.type === "vxlan" || kind.type === "ipip" || (kind.type === "other" && kind.name === "dummy");
 }
 
 function sameKind(a: LinkKind, b: LinkKind): boolean {
+  if (a.type === "other" && b.type === "other") return a.name === b.name;
   if (a.type !== "vxlan" || b.type !== "vxlan") return a.type === b.type;
   return a.vni === b.vni && a.port === b.port && a.local === b.local && a.device === b.device && a.learning === b.learning;
 }
@@ -113,7 +114,8 @@ export function diffAddresses(desired: KernelState, observed: KernelState, owns:
   for (const [key, address] of there) {
     const want = wanted.get(key);
     // Deletes go first: IPv6 refuses the same address with another length.
-    if (want ? wrong(want, address) : owns.links(address.link) && !isLinkLocal(address.address)) deletes.push(step("delete", address));
+    const ours = (owns.links(address.link) && !isLinkLocal(address.address)) || address.protocol === owns.routeProtocol;
+    if (want ? wrong(want, address) : ours) deletes.push(step("delete", address));
   }
   for (const [key, address] of wanted) {
     const found = there.get(key);

@@ -1,4 +1,7 @@
 // The one way down: diffs desired against observed state and brings the kernel there. See README.md for the order of steps.
+
+import type { IptablesOwnership } from "./iptables/diff.ts";
+import type { IpvsOwnership } from "./ipvs/lingering.ts";
 import type { NetworkNamespace } from "./kernel.ts";
 import type { KernelState } from "./state.ts";
 
@@ -6,10 +9,14 @@ import type { KernelState } from "./state.ts";
 export interface Ownership {
   /** Links that Fairlead makes and deletes, by name: for example `cni0`, `flannel.1`. Neighbours, FDB entries and addresses on them are ours too. */
   readonly links: (name: string) => boolean;
-  /** Routes of this protocol number are ours. */
+  /** Routes and addresses of this protocol number are ours, on whatever link they stand. */
   readonly routeProtocol: number;
   /** nft tables that are ours. */
   readonly tables: readonly { readonly family: "inet" | "ip" | "ip6" | "bridge" | "netdev"; readonly name: string }[];
+  /** Chains of iptables that are ours; absent: there are none, and iptables is not looked at. */
+  readonly iptables?: IptablesOwnership;
+  /** IPVS, its device and its sets; absent: IPVS is not looked at. */
+  readonly ipvs?: IpvsOwnership;
 }
 
 export interface ReconcileStatus {

@@ -16,6 +16,9 @@ export interface KernelState {
   /** Dotted name → value, for example "net.ipv4.ip_forward" → "1". */
   readonly sysctls: Readonly<Record<string, string>>;
   readonly tables: readonly NftTable[];
+  readonly iptables: readonly IptablesTable[];
+  readonly ipsets: readonly IpSet[];
+  readonly ipvs: readonly IpvsService[];
 }
 
 /** A network device. Key: name. */
@@ -63,6 +66,10 @@ export interface LinkAddress {
   readonly scope?: "global" | "link" | "host";
   /** IPv6: skip duplicate address detection. Written, never compared. */
   readonly nodad?: boolean;
+  /** Never chosen as a source by itself (RFC 4862, 5.5.4): for addresses that wander. Written, never compared. */
+  readonly deprecated?: boolean;
+  /** Who put it there (IFA_PROTO, Linux 5.18): as a route's protocol. Never compared; what says ours is swept. */
+  readonly protocol?: number;
 }
 
 /** A unicast or special route. Key: table, destination, metric. */
@@ -123,6 +130,66 @@ export interface FdbEntry {
   readonly permanent: boolean;
 }
 
+/** One table of iptables (family 4) or ip6tables (6). Key: family, name. */
+export interface IptablesTable {
+  readonly family: Family;
+  /** "nat", "filter", "mangle", "raw", "security". */
+  readonly name: string;
+  /** A chain stands behind those that it jumps to. */
+  readonly chains: readonly IptablesChain[];
+}
+
+/**
+ * A chain of iptables. Key: name. Of one that the kernel brings (PREROUTING, …), a desired state names the rules that are
+ * to stand in it, at its head if they have to be made; of any other, all.
+ */
+export interface IptablesChain {
+  readonly name: string;
+  /** Each as iptables-save prints it behind "-A CHAIN ". */
+  readonly rules: readonly string[];
+  /** All rules but the last may stand in any order: the kernel takes long to put one into its place in a long chain. */
+  readonly loose?: boolean;
+  /** "ACCEPT", "DROP"; observed, and only of a chain that the kernel brings. */
+  readonly policy?: string;
+}
+
+export type IpSetType = "hash:ip" | "hash:ip,port" | "hash:ip,port,ip" | "hash:ip,port,net" | "bitmap:port";
+
+/** A set of ipset. Key: name. */
+export interface IpSet {
+  readonly name: string;
+  readonly type: IpSetType;
+  readonly family: Family;
+  /** As ipset prints them: "10.96.0.10,tcp:53". */
+  readonly elements: readonly string[];
+}
+
+/** What names a virtual service of IPVS. */
+export interface IpvsServiceKey {
+  readonly family: Family;
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface IpvsService extends IpvsServiceKey {
+  readonly scheduler: string;
+  /** Seconds that a client keeps its destination; absent: no persistence. */
+  readonly persistence?: number;
+  readonly destinations: readonly IpvsDestination[];
+}
+
+/** A real server of a virtual service, reached by NAT. Key: address, port. */
+export interface IpvsDestination {
+  readonly address: string;
+  readonly port: number;
+  /** 0: it keeps its connections and gets no new one. */
+  readonly weight: number;
+  /** Connections, established and others; observed only. */
+  readonly active?: number;
+  readonly inactive?: number;
+}
+
 /** rtm_protocol numbers (linux/rtnetlink.h). `fairlead` marks what is ours: a restarted agent sweeps only these. */
 export const ROUTE_PROTOCOL = { kernel: 2, boot: 3, static: 4, ra: 9, bird: 12, fairlead: 84 } as const;
 
@@ -139,6 +206,9 @@ export const EMPTY_STATE: KernelState = {
   fdb: [],
   sysctls: {},
   tables: [],
+  iptables: [],
+  ipsets: [],
+  ipvs: [],
 };
 
 /** The union of parts that rooms calculated; where two name the same sysctl, the later wins. */
@@ -152,5 +222,8 @@ export function mergeStates(...parts: readonly Partial<KernelState>[]): KernelSt
     fdb: parts.flatMap((part) => part.fdb ?? []),
     sysctls: Object.assign({}, ...parts.map((part) => part.sysctls ?? {})),
     tables: parts.flatMap((part) => part.tables ?? []),
+    iptables: parts.flatMap((part) => part.iptables ?? []),
+    ipsets: parts.flatMap((part) => part.ipsets ?? []),
+    ipvs: parts.flatMap((part) => part.ipvs ?? []),
   };
 }

@@ -107,6 +107,21 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
 
 function notYet(node: string): AgentStatus {
   const kernel = { inSync: false, runs: 0, failures: 0, drifts: 0, mended: {}, lastMs: 0 };
-  const nothing = { revision: 0, pods: 0, network: "overlay", ranges: [], podDrifts: 0, bgp: null, follows: [], remarks: [] } as const;
-  return { node, ready: false, reason: "the agent is starting", kernel, ...nothing };
+  const policyLog = { packets: 0, unwritten: 0, recent: [] };
+  return {
+    node,
+    ready: false,
+    reason: "the agent is starting",
+    revision: 0,
+    pods: 0,
+    network: "overlay",
+    ranges: [],
+    kernel,
+    podDrifts: 0,
+    bgp: null,
+    services: "nftables",
+    policyLog,
+    follows: [],
+    remarks: [],
+  };
 }

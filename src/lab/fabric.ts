@@ -32,6 +32,8 @@ export const FABRIC = {
   upstreamDns: "10.112.0.1",
   outside: { link: "eth0", addresses: ["198.51.100.10/24", "2001:db8:64::10/64"], gateways: ["198.51.100.1", "2001:db8:64::1"] },
   apiServer: "10.112.0.2",
+  /** Addresses of load balancers: in the first underlay subnet, below the nodes'. */
+  balancers: ["10.112.0.10-10.112.0.49", "fd00:112::ff00-fd00:112::ffff"],
 } as const;
 
 /** Spreads nodes over subnets, round robin. @throws FairleadError `too-many-nodes` */

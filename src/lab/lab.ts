@@ -1,25 +1,32 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
-import type { Network, ServiceMode } from "../agent/index.ts";
+import { type Network, type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
   kindRules,
+  quotaAdmission,
+  type ResourceRef,
   SqliteStore,
+  serviceAccountAdmission,
   serviceAddresses,
   startApiServer,
   startControllers,
 } from "../api/index.ts";
 import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
-import { createDnsServer, type DnsServer, type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
-import { checkNftables, createLinuxKernel, type Kernel, type NetworkNamespace } from "../kernel/index.ts";
+import { type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
+import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.ts";
 import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod } from "../resources/index.ts";
+import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
+import type { PodWorker } from "./kubelet/pod-worker.ts";
 import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
+import { createPodHost } from "./pod-host.ts";
 import { networkObjects, poolsToMake } from "./pools.ts";
 import { REFS } from "./refs.ts";
+import { storeWriter } from "./store-writer.ts";
 import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
@@ -61,13 +68,15 @@ export class Lab {
   readonly kernel: Kernel;
   readonly store: SqliteStore;
   readonly source: ClusterSource;
+  readonly dns: DnsPods;
   readonly nodes = new Map<string, LabNode>();
   readonly #start: LabStart;
   readonly #closers: (() => unknown)[] = [];
   #fabric: Fabric | undefined;
   #api: ApiServer | undefined;
+  #serving: Promise<ApiServer> | undefined;
   #controllers: Controllers | undefined;
-  #dns: DnsServer | undefined;
+  #duties: ServiceDuties | undefined;
 
   constructor(start: LabStart) {
     this.#start = start;
@@ -75,8 +84,9 @@ export class Lab {
     this.networks = planNetworks(start.options);
     this.kernel = createLinuxKernel();
     const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
-    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses], rules: kindRules });
+    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses, serviceAccountAdmission, quotaAdmission], rules: kindRules });
     this.source = sourceFromStore(this.store);
+    this.dns = createDnsPods({ domain: CLUSTER.domain, kubeconfig: () => this.#podKubeconfig() });
   }
 
   get fabric(): Fabric {
@@ -102,21 +112,18 @@ export class Lab {
     progress("making the underlay");
     this.#fabric = createFabric(this.kernel, options);
     // The API's certificate takes a while to make; the rest goes on meanwhile.
-    const serving = startApiServer({
+    this.#serving = startApiServer({
       store: this.store,
       listen: { fd: apiFd },
       // What pods reach as Service default/kubernetes.
       alsoListen: [{ fd: this.#fabric.router.bindSocket({ protocol: "tcp", address: FABRIC.apiServer, port: CLUSTER.apiPort }) }],
       names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
+      pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
     });
     this.#startUpstream(this.#fabric);
-    this.#dns = createDnsServer({
-      source: this.source,
-      zone: { domain: CLUSTER.domain, ttl: 30, pods: "verified" },
-      upstreams: [FABRIC.upstreamDns],
-    });
     const { podCidrs, nodeMask } = this.networks;
-    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log });
+    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving: this.#serving });
+    this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -143,7 +150,7 @@ export class Lab {
         { port: 9, protocol: "UDP" },
       ],
     });
-    this.#api = await serving;
+    this.#api = await this.#serving;
   }
 
   async #startNode(name: string, place: Parameters<Fabric["addNode"]>[0], fabric: Fabric, responders: Responders): Promise<void> {
@@ -162,7 +169,8 @@ export class Lab {
       services: options.services,
       network: options.network,
       resolvConf: (pod) => this.resolvConf(pod),
-      serveSpecial: (pod, namespace) => this.#serveDns(pod, namespace),
+      token: (pod, request) => this.#podToken(pod, request),
+      component: (pod, container) => this.dns.component(pod, container),
       log,
     });
     this.nodes.set(name, node);
@@ -182,6 +190,14 @@ export class Lab {
       if (!this.store.get(REFS.ipPools, undefined, pool.metadata.name)) this.store.create(REFS.ipPools, pool);
   }
 
+  #podToken(pod: Pod, { audience, expirationSeconds = 3600 }: { audience?: string; expirationSeconds?: number }): string | undefined {
+    const { namespace = "", name, uid = "" } = pod.metadata;
+    const account = pod.spec.serviceAccountName ?? "default";
+    if (!this.store.get({ group: "", version: "v1", plural: "serviceaccounts" }, namespace, account)) return undefined;
+    const audiences = audience === undefined ? {} : { audiences: [audience] };
+    return this.api.issueToken({ namespace, account, seconds: expirationSeconds, pod: { name, uid }, ...audiences });
+  }
+
   /** Hands every pod to the kubelet of its node. */
   #watchPods(): void {
     const stop = this.store.watch(REFS.pods, {}, ({ type, object }) => {
@@ -191,7 +207,16 @@ export class Lab {
       if (type === "DELETED") node.kubelet.remove(pod);
       else node.kubelet.update(pod);
     });
-    this.#closers.push(stop, this.#watchSlices());
+    this.#closers.push(stop, this.#watchSlices(), this.#watchFiles(REFS.configMaps), this.#watchFiles(REFS.secrets));
+  }
+
+  /** Tells pods that what files of their volumes are made of has changed. */
+  #watchFiles(ref: ResourceRef): () => void {
+    return this.store.watch(ref, {}, ({ type, object }) => {
+      if (type !== "MODIFIED") return;
+      for (const node of this.nodes.values()) node.kubelet.refresh(object.metadata.namespace ?? "");
+      this.dns.filesChanged(object.metadata.namespace ?? "");
+    });
   }
 
   /** Tells pods which of their ports Services send to, declared or not. */
@@ -217,20 +242,18 @@ export class Lab {
     return resolvConf(pod, {
       domain: CLUSTER.domain,
       clusterDns: [this.networks.dnsAddress],
-      node: { nameservers: [FABRIC.upstreamDns], searches: [] },
+      node: { nameservers: [FABRIC.upstreamDns], searches: [], options: [] },
     });
   }
 
-  /** The cluster's DNS server lives in the pods of the coredns Deployment. */
-  #serveDns(pod: Pod, namespace: NetworkNamespace): { close(): void } | undefined {
-    if (pod.metadata.namespace !== "kube-system" || pod.metadata.labels?.["k8s-app"] !== "kube-dns" || !this.#dns) return undefined;
-    const any = (family: 4 | 6) => (family === 6 ? "::" : "0.0.0.0");
-    return this.#dns.listen({
-      udp: { fd: namespace.bindSocket({ protocol: "udp", address: "::", port: 53 }), family: 6 },
-      tcp: namespace.bindSocket({ protocol: "tcp", address: "::", port: 53 }),
-      upstreamUdp: (family) => namespace.bindSocket({ protocol: "udp", address: any(family), port: 0 }),
-      upstreamTcp: (family) => namespace.openSocket({ protocol: "tcp", family }),
-    });
+  /** What pods reach the API with: as the lab's own kubeconfig, at the address of Service default/kubernetes. */
+  async #podKubeconfig(): Promise<string> {
+    const api = await this.#serving;
+    if (!api) throw new FairleadError("not-started", "the lab's API does not serve yet");
+    const config = JSON.parse(api.kubeconfig(this.options.name)) as { clusters: { cluster: { server: string } }[] };
+    const address = this.networks.apiAddress;
+    for (const { cluster } of config.clusters) cluster.server = `https://${address.includes(":") ? `[${address}]` : address}:443`;
+    return JSON.stringify(config);
   }
 
   /**
@@ -268,19 +291,20 @@ export class Lab {
     return notices;
   }
 
-  /** The running worker of a pod. */
-  podOf(pod: Pod): { readonly namespace: NetworkNamespace; readonly directory: string; readonly addresses: readonly string[] } | undefined {
+  /** Who drives a pod, once it has a network. */
+  podOf(pod: Pod): PodWorker | undefined {
     const worker = this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "");
-    return worker?.namespace ? { namespace: worker.namespace, directory: worker.directory, addresses: worker.addresses } : undefined;
+    return worker?.namespace ? worker : undefined;
   }
 
   get controllersIdle(): boolean {
-    return this.#controllers?.idle ?? false;
+    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false);
   }
 
   /** Takes everything down, pods first. */
   async close(): Promise<void> {
     this.#controllers?.close();
+    this.#duties?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
     const responders = this.#start.responders.close();
@@ -318,9 +342,7 @@ function refOf(store: SqliteStore, object: KubeObject) {
 
 /** Built-in kinds that a cluster's controllers would act on, and the lab has none for. */
 const WITHOUT_CONTROLLER = new Set(
-  "APIService CronJob Endpoints HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ResourceQuota ValidatingWebhookConfiguration".split(
-    " ",
-  ),
+  "APIService HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ValidatingWebhookConfiguration".split(" "),
 );
 
 /** "2 Ingress", … of what is stored only: custom objects, and built-in kinds without a controller here. */

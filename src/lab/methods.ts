@@ -1,4 +1,5 @@
 // What the daemon answers to the command line.
+import type { AgentStatus } from "../agent/index.ts";
 import { FairleadError, messageOf } from "../base/index.ts";
 import {
   type Expected,
@@ -10,9 +11,10 @@ import {
   planMatrix,
   unexpected,
 } from "../cluster/index.ts";
-import type { NetworkNamespace } from "../kernel/index.ts";
+import type { ConntrackFlow, NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
+import { type DnsQueryParams, queryInLab } from "./dns/query.ts";
 import type { Lab } from "./lab.ts";
 import type { LabNode } from "./node.ts";
 import { askNode, followNode } from "./node-pages.ts";
@@ -34,6 +36,7 @@ export interface LabStatus {
     readonly inSync: boolean;
     readonly reason: string | null;
     readonly mended: number;
+    readonly policyLog: AgentStatus["policyLog"];
     readonly agentPid: number | null;
   }[];
   readonly pods: readonly {
@@ -54,6 +57,12 @@ export interface LabStatus {
   }[];
 }
 
+/** How a node balances Services, and the connections that it tracks. */
+export interface Served {
+  readonly mode: AgentStatus["services"];
+  readonly flows: readonly ConntrackFlow[];
+}
+
 export interface MatrixAnswer {
   readonly pairs: readonly ProbeResult[];
   /** Present where a truth table was given: what did not come out as expected. */
@@ -65,8 +74,8 @@ export interface ExecPlace {
   readonly netns: string;
   readonly rootless: boolean;
   readonly name: string;
-  /** For pods: the files that stand for /etc/resolv.conf and /etc/hosts. */
-  readonly files?: { readonly resolvConf: string; readonly hosts: string; readonly hostname: string };
+  /** For pods: the first process of the container, whose files and processes a command sees. */
+  readonly inside?: number;
 }
 
 /** The daemon's methods over a lab. */
@@ -80,7 +89,12 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     matrix: (params: MatrixParams, call: Call) => matrix(lab, params, call),
     snapshot: () => objectsOf(lab.snapshot),
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
-    flows: (params: { node: string }) => lab.nodes.get(params.node)?.namespace.conntrack.list() ?? [],
+    served: (params: { node: string }): Served => {
+      const node = lab.nodes.get(params.node);
+      return { mode: node?.agent.status.services ?? "nftables", flows: node?.namespace.conntrack.list() ?? [] };
+    },
+    dnsQuery: (params: DnsQueryParams) => queryInLab(lab, params),
+    dnsReports: () => lab.dns.reports(),
     page: (params: { node: string; path: string }) => askNode(nodeOf(lab, params.node).namespace, params.path),
     follow: (params: { node: string; path: string }, call: Call) =>
       followNode(nodeOf(lab, params.node).namespace, params.path, (text) => call.item(text), call.signal),
@@ -109,6 +123,7 @@ function statusOf(lab: Lab): LabStatus {
         inSync: status.ready,
         reason: status.reason ?? null,
         mended: status.kernel.drifts + status.podDrifts,
+        policyLog: status.policyLog,
         agentPid: "pid" in node.agent ? (node.agent.pid ?? null) : null,
       };
     }),
@@ -195,7 +210,7 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
   );
 }
 
-function place(lab: Lab, what: string): ExecPlace {
+async function place(lab: Lab, what: string): Promise<ExecPlace> {
   // The router between the subnets is none of the cluster's, and nevertheless a place to look from.
   if (what === "router")
     return { pid: process.pid, netns: lab.fabric.router.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: what };
@@ -203,13 +218,8 @@ function place(lab: Lab, what: string): ExecPlace {
   const namespace = namespaceOf(lab, end, what);
   const common = { pid: process.pid, netns: namespace.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: nameOfEnd(end) };
   if (end.kind !== "pod") return common;
-  const directory = lab.podOf(end.pod)?.directory ?? "";
-  return {
-    ...common,
-    files: {
-      resolvConf: `${directory}/resolv.conf`,
-      hosts: `${directory}/hosts`,
-      hostname: end.pod.spec.hostname ?? end.pod.metadata.name,
-    },
-  };
+  const inside = await lab.podOf(end.pod)?.container()?.firstProcess();
+  if (inside === undefined)
+    throw new FairleadError("not-running", `${common.name} has no running container`, { remedy: "see why: kubectl describe pod" });
+  return { ...common, inside };
 }

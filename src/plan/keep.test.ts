@@ -19,6 +19,7 @@ const plan = (kernel: Partial<KernelState>, pods: Readonly<Record<string, Kernel
   pods: new Map(Object.entries(pods)),
   annotations: {},
   podMtu: 1450,
+  announcement: { own: [], winners: new Map() },
   settings: { services: "nftables", network: "overlay", remarks: [] },
   remarks: [],
 });

@@ -1,20 +1,24 @@
 // planNode: one node's plan, composed of what the data path, Services and policy say.
 
+import { familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import { type PodNetwork, planPodNetwork } from "../datapath/overlay/index.ts";
 import { planRoutedPod } from "../datapath/routed/index.ts";
 import {
   type BaseChainName,
   type KernelState,
+  type LinkAddress,
   mergeStates,
   type NftChain,
+  type NftElement,
   type NftHook,
   type NftRule,
   type NftTable,
+  ROUTE_PROTOCOL,
   type TableContribution,
 } from "../kernel/index.ts";
 import { planPolicy } from "../policy/index.ts";
-import { planServices } from "../services/index.ts";
+import { electAnnouncer, planServiceMode } from "../services/index.ts";
 import { planOverlayPath, planRoutedPath } from "./path.ts";
 import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
 import { nodeSettings } from "./settings.ts";
@@ -29,7 +33,14 @@ const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
   "filter-input": { type: "filter", hook: "input", priority: 0, policy: "accept" },
   "filter-forward": { type: "filter", hook: "forward", priority: 0, policy: "accept" },
   "filter-output": { type: "filter", hook: "output", priority: 0, policy: "accept" },
+  "postrouting-mangle": { type: "filter", hook: "postrouting", priority: -150, policy: "accept" },
+  "prerouting-raw": { type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
+  "output-raw": { type: "filter", hook: "output", priority: -300, policy: "accept" },
+  "prerouting-mangle": { type: "filter", hook: "prerouting", priority: -150, policy: "accept" },
 };
+
+/** A hook costs each packet something: these are there only where a rule is. */
+const OPTIONAL_CHAINS: readonly BaseChainName[] = ["postrouting-mangle", "prerouting-raw", "output-raw", "prerouting-mangle"];
 
 /** What a node must hold. Pure: the same snapshot and facts give the same plan. */
 export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
@@ -38,21 +49,42 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
   const path = network === "routed" ? planRoutedPath(snapshot, facts) : planOverlayPath(snapshot, facts);
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
-  const policy = planPolicy(snapshot, facts.node, pods);
-  const services = planServices(snapshot, facts.node);
+  const policy = planPolicy(snapshot, facts.node, pods, { interfaces: [facts.underlay] });
+  const services = planServiceMode(snapshot, facts.node, {
+    mode: settings.services,
+    podNetworks: { 4: elementsOf(path.table, "pod-networks4"), 6: elementsOf(path.table, "pod-networks6") },
+  });
   const table = composeTable([path.table, services.table, policy.table]);
+  const { underlay, lost = NOBODY } = facts;
+  const announcement = electAnnouncer(snapshot, { node: facts.node, prefixes: underlay.addresses, lost });
   return {
     node: facts.node,
     revision: snapshot.revision,
-    kernel: mergeStates(path.state, { tables: [table] }),
+    kernel: mergeStates(path.state, services.state, {
+      tables: [table],
+      addresses: announcement.own.map((address) => wandering(address, underlay.link)),
+    }),
     pods: planPods(facts.attachments, network === "routed" ? planRoutedPod : planPodNetwork, path.podMtu),
     annotations: path.annotations,
     podMtu: path.podMtu,
     ...(path.routed ? { routed: path.routed } : {}),
     ...(path.follows ? { follows: path.follows } : {}),
+    announcement,
     settings,
     remarks: [...settings.remarks, ...path.remarks, ...services.remarks, ...policy.remarks],
   };
+}
+
+const NOBODY: ReadonlySet<string> = new Set();
+
+/** A load balancer's address on the outer link, so that the kernel answers ARP and neighbour solicitations for it. */
+function wandering(address: string, link: string): LinkAddress {
+  const length = familyOf(address) === 4 ? 32 : 128;
+  return { link, address: `${address}/${length}`, nodad: true, deprecated: true, protocol: ROUTE_PROTOCOL.fairlead };
+}
+
+function elementsOf(table: TableContribution, name: string): readonly NftElement[] {
+  return table.sets.find((set) => set.name === name)?.elements ?? [];
 }
 
 /** One state for each container, of all its interfaces. */
@@ -70,12 +102,10 @@ function planPods(attachments: readonly PodAttachment[], plan: (pod: PodNetwork)
 /** Joins what the rooms add into one table: base chains' rules in order, everything else beside. */
 export function composeTable(contributions: readonly TableContribution[]): NftTable {
   const hooks = contributions.flatMap((part) => part.hooks).sort((a, b) => a.order - b.order);
-  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).map((name) =>
-    baseChain(
-      name,
-      hooks.filter((hook) => hook.chain === name).map((hook) => hook.rules),
-    ),
-  );
+  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).flatMap((name) => {
+    const rules = hooks.filter((hook) => hook.chain === name).map((hook) => hook.rules);
+    return rules.length === 0 && OPTIONAL_CHAINS.includes(name) ? [] : [baseChain(name, rules)];
+  });
   return { ...TABLE, chains: [...base, ...contributions.flatMap((part) => part.chains)], sets: contributions.flatMap((part) => part.sets) };
 }
 

@@ -2,6 +2,7 @@
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { LearnedRoute, RoutedExports, TunnelKind } from "../datapath/routed/index.ts";
 import type { KernelState } from "../kernel/index.ts";
+import type { Announcement } from "../services/index.ts";
 import type { Network, NodeAbilities, NodeSettings } from "./settings.ts";
 
 /** What a node knows that the API does not (yet). */
@@ -21,6 +22,8 @@ export interface NodeFacts extends NodeAbilities {
   readonly keepOverlay?: boolean;
   /** Routes that BGP peers announced; undefined where no speaker runs, and then routes come from the blocks' affinities alone. */
   readonly learnedRoutes?: readonly LearnedRoute[];
+  /** Nodes whose heartbeats have stopped: others announce their load balancers' addresses. */
+  readonly lost?: ReadonlySet<string>;
 }
 
 /** One pod's wiring, as the CNI records keep it. */
@@ -53,6 +56,8 @@ export interface NodePlan {
   readonly routed?: RoutedExports & { readonly tunnels: readonly TunnelKind[] };
   /** What of the network's configuration is followed, in words. */
   readonly follows?: readonly string[];
+  /** Load balancers' addresses: which this node announces, and who announces others. */
+  readonly announcement: Announcement;
   /** How it is done here: said by objects, or by default. */
   readonly settings: NodeSettings;
   /** What in the configuration is not understood or not followed, and why. */

@@ -2,10 +2,21 @@
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
-import { namedPorts } from "./evaluate.ts";
-import { describeSelection } from "./labels.ts";
-import { indexPolicies, selects } from "./policy-index.ts";
-import type { Direction, Peer, PodSelection, Policy, PortMatch, Rule } from "./rules.ts";
+import { ALL_LABELS } from "./labels.ts";
+import { namedPorts, WITH_PORTS } from "./match.ts";
+import { indexPolicies } from "./policy-index.ts";
+import {
+  type Direction,
+  type Peer,
+  type Policy,
+  type PortMatch,
+  peerSide,
+  type Rule,
+  type Selection,
+  type Side,
+  type Traffic,
+} from "./rules.ts";
+import { describeSelection, selectionKey, selects } from "./selection.ts";
 
 export interface PolicyFinding {
   /** "invalid" parts match nothing or deny; a "warning" works as written. */
@@ -19,6 +30,7 @@ export interface PolicyFinding {
 }
 
 const DNS_PORT = 53;
+const UDP = 17;
 
 /** Findings over all policies of a snapshot, in order of policy and path. */
 export function checkPolicies(snapshot: ClusterSnapshot): PolicyFinding[] {
@@ -36,7 +48,7 @@ const nameOf = ({ kind, namespace, name }: Owner) => `${kind} ${namespace ?? ""}
 /** "NetworkPolicy ns/name: spec.ingress[0]: what" as the readers say it. */
 function invalid(remarks: readonly string[]): PolicyFinding[] {
   return remarks.flatMap((remark): PolicyFinding[] => {
-    const match = /^(\S+) (?:(\S+)\/)?(\S+): (\S+): (.*)$/s.exec(remark);
+    const match = /^(\S+) (?:([^\s/]+)\/)?(\S+): (\S+): (.*)$/s.exec(remark);
     if (!match) return [];
     const [, kind = "", namespace, name = "", path = "", says = ""] = match;
     const policy: Owner = { kind, name, ...(namespace === undefined ? {} : { namespace }) };
@@ -59,7 +71,7 @@ function checkPolicy(snapshot: ClusterSnapshot, policy: Policy, pods: readonly P
   for (const direction of ["ingress", "egress"] as const)
     for (const [index, rule] of policy[direction].entries()) {
       const path = `spec.${direction}[${index}]`;
-      const wider = policy[direction].slice(0, index).findIndex((other) => covers(other, rule));
+      const wider = policy[direction].slice(0, index).findIndex((other) => covers(other, rule, direction));
       if (wider >= 0)
         warn(
           "unreachable-rule",
@@ -67,7 +79,7 @@ function checkPolicy(snapshot: ClusterSnapshot, policy: Policy, pods: readonly P
           `it decides nothing: rule ${wider} matches all that it matches`,
           `take it out, or narrow rule ${wider}`,
         );
-      checkPeers(snapshot, rule, { path: `${path}.${direction === "ingress" ? "from" : "to"}`, pods, warn });
+      checkPeers(snapshot, peerSide(rule, direction), { path: `${path}.${direction === "ingress" ? "from" : "to"}`, pods, warn });
       if (selected.length > 0) checkNames(snapshot, rule, { path: `${path}.ports`, direction, selected, pods, warn });
     }
   return findings;
@@ -75,10 +87,9 @@ function checkPolicy(snapshot: ClusterSnapshot, policy: Policy, pods: readonly P
 
 type Warn = (code: PolicyFinding["code"], path: string, says: string, remedy: string) => void;
 
-function checkPeers(snapshot: ClusterSnapshot, rule: Rule, { path, pods, warn }: { path: string; pods: readonly Pod[]; warn: Warn }): void {
-  if (rule.peers === "any") return;
-  for (const [index, peer] of rule.peers.entries()) {
-    if (peer.kind !== "pods" || pods.some((pod) => selects(snapshot, peer, pod))) continue;
+function checkPeers(snapshot: ClusterSnapshot, side: Side, { path, pods, warn }: { path: string; pods: readonly Pod[]; warn: Warn }): void {
+  for (const [index, peer] of side.within.flat().entries()) {
+    if (peer.kind !== "ends" || peer.kinds || pods.some((pod) => selects(snapshot, peer, pod))) continue;
     warn("peer-matches-nothing", `${path}[${index}]`, `there are no ${describeSelection(peer)}`, nearest(snapshot, peer, pods));
   }
 }
@@ -93,41 +104,47 @@ interface NameContext {
 
 /** A port's name is looked up on the destination: the selected pods for ingress, the peers for egress. */
 function checkNames(snapshot: ClusterSnapshot, rule: Rule, { path, direction, selected, pods, warn }: NameContext): void {
-  if (rule.ports === "any") return;
-  const { peers } = rule;
+  if (rule.traffic === "any") return;
+  const peers = peerSide(rule, direction).within.flat();
   const targets =
     direction === "ingress"
       ? selected
-      : peers === "any"
+      : peers.length === 0
         ? pods
-        : pods.filter((pod) => peers.some((peer) => peer.kind === "pods" && selects(snapshot, peer, pod)));
+        : pods.filter((pod) => peers.some((peer) => peer.kind === "ends" && selects(snapshot, peer, pod)));
   if (targets.length === 0) return;
-  for (const [index, port] of rule.ports.entries()) {
-    if (!("name" in port) || targets.some((pod) => namedPorts(pod, port).length > 0)) continue;
-    const names = [
-      ...new Set(
-        targets.flatMap((pod) => pod.spec.containers.flatMap((container) => (container.ports ?? []).flatMap(({ name }) => name ?? []))),
-      ),
-    ];
-    warn(
-      "unknown-port-name",
-      `${path}[${index}].port`,
-      `no ${direction === "ingress" ? "selected pod" : "peer"} has a ${port.protocol} port named "${port.name}"`,
-      names.length > 0 ? `their ports are named ${names.join(", ")}` : "their ports have no names: write the number",
-    );
+  for (const [index, traffic] of rule.traffic.entries()) {
+    for (const port of traffic.ports ?? []) {
+      if (!("name" in port)) continue;
+      const protocols = traffic.protocol === undefined ? WITH_PORTS : [traffic.protocol];
+      if (targets.some((pod) => protocols.some((protocol) => namedPorts(pod, protocol, port.name).length > 0))) continue;
+      const names = [
+        ...new Set(
+          targets.flatMap((pod) => pod.spec.containers.flatMap((container) => (container.ports ?? []).flatMap(({ name }) => name ?? []))),
+        ),
+      ];
+      warn(
+        "unknown-port-name",
+        `${path}[${index}].port`,
+        `no ${direction === "ingress" ? "selected pod" : "peer"} has a ${PROTOCOL_NAMES[traffic.protocol ?? 0] ?? "TCP, UDP or SCTP"} port named "${port.name}"`,
+        names.length > 0 ? `their ports are named ${names.join(", ")}` : "their ports have no names: write the number",
+      );
+    }
   }
 }
+
+const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
 
 /** Pods whose egress is isolated and which may not ask for names: nothing that they do by name works. */
 function forgottenDns(snapshot: ClusterSnapshot, pods: readonly Pod[]): PolicyFinding[] {
   const index = indexPolicies(snapshot);
   const found = new Map<string, { policy: Policy; pods: string[] }>();
   for (const pod of pods) {
-    const policies = index.selecting(snapshot, pod).filter((policy) => policy.isolates.includes("egress"));
+    const policies = index.selecting(snapshot, pod).filter((policy) => !policy.staged && policy.isolates.includes("egress"));
     const [first] = policies;
     // A pod that may go nowhere at all is meant so.
     if (!first || policies.every((policy) => policy.egress.length === 0)) continue;
-    if (policies.some((policy) => policy.egress.some((rule) => rule.action === "allow" && allowsDns(rule.ports)))) continue;
+    if (policies.some((policy) => policy.egress.some((rule) => rule.action === "allow" && allowsDns(rule.traffic)))) continue;
     const entry = found.get(nameOf(first.owner)) ?? { policy: first, pods: [] };
     entry.pods.push(pod.metadata.name);
     found.set(nameOf(first.owner), entry);
@@ -142,49 +159,60 @@ function forgottenDns(snapshot: ClusterSnapshot, pods: readonly Pod[]): PolicyFi
   }));
 }
 
-function allowsDns(ports: Rule["ports"]): boolean {
-  if (ports === "any") return true;
-  return ports.some(
-    (port) => port.protocol === "UDP" && ("name" in port ? port.name.startsWith("dns") : port.from <= DNS_PORT && DNS_PORT <= port.to),
+function allowsDns(traffic: Rule["traffic"]): boolean {
+  if (traffic === "any") return true;
+  const allows = (port: PortMatch) => ("name" in port ? port.name.startsWith("dns") : port.from <= DNS_PORT && DNS_PORT <= port.to);
+  return traffic.some(
+    ({ protocol, notProtocol, ports }) => (protocol ?? UDP) === UDP && notProtocol !== UDP && (!ports || ports.some(allows)),
   );
 }
 
 /** Whether everything that `rule` matches is matched by `other` before. Says no where it can't tell. */
-function covers(other: Rule, rule: Rule): boolean {
-  if (other.action === "log") return false;
-  return coversPeers(other.peers, rule.peers) && coversPorts(other.ports, rule.ports);
+function covers(other: Rule, rule: Rule, direction: Direction): boolean {
+  if (other.action === "log" || other.family !== undefined || other.application) return false;
+  const own = direction === "ingress" ? other.destination : other.source;
+  if (own.within.length > 0 || own.except.length > 0) return false;
+  return coversSide(peerSide(other, direction), peerSide(rule, direction)) && coversTraffic(other.traffic, rule.traffic);
 }
 
-function coversPeers(wide: Rule["peers"], narrow: Rule["peers"]): boolean {
-  if (wide === "any") return true;
-  if (narrow === "any" || narrow.length === 0) return false;
-  const texts = new Set(wide.map(peerText));
-  return narrow.every((peer) => texts.has(peerText(peer)));
+function coversSide(wide: Side, narrow: Side): boolean {
+  if (wide.except.length > 0) return false;
+  return wide.within.every((any) => {
+    const texts = new Set(any.map(peerText));
+    return narrow.within.some((part) => part.length > 0 && part.every((peer) => texts.has(peerText(peer))));
+  });
 }
 
 function peerText(peer: Peer): string {
-  return peer.kind === "pods" ? `${peer.namespace ?? ""} ${describeSelection(peer)}` : JSON.stringify(peer);
+  return peer.kind === "ends" ? `${peer.namespace ?? ""} ${selectionKey(peer)}` : JSON.stringify(peer);
 }
 
-function coversPorts(wide: Rule["ports"], narrow: Rule["ports"]): boolean {
+function coversTraffic(wide: Rule["traffic"], narrow: Rule["traffic"]): boolean {
   if (wide === "any") return true;
   if (narrow === "any" || narrow.length === 0) return false;
-  return narrow.every((port) => wide.some((other) => coversPort(other, port)));
+  return narrow.every((each) => wide.some((other) => coversOne(other, each)));
+}
+
+function coversOne(wide: Traffic, narrow: Traffic): boolean {
+  const { protocol, ports, ...more } = wide;
+  if (Object.keys(more).length > 0) return JSON.stringify(wide) === JSON.stringify(narrow);
+  if (protocol !== undefined && protocol !== narrow.protocol) return false;
+  if (!ports) return true;
+  return narrow.ports?.every((port) => ports.some((other) => coversPort(other, port))) ?? false;
 }
 
 function coversPort(wide: PortMatch, narrow: PortMatch): boolean {
-  if (wide.protocol !== narrow.protocol) return false;
   if ("name" in wide || "name" in narrow) return "name" in wide && "name" in narrow && wide.name === narrow.name;
   return wide.from <= narrow.from && narrow.to <= wide.to;
 }
 
 /** What a selection that matches nothing may have been meant for. */
-function nearest(snapshot: ClusterSnapshot, selection: PodSelection, pods: readonly Pod[]): string {
+function nearest(snapshot: ClusterSnapshot, selection: Selection, pods: readonly Pod[]): string {
   const within = pods.filter((pod) => selection.namespace === undefined || pod.metadata.namespace === selection.namespace);
   if (selection.namespace !== undefined && within.length === 0) return `there are no pods in namespace ${selection.namespace}`;
   if (selection.namespaceSelector !== undefined) {
     const { namespaceSelector } = selection;
-    const everyPod: PodSelection = { namespaceSelector, podSelector: { test: { op: "all", of: [] } } };
+    const everyPod: Selection = { namespaceSelector, labels: ALL_LABELS };
     if (!pods.some((pod) => selects(snapshot, everyPod, pod))) {
       const labels = [...snapshot.namespaces.values()].map(({ metadata }) => `${metadata.name}: ${show(metadata.labels)}`);
       return `no namespace with pods has these labels; there are ${labels.slice(0, 6).join("; ")}`;

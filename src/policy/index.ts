@@ -1,10 +1,13 @@
 // The policy room's face.
 export { checkPolicies, type PolicyFinding } from "./check.ts";
+export type { PolicyStep, PolicyVerdict } from "./decide.ts";
 export type { End } from "./ends.ts";
-export { type Connection, evaluatePolicies, type PolicyStep, type PolicyVerdict } from "./evaluate.ts";
+export { type Connection, evaluatePolicies } from "./evaluate.ts";
 export { cutFlows } from "./flows.ts";
+export { type DnsAnswers, NO_NAMES, nameBook } from "./names.ts";
 export { readNetworkPolicy } from "./network-policy.ts";
 export { type LocalPod, type PolicyPlan, planPolicy } from "./nftables.ts";
 export { directionOfChain } from "./policy-chains.ts";
 export { policiesMayDiffer, policyParts } from "./policy-index.ts";
+export { LOG_GROUP } from "./rule-writer.ts";
 export type * from "./rules.ts";

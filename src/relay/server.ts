@@ -4,13 +4,13 @@ import { createServer as createHttpServer, type IncomingMessage, type Server, ty
 import { createServer as createHttpsServer } from "node:https";
 import type { TLSSocket } from "node:tls";
 import { FairleadError, messageOf } from "../base/index.ts";
-import { type ChangingSource, type ObjectChange, objectsOf } from "../cluster/index.ts";
+import type { ClusterSource } from "../cluster/index.ts";
 import { Fanout, type Member } from "./fanout.ts";
 import { ALIVE, MOVE } from "./lines.ts";
 import { Needs } from "./needs.ts";
 
 export interface RelayOptions {
-  readonly source: ChangingSource;
+  readonly source: ClusterSource;
   readonly listen: { readonly host?: string; readonly port: number };
   /** Without it, connections are plain: for tests, and behind something that encrypts. */
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa?: Buffer };
@@ -54,7 +54,6 @@ class RunningRelay implements Relay {
   readonly #server: Server;
   readonly #agents = new Map<ServerResponse, Member>();
   readonly #stops: (() => void)[] = [];
-  #changes: ObjectChange[] = [];
   #filled = false;
   #dropped = 0;
 
@@ -113,28 +112,10 @@ class RunningRelay implements Relay {
   #follow(): void {
     const { source } = this.#options;
     this.#stops.push(
-      source.onChanges((changes) => {
-        if (this.#filled) this.#changes.push(...changes);
+      source.follow((changes) => {
+        this.#filled = true;
+        this.#fanout.apply(changes, source.snapshot);
       }),
-      source.subscribe((snapshot) => {
-        if (!this.#filled) {
-          this.#fill();
-          return;
-        }
-        const changes = this.#changes;
-        this.#changes = [];
-        this.#fanout.apply(changes, snapshot);
-      }),
-    );
-    if (source.synced) this.#fill();
-  }
-
-  #fill(): void {
-    const { snapshot } = this.#options.source;
-    this.#filled = true;
-    this.#fanout.apply(
-      objectsOf(snapshot).map((object) => ({ type: "ADDED", object })),
-      snapshot,
     );
   }
 

@@ -1,7 +1,12 @@
 // The face of the services room.
+export { type Announcement, electAnnouncer } from "./announce.ts";
+export { planBalancers } from "./balancer.ts";
 export { isStale } from "./conntrack.ts";
-export type { ServiceEntry } from "./entry.ts";
+export { type Fault, type ServiceEntry, selectsNobody } from "./entry.ts";
 export { countNoLocal, type HealthCheck, healthChecks } from "./health.ts";
+export { SERVICE_CHAINS } from "./iptables.ts";
+export { type ModePlan, planServiceMode } from "./mode.ts";
+export { announceFrame } from "./neighbour-frame.ts";
 export { planServices } from "./nftables.ts";
 export type { ServiceTable } from "./table.ts";
 export { serviceTable } from "./table.ts";

@@ -41,6 +41,11 @@ export function pickName({ by, way, family, protocol, count, sticky }: Pick): st
   return `${PREFIX[way]}${by === "address" ? "pick" : "node"}${family}-${protocol}-${count}${sticky === undefined ? "" : `-sticky${sticky}`}`;
 }
 
+/** The set of addresses and ports, or node ports, that lead to a pick. */
+export function pickSet(pick: Pick): string {
+  return `at-${pickName(pick)}`;
+}
+
 /** Names of the maps that a pick reads. */
 export function pickMaps({ by, family, protocol }: Pick): { readonly numbered: string; readonly ids: string; readonly byId: string } {
   const node = by === "node" ? "node-" : "";

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { type EndpointSpec, node, service, slice } from "../../test/service-objects.ts";
 import { snapshotOf } from "../cluster/index.ts";
 import type { ConntrackFlow } from "../kernel/index.ts";
-import type { ServiceSpec } from "../resources/index.ts";
+import type { Service, ServiceSpec } from "../resources/index.ts";
 import { viewServices } from "./index.ts";
 
 const HERE = { address: "10.244.1.2", node: "node-1" };
@@ -55,13 +55,43 @@ test("why an end point is not used", () => {
 
 test("what holds a port, and what refuses it", () => {
   assert.deepEqual(view([HERE, THERE]).holds, [
-    { at: "10.96.0.80", entry: "map services4 { 10.96.0.80 . tcp . 80 : goto pick4-tcp-2 }" },
-    { at: "node port 30080", entry: "map nodeports4 { tcp . 30080 : goto masq-node4-tcp-2 }" },
+    { at: "10.96.0.80", entry: "set at-pick4-tcp-2 { 10.96.0.80 . tcp . 80 } → chain pick4-tcp-2" },
+    { at: "node port 30080", entry: "set at-masq-node4-tcp-2 { tcp . 30080 } → chain masq-node4-tcp-2" },
   ]);
   assert.deepEqual(view([]).holds, [
     { at: "10.96.0.80", entry: "set no-endpoints4 { 10.96.0.80 . tcp . 80 }" },
     { at: "node port 30080", entry: "set nodeports-rejected4 { tcp . 30080 }" },
   ]);
+});
+
+test("what holds a port by iptables: the rules that people know", () => {
+  const web = service("web", { clusterIP: "10.96.0.80", ports: [{ port: 80, nodePort: 30080 }], type: "NodePort" });
+  const snapshot = snapshotOf([node("node-1", [], []), web, slice("web", { endpoints: [HERE], port: 8080 })]);
+  const [view] = viewServices(snapshot, { node: "node-1", mode: "iptables" });
+  const holds = view?.ports[0]?.holds ?? [];
+  assert.deepEqual(
+    holds.map(({ at }) => at),
+    ["10.96.0.80", "node port 30080"],
+  );
+  assert.match(holds[0]?.entry ?? "", /^-t nat -A KUBE-SERVICES -d 10\.96\.0\.80\/32 .* --dport 80 -j KUBE-SVC-[A-Z2-7]{16}$/);
+  assert.match(holds[1]?.entry ?? "", /^-t nat -A KUBE-NODEPORTS .* --dport 30080 -j KUBE-EXT-[A-Z2-7]{16}$/);
+});
+
+test("a Service is told what is wrong with it, and nobody else", () => {
+  const told = (...objects: Service[]) =>
+    viewServices(snapshotOf([node("node-1", [], []), ...objects]), { node: "node-1" }).map(({ name, remarks }) => [
+      name,
+      remarks.join("; "),
+    ]);
+  const shared = { externalIPs: ["203.0.113.1"], ports: [{ port: 80 }] };
+  assert.deepEqual(told(service("a", { clusterIP: "10.96.0.1", ...shared }), service("b", { clusterIP: "10.96.0.2", ...shared })), [
+    ["a", ""],
+    ["b", "203.0.113.1 port 80/tcp is not served, it belongs to Service shop/a already"],
+  ]);
+  const [[, remark] = []] = told(service("c", { clusterIP: "10.96.0.3", selector: { app: "wbe" }, ports: [{ port: 80 }] }));
+  assert.match(remark ?? "", /^its selector app=wbe matches no pod of shop that has an address/);
+  const [[, other] = []] = told(service("d", { clusterIP: "10.96.0.4", externalIPs: ["2001:db8::1"], ports: [{ port: 80 }] }));
+  assert.match(other ?? "", /^2001:db8::1 is not served: the Service has no IPv6 ClusterIP/);
 });
 
 test("connections are counted at the Service's addresses and at its node port, and nobody else's", () => {

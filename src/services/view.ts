@@ -2,9 +2,11 @@
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { ConntrackFlow } from "../kernel/index.ts";
 import type { Service } from "../resources/index.ts";
-import { elementsOf } from "./elements.ts";
-import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
-import { chooseAnywhere, chooseEndpoints, type Standpoint, serviceTable } from "./table.ts";
+import { planBalancers } from "./balancer.ts";
+import { type ServiceEndpoint, type ServiceEntry, selectsNobody } from "./entry.ts";
+import { type Hold, holdsOf } from "./holds.ts";
+import type { ModeOptions } from "./mode.ts";
+import { chooseAnywhere, chooseEndpoints, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
 export interface ServiceView {
   readonly namespace: string;
@@ -27,8 +29,8 @@ export interface PortView {
   readonly affinity: number | null;
   readonly internalTrafficPolicy: "Cluster" | "Local";
   readonly externalTrafficPolicy: "Cluster" | "Local";
-  /** The map and set entries of this node's table. */
-  readonly holds: readonly { readonly at: string; readonly entry: string }[];
+  /** What holds it in this node's kernel. */
+  readonly holds: readonly Hold[];
   readonly endpoints: readonly EndpointView[];
 }
 
@@ -53,16 +55,18 @@ export interface ViewOptions {
   readonly node: string;
   /** Only this Service: "namespace/name", or all of "namespace". */
   readonly only?: string;
+  /** How the node balances Services; by nftables if not given. */
+  readonly mode?: ModeOptions["mode"];
   /** The node's tracked connections, if they are to be counted. */
   readonly flows?: readonly ConntrackFlow[];
 }
 
 /** The Services of a snapshot as one node serves them, in order of namespace and name. */
 export function viewServices(snapshot: ClusterSnapshot, options: ViewOptions): ServiceView[] {
-  const zone = snapshot.nodes.get(options.node)?.metadata.labels?.["topology.kubernetes.io/zone"];
-  const standpoint: Standpoint = { node: options.node, ...(zone === undefined ? {} : { zone }) };
+  const standpoint = standpointOf(snapshot, options.node);
   const table = serviceTable(snapshot);
   const counts = options.flows && countFlows(options.flows);
+  const faults = Map.groupBy([...table.faults, ...planBalancers(snapshot).faults], (fault) => `${fault.namespace}/${fault.name}`);
   const byService = Map.groupBy(table.entries, (entry) => `${entry.namespace}/${entry.name}`);
   return [...snapshot.services.values()]
     .filter((service) => isMeant(service, options.only))
@@ -73,10 +77,18 @@ export function viewServices(snapshot: ClusterSnapshot, options: ViewOptions): S
         namespace,
         name,
         type: typeOf(service),
-        ports: entries.map((entry) => viewPort(entry, standpoint, counts)),
-        remarks: table.remarks.filter((remark) => remark.startsWith(`Service ${namespace}/${name}: `)),
+        ports: entries.map((entry) => viewPort(entry, { standpoint, mode: options.mode ?? "nftables" }, counts)),
+        remarks: [
+          ...(faults.get(`${namespace}/${name}`) ?? []),
+          selectsNobody(service, snapshot.endpointSlices.ofService(namespace, name)),
+        ].flatMap((fault) => fault?.says ?? []),
       };
     });
+}
+
+interface Look {
+  readonly standpoint: Standpoint;
+  readonly mode: ModeOptions["mode"];
 }
 
 function isMeant({ metadata: { namespace, name } }: Service, only: string | undefined): boolean {
@@ -88,7 +100,7 @@ function typeOf({ spec }: Service): string {
   return spec.clusterIP === "None" ? "headless" : (spec.type ?? "ClusterIP");
 }
 
-function viewPort(entry: ServiceEntry, standpoint: Standpoint, counts: ReadonlyMap<string, number> | undefined): PortView {
+function viewPort(entry: ServiceEntry, { standpoint, mode }: Look, counts: FlowCounts | undefined): PortView {
   const addresses = [...(entry.clusterIP === undefined ? [] : [entry.clusterIP]), ...entry.externalAddresses];
   const choice = chooseEndpoints(entry, standpoint, true);
   const used = new Set("use" in choice ? choice.use : []);
@@ -102,7 +114,7 @@ function viewPort(entry: ServiceEntry, standpoint: Standpoint, counts: ReadonlyM
     affinity: entry.affinitySeconds ?? null,
     internalTrafficPolicy: entry.internalLocal ? "Local" : "Cluster",
     externalTrafficPolicy: entry.externalLocal ? "Local" : "Cluster",
-    holds: holdsOf(entry, standpoint),
+    holds: holdsOf(entry, standpoint, mode),
     endpoints: entry.endpoints.map((endpoint) => ({
       address: endpoint.address,
       port: endpoint.port,
@@ -119,23 +131,6 @@ function viewPort(entry: ServiceEntry, standpoint: Standpoint, counts: ReadonlyM
   };
 }
 
-/** The entries by which a packet finds the Service; those that number its end points are read from these. */
-function holdsOf(entry: ServiceEntry, standpoint: Standpoint): PortView["holds"] {
-  return elementsOf(entry, standpoint).flatMap(({ at, elements }) =>
-    elements.flatMap(({ set, element }) => {
-      if (at === undefined || !/^(services|nodeports|no-)/.test(set)) return [];
-      const { value } = element;
-      const leads = value && "verdict" in value && "chain" in value ? ` : ${value.verdict} ${value.chain}` : "";
-      return [
-        {
-          at: at === "node" ? `node port ${entry.nodePort}` : at,
-          entry: `${leads === "" ? "set" : "map"} ${set} { ${element.key.join(" . ")}${leads} }`,
-        },
-      ];
-    }),
-  );
-}
-
 function whyUnused(entry: ServiceEntry, endpoint: ServiceEndpoint, standpoint: Standpoint): string {
   const anywhere = chooseAnywhere(entry, standpoint);
   const usable = "use" in anywhere && anywhere.use.includes(endpoint);
@@ -149,27 +144,27 @@ function whyUnused(entry: ServiceEntry, endpoint: ServiceEndpoint, standpoint: S
 
 const PROTOCOLS: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 
-function countFlows(flows: readonly ConntrackFlow[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const flow of flows) {
-    const key = `${PROTOCOLS[flow.protocol]} ${flow.destination} ${flow.destinationPort} ${flow.replySource} ${flow.replySourcePort}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  return counts;
+/** Connections by where they were sent to and where they went; those to node ports have any address of the node, and are found by the port. */
+interface FlowCounts {
+  readonly byAddress: ReadonlyMap<string, number>;
+  readonly byPort: ReadonlyMap<string, number>;
 }
 
-/** Connections to the Service's addresses; those to node ports have the node's address and are counted by the port. */
-function countOf(
-  entry: ServiceEntry,
-  endpoint: ServiceEndpoint,
-  addresses: readonly string[],
-  counts: ReadonlyMap<string, number>,
-): number {
-  let sum = 0;
-  for (const address of addresses)
-    sum += counts.get(`${entry.protocol} ${address} ${entry.port} ${endpoint.address} ${endpoint.port}`) ?? 0;
-  if (entry.nodePort === undefined) return sum;
-  const tail = ` ${entry.nodePort} ${endpoint.address} ${endpoint.port}`;
-  for (const [key, count] of counts) if (key.startsWith(`${entry.protocol} `) && key.endsWith(tail)) sum += count;
-  return sum;
+function countFlows(flows: readonly ConntrackFlow[]): FlowCounts {
+  const byAddress = new Map<string, number>();
+  const byPort = new Map<string, number>();
+  const count = (counts: Map<string, number>, key: string) => counts.set(key, (counts.get(key) ?? 0) + 1);
+  for (const { protocol, destination, destinationPort, replySource, replySourcePort } of flows) {
+    const tail = `${PROTOCOLS[protocol]} ${destinationPort} ${replySource} ${replySourcePort}`;
+    count(byAddress, `${destination} ${tail}`);
+    // Not translated: the pod's own address was asked.
+    if (destination !== replySource || destinationPort !== replySourcePort) count(byPort, tail);
+  }
+  return { byAddress, byPort };
+}
+
+function countOf(entry: ServiceEntry, endpoint: ServiceEndpoint, addresses: readonly string[], { byAddress, byPort }: FlowCounts): number {
+  const tail = (port: number) => `${entry.protocol} ${port} ${endpoint.address} ${endpoint.port}`;
+  const atAddresses = addresses.reduce((sum, address) => sum + (byAddress.get(`${address} ${tail(entry.port)}`) ?? 0), 0);
+  return atAddresses + (entry.nodePort === undefined ? 0 : (byPort.get(tail(entry.nodePort)) ?? 0));
 }

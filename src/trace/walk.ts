@@ -278,12 +278,12 @@ class Walk {
 
   /** To any node that the route names: no neighbours, no forwarding entries. */
   #encapsulateIp(place: Place, device: Link, nexthop: string, packet: Packet): Ending {
-    const way = routePacket(place.state, makePacket({ source: "0.0.0.0", destination: nexthop, protocol: "ipip" }));
+    const way = routePacket(place.state, makePacket({ source: "0.0.0.0", destination: nexthop, protocol: "4" }));
     const source = way.kind === "forward" ? way.source : undefined;
     if (source === undefined)
       return this.#noNeighbour(place, nexthop, device.name, `${place.node} has no address for the outer packets of ${device.name}`);
     this.#hop(place, "encapsulate", "IPIP", `wrapped: IP in IP, ${source} → ${nexthop} (${this.#narrator.nameOf(nexthop)})`);
-    const outer = makePacket({ source, destination: nexthop, protocol: "ipip" });
+    const outer = makePacket({ source, destination: nexthop, protocol: "4" });
     return this.send(place, outer, { packet: onTheWire(packet) });
   }
 

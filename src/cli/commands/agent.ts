@@ -3,15 +3,24 @@ import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { type Agent, NETWORKS, type Network, SERVICE_MODES, type ServiceMode, startAgent } from "../../agent/index.ts";
+import {
+  type Agent,
+  holdLease,
+  NETWORKS,
+  type Network,
+  SERVICE_MODES,
+  type ServiceMode,
+  startAgent,
+  startServiceDuties,
+} from "../../agent/index.ts";
 import { FairleadError } from "../../base/index.ts";
 import {
   type ApiAccess,
   apiFromKubernetes,
   inClusterAccess,
-  patchObject,
   readKubeconfig,
   sourceFromKubernetes,
+  writerToKubernetes,
 } from "../../cluster/index.ts";
 import { installPlugin } from "../../cni/index.ts";
 import { createLinuxKernel } from "../../kernel/index.ts";
@@ -29,6 +38,12 @@ interface AgentFlags extends RelayFlags {
   readonly network: Network;
 }
 
+/** Whoever holds it writes what is written once for the cluster: load balancers' addresses, Events about Services. */
+const LEASE = {
+  resource: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
+  namespace: "kube-system",
+  name: "fairlead",
+} as const;
 const NODES = { group: "", version: "v1", plural: "nodes" } as const;
 /** How often it is asked whether the node can be given to the container runtime, in milliseconds. */
 const LOOK_EVERY_MS = 100;
@@ -71,6 +86,7 @@ async function run(flags: AgentFlags): Promise<void> {
   const said = new Set<string>();
   const onProblem = (problem: string) => sayOnce(said, problem, log);
   const source = relaySource(flags, node, onProblem) ?? sourceFromKubernetes({ kubeconfig: access, onProblem });
+  const writer = writerToKubernetes(access);
   const kernel = createLinuxKernel();
   mkdirSync(flags.state, { recursive: true, mode: 0o700 });
   const socketPath = join(flags.state, "cni.sock");
@@ -85,11 +101,16 @@ async function run(flags: AgentFlags): Promise<void> {
     network: flags.network,
     api: apiFromKubernetes(access),
     annotate: async (annotations) => {
-      await patchObject({ kubeconfig: access, resource: NODES, name: node, patch: { metadata: { annotations } } });
+      await writer.patch({ resource: NODES, name: node }, { metadata: { annotations } });
     },
     log,
   });
   log(`the agent of ${node} follows ${flags.relay ?? access.server.origin}; state in ${flags.state}`);
+  // A relay's part of the cluster is not enough for what is done once for all: that is the relays' then.
+  const lease =
+    flags.relay === undefined
+      ? holdLease({ writer, place: LEASE, identity: node, held: () => startServiceDuties({ source, writer, log }).close, log })
+      : undefined;
   const looking = setInterval(() => {
     if (!agent.status.ready) return;
     clearInterval(looking);
@@ -101,8 +122,10 @@ async function run(flags: AgentFlags): Promise<void> {
   sayWhatWaits(agent, log);
   await stopped("agent");
   clearInterval(looking);
+  await lease?.close();
   source.close();
   await agent.close();
+  writer.close();
   log("stopped; the node's network stays as it is");
   process.exit(0);
 }

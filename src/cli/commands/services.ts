@@ -1,7 +1,8 @@
 // fairlead services: each Service as a node serves it.
 import type { Command } from "commander";
 import { FairleadError } from "../../base/index.ts";
-import type { ConntrackFlow } from "../../kernel/index.ts";
+import type { Served } from "../../lab/index.ts";
+import { nodeSettings } from "../../plan/index.ts";
 import { viewServices } from "../../services/index.ts";
 import { callLab, labFlags } from "../lab-client.ts";
 import { showServices } from "../show-services.ts";
@@ -15,7 +16,7 @@ export function command(command: Command): void {
     .option("--manifests <path...>", "calculate from manifests: no lab, no root needed")
     .addHelpText(
       "after",
-      "\nFor each port: where the node's nftables hold it, its end points, their connections, and why one is not used.\n\nExamples:\n  fairlead services\n  fairlead services production/api-service --node node-2\n  fairlead services production --manifests examples/shop\n",
+      "\nFor each port: what holds it in the node's kernel, its end points, their connections, and why one is not used.\n\nExamples:\n  fairlead services\n  fairlead services production/api-service --node node-2\n  fairlead services production --manifests examples/shop\n",
     )
     .action(async (only: string | undefined, flags: ViewFlags & { node?: string }) => {
       const snapshot = await viewSnapshot(flags);
@@ -23,13 +24,15 @@ export function command(command: Command): void {
       const node = flags.node?.replace(/^node\//, "") ?? names[0] ?? "";
       if (!names.includes(node))
         throw new FairleadError("no-such-node", `there is no node "${node}"`, { remedy: `there are ${names.join(", ")}` });
-      const flows = flags.manifests?.length ? undefined : await callLab<ConntrackFlow[]>(flags, "flows", { node });
-      const services = viewServices(snapshot, { node, ...(only === undefined ? {} : { only }), ...(flows ? { flows } : {}) });
+      const served = flags.manifests?.length
+        ? { mode: nodeSettings(snapshot, node).services }
+        : await callLab<Served>(flags, "served", { node });
+      const services = viewServices(snapshot, { node, ...(only === undefined ? {} : { only }), ...served });
       if (only !== undefined && services.length === 0)
         throw new FairleadError("no-such-service", `"${only}" names no Service`, {
           remedy: `there are ${[...snapshot.services.values()].map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).join(", ")}`,
         });
-      if (flags.output === "json") printJson({ node, mode: "nftables", services });
-      else process.stdout.write(`${showServices(node, services, only?.includes("/") === true)}\n`);
+      if (flags.output === "json") printJson({ node, mode: served.mode, services });
+      else process.stdout.write(`${showServices({ node, mode: served.mode }, services, only?.includes("/") === true)}\n`);
     });
 }

@@ -1,7 +1,9 @@
 // A Kubernetes API server as the source of snapshots, and the few writes that a node makes there.
 import type { KubeObject } from "../../resources/index.ts";
-import type { ChangingSource } from "../snapshot.ts";
+import { KubernetesApiError } from "../errors.ts";
+import type { ClusterSource } from "../snapshot.ts";
 import { ChangeSource, NETWORK_RESOURCES, type WatchedResource } from "../source.ts";
+import type { ClusterWriter, ObjectPlace } from "../writer.ts";
 import { createApiClient } from "./client.ts";
 import { type ApiAccess, readKubeconfig } from "./kubeconfig.ts";
 import { reflect } from "./reflector.ts";
@@ -10,6 +12,8 @@ export interface KubernetesOptions {
   /** Its text or the path of its file, or what was read of it before. */
   readonly kubeconfig: string | ApiAccess;
   readonly resources?: readonly WatchedResource[];
+  /** What is kept of an object as it comes; for those that hold a whole large cluster and read little of it. */
+  readonly keep?: (object: KubeObject) => KubeObject;
   /** Told of each failed attempt; it is tried again by itself. */
   readonly onProblem?: (message: string) => void;
   /** Milliseconds to wait before an attempt, from number 1; by default from half a second, doubling, up to half a minute, with jitter. */
@@ -17,8 +21,8 @@ export interface KubernetesOptions {
 }
 
 /** Follows the kinds at an API server. Synced once each has been listed. @throws KubeconfigError at once; the rest goes to `onProblem` */
-export function sourceFromKubernetes(options: KubernetesOptions): ChangingSource {
-  const { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = withJitter } = options;
+export function sourceFromKubernetes(options: KubernetesOptions): ClusterSource {
+  const { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = withJitter, keep } = options;
   const client = createApiClient(accessOf(options.kubeconfig));
   const source = new ChangeSource();
   const stop = new AbortController();
@@ -34,6 +38,7 @@ export function sourceFromKubernetes(options: KubernetesOptions): ChangingSource
       },
       problem: onProblem,
       pause,
+      ...(keep ? { keep } : {}),
     });
   }
   if (resources.length === 0) source.markSynced();
@@ -58,16 +63,50 @@ export interface ObjectPatch {
 
 /** Changes one object, such as a Node's annotations; gives the object as it is then. @throws KubernetesApiError, KubeconfigError */
 export async function patchObject({ kubeconfig, resource, namespace, name, patch, subresource }: ObjectPatch): Promise<KubeObject> {
-  const { group, version, plural } = resource;
-  const root = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
-  const inside = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
-  const path = `${root}${inside}/${plural}/${encodeURIComponent(name)}${subresource ? `/${subresource}` : ""}?fieldManager=fairlead`;
   const client = createApiClient(accessOf(kubeconfig));
   try {
-    const body = JSON.stringify(patch);
-    return (await client.fetch({ method: "PATCH", path, body, contentType: "application/merge-patch+json" })) as KubeObject;
+    const path = `${pathOf({ resource, name, ...(namespace === undefined ? {} : { namespace }) })}${subresource ? `/${subresource}` : ""}`;
+    return (await client.fetch(patchRequest(path, patch))) as KubeObject;
   } finally {
     client.close();
+  }
+}
+
+/** Writes to a Kubernetes API server, over one connection that is kept. @throws KubeconfigError */
+export function writerToKubernetes(kubeconfig: string | ApiAccess): ClusterWriter & { close(): void } {
+  const client = createApiClient(accessOf(kubeconfig));
+  return {
+    get: (place) => unless([404], client.fetch({ path: pathOf(place) })),
+    create: (place, object) =>
+      unless([409], client.fetch({ method: "POST", path: `${listOf(place)}?${MANAGER}`, body: JSON.stringify(object) })),
+    patch: (place, patch, subresource) =>
+      unless([404, 409], client.fetch(patchRequest(`${pathOf(place)}${subresource ? `/${subresource}` : ""}`, patch))),
+    close: () => client.close(),
+  };
+}
+
+const MANAGER = "fieldManager=fairlead";
+
+function patchRequest(path: string, patch: object) {
+  return { method: "PATCH", path: `${path}?${MANAGER}`, body: JSON.stringify(patch), contentType: "application/merge-patch+json" } as const;
+}
+
+function listOf({ resource: { group, version, plural }, namespace }: ObjectPlace): string {
+  const root = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
+  return `${root}${namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`}/${plural}`;
+}
+
+function pathOf(place: ObjectPlace): string {
+  return `${listOf(place)}/${encodeURIComponent(place.name)}`;
+}
+
+/** What was answered; undefined where the server refused with one of these statuses. */
+async function unless(statuses: readonly number[], answer: Promise<unknown>): Promise<KubeObject | undefined> {
+  try {
+    return (await answer) as KubeObject;
+  } catch (error) {
+    if (error instanceof KubernetesApiError && statuses.includes(error.status)) return undefined;
+    throw error;
   }
 }
 

@@ -1,9 +1,12 @@
 // A handle of a fake namespace: what it answers is computed in memory; what it cannot do, it refuses by name.
 import type { ChildProcess } from "node:child_process";
-import type { LinkChange, NetworkNamespace, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
+import type { LinkChange, LoggedPacket, NetworkNamespace, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
 import type { NftFamily } from "../netfilter.ts";
 import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "../state.ts";
 import { FakeConntrack } from "./conntrack.ts";
+import { FakeIpsets } from "./ipset.ts";
+import { FakeIptables } from "./iptables.ts";
+import { FakeIpvs } from "./ipvs.ts";
 import { FakeNetwork } from "./network.ts";
 import { FakeNftables } from "./nftables.ts";
 import { refuse } from "./refuse.ts";
@@ -13,7 +16,12 @@ export class FakeNamespaceState {
   readonly inode: number;
   readonly network: FakeNetwork;
   readonly nft: FakeNftables;
+  readonly iptables = new FakeIptables();
+  readonly ipsets = new FakeIpsets();
+  readonly ipvs = new FakeIpvs();
   readonly conntrack = new FakeConntrack();
+  /** Who reads the packets that rules log, by group; tests call them. */
+  readonly logs = new Map<number, (packet: LoggedPacket) => void>();
   /** Who is told of changes: by the handle that listens. */
   readonly listeners = new Set<Listener>();
   /** The handle whose call is being carried out: its listeners are not told. */
@@ -74,6 +82,9 @@ export class FakeNamespace implements NetworkNamespace {
   readonly path: string;
   readonly state: FakeNamespaceState;
   readonly nft: NetworkNamespace["nft"];
+  readonly iptables: NetworkNamespace["iptables"];
+  readonly ipsets: NetworkNamespace["ipsets"];
+  readonly ipvs: NetworkNamespace["ipvs"];
   /** Operations carried out through this handle that write, in order: tests count them. */
   readonly writes: string[] = [];
   readonly #failIfAsked: FailureCheck;
@@ -93,6 +104,32 @@ export class FakeNamespace implements NetworkNamespace {
       readTable: (family, name) => this.#read("readTable", () => state.nft.readTable(family, name)),
       listTables: () => this.#read("listTables", () => state.nft.listTables()),
     };
+    this.iptables = {
+      lack: () => state.iptables.lack(),
+      save: (family) => this.#read("iptables-save", () => state.iptables.save(family)),
+      restore: (family, commands) =>
+        this.#write("iptables-restore", () => {
+          state.iptables.restore(family, commands);
+          state.emit("iptables");
+        }),
+    };
+    this.ipsets = {
+      list: (wanted) => this.#read("list sets", () => state.ipsets.list(wanted)),
+      create: (set) => this.#write("create set", () => state.ipsets.create(set)),
+      destroy: (name) => this.#write("destroy set", () => state.ipsets.destroy(name)),
+      change: (name, elements) => this.#write("change set", () => state.ipsets.change(name, elements)),
+    };
+    this.ipvs = {
+      lack: () => state.ipvs.lack(),
+      list: () => this.#read("list ipvs", () => state.ipvs.list()),
+      apply: (change) => this.#write(`${change.op} ipvs`, () => state.ipvs.apply(change)),
+    };
+  }
+
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void {
+    if (this.state.logs.has(group)) refuse("EPERM", "another reads this group", String(group));
+    this.state.logs.set(group, onPacket);
+    return () => this.state.logs.delete(group);
   }
 
   get conntrack(): FakeConntrack {
@@ -153,6 +190,9 @@ export class FakeNamespace implements NetworkNamespace {
       fdb: this.listFdb(),
       sysctls,
       tables: tables.flatMap(({ family, name }: { family: NftFamily; name: string }) => this.nft.readTable(family, name) ?? []),
+      iptables: scope.tables === "all" ? ([4, 6] as const).flatMap((family) => this.iptables.save(family)) : [],
+      ipsets: scope.tables === "all" ? this.ipsets.list(() => true) : [],
+      ipvs: scope.tables === "all" ? this.ipvs.list() : [],
     };
   }
 
@@ -239,6 +279,10 @@ export class FakeNamespace implements NetworkNamespace {
 
   openSocket(): number {
     return refuse("EOPNOTSUPP", "the fake kernel has no sockets", "socket");
+  }
+
+  sendFrame(link: string, _frame: Uint8Array): void {
+    refuse("ENOSYS", "a namespace in memory has no sockets", link);
   }
 
   bindSocket(options: SocketOptions): number {

@@ -3,16 +3,35 @@ import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
 import { closeSync } from "node:fs";
 import type { Family } from "../../base/index.ts";
 import { KernelError } from "../errors.ts";
-import type { Conntrack, LinkChange, NetworkNamespace, Nftables, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
+import { isIptablesTable } from "../iptables/save.ts";
+import type {
+  Conntrack,
+  Ipsets,
+  Iptables,
+  Ipvs,
+  LinkChange,
+  LoggedPacket,
+  NetworkNamespace,
+  Nftables,
+  ObserveScope,
+  SocketOptions,
+  VethEnd,
+  WatchTopic,
+} from "../kernel.ts";
 import type { NftTable } from "../netfilter.ts";
 import { encodeLink, LINK_MESSAGE } from "../netlink/link.ts";
 import type { KernelState, Link } from "../state.ts";
 import { makeBoundSocket, makeSocket } from "./bind.ts";
 import { applyChange } from "./change.ts";
 import { openConntrack } from "./conntrack.ts";
+import { sendFrame } from "./frame.ts";
+import { openIpsets } from "./ipset.ts";
+import { openIptables } from "./iptables.ts";
+import { openIpvs } from "./ipvs.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
+import { readPacketLog } from "./packet-log.ts";
 import { LinkRemovals } from "./removal.ts";
-import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
+import { NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 import { inodeOf, runInside } from "./thread.ts";
 import { type Birthplace, makeVethPair } from "./veth.ts";
@@ -31,10 +50,16 @@ export class LinuxNamespace implements NetworkNamespace {
   readonly #openNftables: OpenNftables;
   readonly #events: NamespaceEvents;
   readonly #removals = new LinkRemovals((action) => this.run(action));
+  /** The ways to stop reading logged packets. */
+  readonly #logs = new Set<() => void>();
   #closed = false;
   #route: NetlinkSocket | undefined;
   #netfilter: NetlinkSocket | undefined;
   #nft: (Nftables & { close(): void }) | undefined;
+  #generic: NetlinkSocket | undefined;
+  #iptables: Iptables | undefined;
+  #ipsets: Ipsets | undefined;
+  #ipvs: Ipvs | undefined;
   #conntrack: Conntrack | undefined;
 
   /** Takes over the descriptor. */
@@ -84,6 +109,9 @@ export class LinuxNamespace implements NetworkNamespace {
       fdb: this.listFdb(),
       sysctls: this.#observeSysctls(scope.sysctls ?? []),
       tables: this.#observeTables(scope.tables ?? []),
+      iptables: scope.tables === "all" ? ([4, 6] as const).flatMap((family) => this.iptables.save(family, { everywhere: true })) : [],
+      ipsets: scope.tables === "all" ? this.ipsets.list(() => true) : [],
+      ipvs: scope.tables === "all" ? this.ipvs.list() : [],
     };
   }
 
@@ -150,21 +178,50 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   get nft(): Nftables {
-    this.#nft ??= this.#openNftables((action) =>
-      this.#events.quietly(
-        () => this.run(action),
-        () => ({ links: NOTHING, topics: NOTHING }),
-      ),
-    );
+    this.#nft ??= this.#openNftables((action) => this.#quietly(action));
     return this.#nft;
+  }
+
+  get iptables(): Iptables {
+    this.#iptables ??= openIptables(
+      (action) => this.#quietly(action),
+      () => this.nft,
+    );
+    return this.#iptables;
+  }
+
+  get ipsets(): Ipsets {
+    this.#ipsets ??= openIpsets(() => this.#netfilterSocket());
+    return this.#ipsets;
+  }
+
+  get ipvs(): Ipvs {
+    this.#ipvs ??= openIpvs(
+      (action) => this.run(action),
+      () => {
+        this.#generic ??= this.run(() => new NetlinkSocket(NETLINK_GENERIC));
+        return this.#generic;
+      },
+    );
+    return this.#ipvs;
+  }
+
+  #netfilterSocket(): NetlinkSocket {
+    this.#netfilter ??= this.run(() => new NetlinkSocket(NETLINK_NETFILTER));
+    return this.#netfilter;
+  }
+
+  /** Runs a function inside the namespace; the transactions of netfilter that it makes are our own. */
+  #quietly<T>(action: () => T): T {
+    return this.#events.quietly(
+      () => this.run(action),
+      () => ({ links: NOTHING, topics: NOTHING }),
+    );
   }
 
   get conntrack(): Conntrack {
     this.#conntrack ??= openConntrack(
-      () => {
-        this.#netfilter ??= this.run(() => new NetlinkSocket(NETLINK_NETFILTER));
-        return this.#netfilter;
-      },
+      () => this.#netfilterSocket(),
       () => {
         const count = this.readSysctl("net.netfilter.nf_conntrack_count");
         return count === undefined ? undefined : Number(count);
@@ -175,6 +232,15 @@ export class LinuxNamespace implements NetworkNamespace {
 
   watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void {
     return this.#events.watch(topics, onChange);
+  }
+
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void {
+    const stop = this.run(() => readPacketLog(group, onPacket));
+    const once = () => {
+      if (this.#logs.delete(once)) stop();
+    };
+    this.#logs.add(once);
+    return once;
   }
 
   run<T>(action: () => T): T {
@@ -189,6 +255,11 @@ export class LinuxNamespace implements NetworkNamespace {
     return this.run(() => makeSocket(options.protocol, options.family));
   }
 
+  sendFrame(link: string, frame: Uint8Array): void {
+    const index = this.#socket().indexOf(link);
+    this.run(() => sendFrame(link, index, frame));
+  }
+
   bindSocket(options: SocketOptions): number {
     return this.run(() => makeBoundSocket(options));
   }
@@ -197,8 +268,10 @@ export class LinuxNamespace implements NetworkNamespace {
     if (this.#closed) return;
     this.#closed = true;
     this.#events.close();
+    for (const stop of this.#logs) stop();
     this.#route?.close();
     this.#netfilter?.close();
+    this.#generic?.close();
     this.#nft?.close();
     closeSync(this.#fd);
   }
@@ -241,7 +314,8 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   #observeTables(wanted: NonNullable<ObserveScope["tables"]>): NftTable[] {
-    const names = wanted === "all" ? this.nft.listTables() : wanted;
+    // What iptables keeps in nftables is read by its own program, which knows its own expressions.
+    const names = wanted === "all" ? this.nft.listTables().filter((table) => !isIptablesTable(table)) : wanted;
     return names.flatMap(({ family, name }) => this.nft.readTable(family, name) ?? []);
   }
 }

@@ -43,7 +43,37 @@ function cleanSignals(): Buffer {
 }
 
 /** Runs a program in the thread's network namespace. @throws KernelError if it can't be started */
-export function runProgram({ path, args, env, stdin }: ProgramCall): Promise<ProgramEnd> {
+export function runProgram(program: ProgramCall): Promise<ProgramEnd> {
+  const running = launch(program);
+  let pidfd: number;
+  try {
+    pidfd = call("syscall", [SYS_PIDFD_OPEN, running.pid, 0], { operation: "watch a process", subject: program.path });
+  } catch (error) {
+    running.close();
+    throw error;
+  }
+  return new Promise((resolve) => {
+    eventLoop().add(pidfd, () => {
+      eventLoop().remove(pidfd);
+      closeSync(pidfd);
+      resolve(running.end());
+    });
+  });
+}
+
+/** Runs a program and waits for its end: for what must be done before anything else. @throws KernelError if it can't be started */
+export function runProgramNow(program: ProgramCall): ProgramEnd {
+  return launch(program).end();
+}
+
+interface Running {
+  readonly pid: number;
+  /** Waits for the end, and tells it. */
+  end(): ProgramEnd;
+  close(): void;
+}
+
+function launch({ path, args, env, stdin }: ProgramCall): Running {
   const files: number[] = [];
   const memory = () => {
     const fd = call("memfd_create", ["program", C.MFD_CLOEXEC], { operation: "make a file in memory" });
@@ -53,33 +83,28 @@ export function runProgram({ path, args, env, stdin }: ProgramCall): Promise<Pro
   const close = () => {
     for (const fd of files) closeSync(fd);
   };
-  let pid: number;
-  let pidfd: number;
-  let stdout: number;
-  let stderr: number;
   try {
     const input = memory();
     const bytes = Buffer.from(stdin);
     for (let at = 0; at < bytes.length; ) at += writeSync(input, bytes, at, bytes.length - at, at);
-    stdout = memory();
-    stderr = memory();
-    pid = start(path, [path, ...args], env, [input, stdout, stderr]);
-    pidfd = call("syscall", [SYS_PIDFD_OPEN, pid, 0], { operation: "watch a process", subject: path });
+    const stdout = memory();
+    const stderr = memory();
+    const pid = start(path, [path, ...args], env, [input, stdout, stderr]);
+    return {
+      pid,
+      end() {
+        const status = Buffer.alloc(4);
+        libc("waitpid")(pid, status, 0);
+        const end = { status: statusOf(status.readUInt32LE(0)), stdout: contentOf(stdout), stderr: contentOf(stderr) };
+        close();
+        return end;
+      },
+      close,
+    };
   } catch (error) {
     close();
     throw error;
   }
-  return new Promise((resolve) => {
-    eventLoop().add(pidfd, () => {
-      eventLoop().remove(pidfd);
-      closeSync(pidfd);
-      const status = Buffer.alloc(4);
-      libc("waitpid")(pid, status, 0);
-      const end = { status: statusOf(status.readUInt32LE(0)), stdout: contentOf(stdout), stderr: contentOf(stderr) };
-      close();
-      resolve(end);
-    });
-  });
 }
 
 function start(path: string, argv: readonly string[], env: Readonly<Record<string, string>>, standard: readonly number[]): number {

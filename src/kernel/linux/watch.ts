@@ -5,7 +5,7 @@
 //   unwatch, exit ──▶ eventfd ───┘
 import { closeSync, readFileSync, readSync, writeSync } from "node:fs";
 import type { WatchTopic } from "../kernel.ts";
-import { ANNOUNCERS, type Announcement, announcementOf, type Multicast } from "../netlink/event.ts";
+import { ANNOUNCERS, type Announcement, announcementOf, type Multicast, tableTopic } from "../netlink/event.ts";
 import { decodeMessages } from "../netlink/message.ts";
 import { C, call, errno, type LibcFunction, libc, setOption } from "./libc.ts";
 import { openNetlink } from "./socket.ts";
@@ -44,6 +44,8 @@ export class NamespaceEvents {
   #batch: { readonly links: Set<number>; readonly topics: Set<WatchTopic> } | undefined;
   /** What was last said of each object. */
   readonly #known = new Map<string, string>();
+  /** Kinds of tables that the transaction under way has changed. */
+  readonly #touched = new Set<"nft" | "iptables">();
   readonly #sockets = new Map<Multicast, { readonly fd: number; readonly groups: Set<number> }>();
 
   constructor(run: <T>(action: () => T) => T, isOwn: (port: number) => boolean, onGone: (link: number) => void) {
@@ -141,10 +143,13 @@ export class NamespaceEvents {
         continue;
       }
       for (const message of decodeMessages(BUFFER.subarray(0, length))) {
+        const table = multicast === 12 ? tableTopic(message) : undefined;
+        if (table) this.#touched.add(table);
         const said = announcementOf(multicast, message);
         if (said?.gone) this.#onGone(said.link ?? 0);
         // What own actions brought about is remembered all the same.
-        if (said && this.#isNews(said) && !this.#isEcho(said, message.port, echo)) this.#announce(said.topic);
+        if (said && this.#isNews(said) && !this.#isEcho(said, message.port, echo)) this.#announceEach(said.topic);
+        if (said?.topic === "nft") this.#touched.clear();
       }
     }
   }
@@ -166,6 +171,12 @@ export class NamespaceEvents {
     if (port !== 0) return this.#isOwn(port);
     if (!echo) return false;
     return echo.topics.has(said.topic) || (said.link !== undefined && echo.links.has(said.link));
+  }
+
+  /** A transaction is of the tables that were told of before its end; of all, where none was. */
+  #announceEach(topic: WatchTopic): void {
+    if (topic !== "nft") this.#announce(topic);
+    else for (const each of this.#touched.size === 0 ? (["nft", "iptables"] as const) : this.#touched) this.#announce(each);
   }
 
   #announce(topic: WatchTopic): void {
@@ -200,6 +211,8 @@ let ownName: string | undefined;
 function isOwnTransaction(said: Announcement, acting: boolean): boolean {
   if (said.processId === undefined) return false;
   if (ownProcessIds.has(said.processId)) return true;
+  // Programs of iptables that we run, and wait for.
+  if (acting && /^ip6?tables-/.test(said.processName ?? "")) return true;
   ownName ??= readFileSync("/proc/thread-self/comm", "utf8").trimEnd();
   if (!acting || said.processName !== ownName) return false;
   ownProcessIds.add(said.processId);

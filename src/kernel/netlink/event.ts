@@ -1,4 +1,5 @@
 // What the kernel announces to multicast groups, as topics of change.
+import { isIptablesTable } from "../iptables/save.ts";
 import type { WatchTopic } from "../kernel.ts";
 import { ROUTE_PROTOCOL } from "../state.ts";
 import { ADDRESS_MESSAGE, decodeAddress } from "./address.ts";
@@ -22,6 +23,7 @@ export const ANNOUNCERS: Readonly<Record<WatchTopic, { readonly multicast: Multi
   rule: { multicast: 0, groups: [8, 19] },
   netconf: { multicast: 0, groups: [24, 25] },
   nft: { multicast: 12, groups: [7] },
+  iptables: { multicast: 12, groups: [7] },
 };
 
 export interface Announcement {
@@ -41,11 +43,22 @@ const NEW_NETCONF = 80;
 const DELETE_NETCONF = 81;
 /** NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN: ends every transaction. */
 const NEW_GENERATION = 0x0a0f;
+/** NFT_MSG_NEWTABLE, DELTABLE, NEWCHAIN, DELCHAIN, NEWRULE, DELRULE: what stands before the end of a transaction. */
+const OF_TABLES: ReadonlySet<number> = new Set([0, 2, 3, 5, 6, 8].map((type) => 0x0a00 | type));
+const TABLE = { name: [1, "string"] } as const;
 const GENERATION = { processId: [2, "be32"], processName: [3, "string"] } as const;
 const NETCONF = { link: [1, "u32"] } as const;
 /** IFA_PROTO and IFAPROT_KERNEL_LL (linux/if_addr.h, Linux 5.18). */
 const ADDRESS_ORIGIN = { protocol: [11, "u8"] } as const;
 const LINK_LOCAL_BY_KERNEL = 3;
+
+/** Whether a message tells of a change in a table of iptables, or in another; undefined where it tells of neither. */
+export function tableTopic({ type, body }: NetlinkMessage): "nft" | "iptables" | undefined {
+  if (type >> 8 !== 0x0a || type === NEW_GENERATION) return undefined;
+  const family = body[0] === 2 ? "ip" : body[0] === 10 ? "ip6" : "";
+  const { name = "" } = OF_TABLES.has(type) ? decodeAttributes(TABLE, body.subarray(4)) : {};
+  return isIptablesTable({ family, name }) ? "iptables" : "nft";
+}
 
 /** Undefined for what is no change of configuration. */
 export function announcementOf(multicast: Multicast, message: NetlinkMessage): Announcement | undefined {

@@ -1,0 +1,113 @@
+// The iptables mode as rules: names and texts that people and tools know from kube-proxy.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { node, service, slice } from "../../test/service-objects.ts";
+import { snapshotOf } from "../cluster/index.ts";
+import { createFakeKernel } from "../kernel/index.ts";
+import type { EndpointSlice, KubeObject } from "../resources/index.ts";
+import { planServiceMode } from "./index.ts";
+import { joinNetworks } from "./pod-sources.ts";
+
+const elements = (...networks: string[]) => networks.map((network) => ({ key: [network] }));
+const PORTS: Pick<EndpointSlice, "ports"> = { ports: [{ name: "https", port: 6443, protocol: "TCP" }] };
+const PODS = { 4: elements("10.244.0.0/16"), 6: elements("fd00:10:244::/48") };
+
+function chainsOf(objects: readonly KubeObject[], podNetworks = PODS) {
+  const { state } = planServiceMode(snapshotOf([node("node-1", [], []), ...objects]), "node-1", { mode: "iptables", podNetworks });
+  const fake = createFakeKernel().createNamespace();
+  for (const { family, name, chains } of state.iptables ?? []) {
+    const own = chains.filter((chain) => chain.name.startsWith("KUBE"));
+    fake.iptables.restore(
+      family,
+      [
+        `*${name}`,
+        ...own.map((chain) => `:${chain.name} - [0:0]`),
+        ...chains.flatMap((chain) => chain.rules.map((rule) => `-A ${chain.name} ${rule}`)),
+        "COMMIT",
+        "",
+      ].join("\n"),
+    );
+  }
+  return (chain: string, table = "nat", family: 4 | 6 = 4) =>
+    state.iptables?.find((each) => each.name === table && each.family === family)?.chains.find(({ name }) => name === chain)?.rules;
+}
+
+test("names are kube-proxy's hashes", () => {
+  const chains = chainsOf([
+    service("kubernetes", { clusterIP: "10.96.0.1", ports: [{ name: "https", port: 443 }] }, [], "default"),
+    { ...slice("kubernetes", { endpoints: [{ address: "10.112.0.51" }], port: 6443, namespace: "default" }), ...PORTS },
+  ]);
+  assert.deepEqual(
+    chains("KUBE-SERVICES")?.[0],
+    '-d 10.96.0.1/32 -p tcp -m comment --comment "default/kubernetes:https cluster IP" -m tcp --dport 443 -j KUBE-SVC-NPX46M4PTMTKRN6Y',
+  );
+});
+
+test("shares, masquerade and translation of a Service's chains", () => {
+  const chains = chainsOf([
+    service("web", { clusterIP: "10.96.0.80", ports: [{ port: 80 }] }),
+    slice("web", { endpoints: ["10.244.1.2", "10.244.1.3", "10.244.1.4"].map((address) => ({ address })), port: 8080 }),
+  ]);
+  const [entrance] = chains("KUBE-SERVICES") ?? [];
+  const pick = chains(entrance?.split(" ").at(-1) ?? "") ?? [];
+  assert.equal(
+    pick[0],
+    '! -s 10.244.0.0/16 -d 10.96.0.80/32 -p tcp -m comment --comment "shop/web cluster IP" -m tcp --dport 80 -j KUBE-MARK-MASQ',
+  );
+  assert.deepEqual(
+    pick.slice(1).map((rule) => /probability (\S+)/.exec(rule)?.[1]),
+    ["0.3333333333", "0.5000000000", undefined],
+  );
+  assert.deepEqual(chains(pick[1]?.split(" ").at(-1) ?? ""), [
+    '-s 10.244.1.2/32 -m comment --comment "shop/web" -j KUBE-MARK-MASQ',
+    '-p tcp -m comment --comment "shop/web" -m tcp -j DNAT --to-destination 10.244.1.2:8080',
+  ]);
+});
+
+test("IPv6 has its own table, with addresses in brackets", () => {
+  const chains = chainsOf([
+    service("web", { clusterIP: "fd00:10:96::80", ports: [{ port: 80 }] }),
+    slice("web", { endpoints: [{ address: "fd00:10:244:1::2" }], port: 8080, family: 6 }),
+  ]);
+  const entrance = chains("KUBE-SERVICES", "nat", 6)?.[0] ?? "";
+  const [, jump = ""] = chains(entrance.split(" ").at(-1) ?? "", "nat", 6) ?? [];
+  assert.match(chains(jump.split(" ").at(-1) ?? "", "nat", 6)?.[1] ?? "", /--to-destination \[fd00:10:244:1::2\]:8080$/);
+  assert.equal(chains("KUBE-SERVICES")?.length, 1);
+});
+
+test("several pod networks are told apart in a chain of their own", () => {
+  const objects = [
+    service("web", { clusterIP: "10.96.0.80", ports: [{ port: 80 }] }),
+    slice("web", { endpoints: [{ address: "10.244.1.2" }], port: 80 }),
+  ];
+  const chains = chainsOf(objects, { 4: elements("10.244.0.0/24", "10.244.1.0/24", "10.9.0.0/24"), 6: [] });
+  assert.deepEqual(chains("KUBE-MASQ-OUTSIDERS"), ["-s 10.9.0.0/24 -j RETURN", "-s 10.244.0.0/23 -j RETURN", "-j KUBE-MARK-MASQ"]);
+});
+
+test("who has no end point is refused in the filter table", () => {
+  const chains = chainsOf([
+    service("none", { type: "NodePort", clusterIP: "10.96.0.84", ports: [{ port: 80, nodePort: 30084 }] }),
+    service("away", { type: "NodePort", clusterIP: "10.96.0.83", externalTrafficPolicy: "Local", ports: [{ port: 80, nodePort: 30083 }] }),
+    slice("away", { endpoints: [{ address: "10.244.2.2", node: "node-2" }], port: 80 }),
+  ]);
+  assert.deepEqual(chains("KUBE-SERVICES", "filter"), [
+    '-d 10.96.0.84/32 -p tcp -m comment --comment "shop/none has no endpoints" -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable',
+  ]);
+  assert.deepEqual([...(chains("KUBE-EXTERNAL-SERVICES", "filter") ?? [])].sort(), [
+    '-p tcp -m comment --comment "shop/away has no local endpoints" -m addrtype --dst-type LOCAL -m tcp --dport 30083 -j DROP',
+    '-p tcp -m comment --comment "shop/none has no endpoints" -m addrtype --dst-type LOCAL -m tcp --dport 30084 -j REJECT --reject-with icmp-port-unreachable',
+  ]);
+});
+
+test("an object's odd name can't end a rule", () => {
+  const chains = chainsOf([service('x" -j ACCEPT\n-A', { clusterIP: "10.96.0.80", ports: [{ port: 80 }] })]);
+  assert.match(chains("KUBE-SERVICES", "filter")?.[0] ?? "", /"shop\/x_ -j ACCEPT_-A has no endpoints"/);
+});
+
+test("pod networks are joined to the fewest prefixes, exactly", () => {
+  const joined = (...networks: string[]) => joinNetworks(elements(...networks));
+  assert.deepEqual(joined("10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"), ["10.244.0.0/22"]);
+  assert.deepEqual(joined("10.244.1.0/24", "10.244.2.0/24"), ["10.244.1.0/24", "10.244.2.0/24"]);
+  assert.deepEqual(joined("10.244.0.0/16", "10.244.7.0/24"), ["10.244.0.0/16"]);
+  assert.deepEqual(joined("fd00::/65", "fd00::8000:0:0:0/65", "nonsense"), ["fd00::/64"]);
+});

@@ -1,0 +1,153 @@
+// The iptables writer: kube-proxy's chains, so that `iptables -t nat -L KUBE-SERVICES` shows what people know.
+//
+//   nat     PREROUTING, OUTPUT ─▶ KUBE-SERVICES ─┬▶ KUBE-SVC-… (all end points) or KUBE-SVL-… (the node's own) ─▶ KUBE-SEP-… DNAT
+//                                                ├▶ KUBE-EXT-… or KUBE-FW-… ─▶ KUBE-SVC-…, KUBE-SVL-…
+//                                                └▶ (local) KUBE-NODEPORTS ─▶ KUBE-EXT-…
+//           POSTROUTING ─▶ KUBE-POSTROUTING: what is marked 0x4000 is masqueraded
+//   filter  INPUT, FORWARD, OUTPUT ─▶ KUBE-PROXY-FIREWALL, KUBE-SERVICES, KUBE-EXTERNAL-SERVICES: who gets no answer
+//
+// A packet tries one rule per Service: the cost of a connection grows with their number, as the guide says. The refusals
+// of the nft table hold beside these chains: they know a Service's ports, so that its other ports are refused.
+import type { Family } from "../base/index.ts";
+import type { ClusterSnapshot } from "../cluster/index.ts";
+import type { IptablesChain, IptablesOwnership, IptablesTable } from "../kernel/index.ts";
+import type { ServiceEntry } from "./entry.ts";
+import { healthChecks } from "./health.ts";
+import { commentOf, iptablesRules, OUTSIDERS, type PodSources, type SharedChain, toNode } from "./iptables-rules.ts";
+import type { ModePlan } from "./mode.ts";
+import { keepRefusals, ownerOf, planServices } from "./nftables.ts";
+import { joinNetworks, type PodNetworks } from "./pod-sources.ts";
+import { nodePortElements, serviceSettings } from "./settings.ts";
+import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
+
+const FAMILIES = [4, 6] as const;
+const CANARY = "KUBE-PROXY-CANARY";
+const MARK = "-m comment --comment fairlead";
+/** Kubelet's own. */
+const NOT_OURS = new Set(["KUBE-KUBELET-CANARY", "KUBE-FIREWALL", "KUBE-MARK-DROP"]);
+
+/** What of iptables is ours: kube-proxy's chains, where its canary carries our mark. */
+export const SERVICE_CHAINS: IptablesOwnership = {
+  chains: (name) => name.startsWith("KUBE-") && !NOT_OURS.has(name),
+  mark: { chain: CANARY, rule: MARK },
+};
+
+/** What a node must hold in the iptables mode. */
+export function planIptables(snapshot: ClusterSnapshot, node: string, podNetworks: PodNetworks): ModePlan {
+  const plan = planServices(snapshot, node);
+  const table = serviceTable(snapshot);
+  const standpoint = standpointOf(snapshot, node);
+  const settings = serviceSettings(snapshot);
+  const iptables = FAMILIES.flatMap((family) => {
+    const networks = joinNetworks(podNetworks[family]);
+    const shared = new Shared(table, standpoint, { networks }, family);
+    return [
+      natTable(family, shared, { networks, nodePorts: nodePortElements(settings, snapshot.nodes.get(node), family) }),
+      filterTable(family, shared, healthRules(snapshot, node)),
+    ];
+  });
+  return { table: keepRefusals(plan.table), state: { iptables }, remarks: plan.remarks };
+}
+
+/** The shared chains' rules, and every entry's own chains. */
+class Shared {
+  readonly chains: IptablesChain[] = [];
+  readonly #rules = new Map<SharedChain, string[]>();
+
+  constructor(table: ServiceTable, standpoint: Standpoint, pods: PodSources, family: Family) {
+    const names = new Set<string>();
+    for (const entry of table.entries) if (entry.family === family) this.#take(table, entry, standpoint, pods, names);
+  }
+
+  #take(table: ServiceTable, entry: ServiceEntry, standpoint: Standpoint, pods: PodSources, names: Set<string>): void {
+    const { groups, chains } = iptablesRules(entry, standpoint, pods);
+    for (const { at, rules } of groups) {
+      if (ownerOf(table, entry, at) !== entry) continue;
+      for (const [chain, rule] of rules) {
+        const list = this.#rules.get(chain);
+        if (list) list.push(rule);
+        else this.#rules.set(chain, [rule]);
+      }
+    }
+    for (const chain of chains) {
+      // Of two ports that bear the same name, the first has it.
+      if (names.has(chain.name)) continue;
+      names.add(chain.name);
+      this.chains.push(chain);
+    }
+  }
+
+  rules(chain: SharedChain): readonly string[] {
+    return this.#rules.get(chain) ?? [];
+  }
+}
+
+function natTable(
+  family: Family,
+  shared: Shared,
+  { networks, nodePorts }: { readonly networks: readonly string[]; readonly nodePorts: readonly string[] },
+): IptablesTable {
+  const note = commentOf("kubernetes service nodeports; NOTE: this must be the last rule in this chain");
+  const toPorts = toNode(family, nodePorts).map(({ before, after }) => `${before} ${note} ${after} -j KUBE-NODEPORTS`);
+  const portals = `${commentOf("kubernetes service portals")} -j KUBE-SERVICES`;
+  return {
+    family,
+    name: "nat",
+    chains: [
+      { name: CANARY, rules: [MARK] },
+      { name: "KUBE-MARK-MASQ", rules: ["-j MARK --set-xmark 0x4000/0x4000"] },
+      ...(networks.length > 1
+        ? [{ name: OUTSIDERS, rules: [...networks.map((network) => `-s ${network} -j RETURN`), "-j KUBE-MARK-MASQ"] }]
+        : []),
+      ...shared.chains,
+      { name: "KUBE-NODEPORTS", rules: shared.rules("nat KUBE-NODEPORTS") },
+      { name: "KUBE-SERVICES", rules: [...shared.rules("nat KUBE-SERVICES"), ...toPorts], loose: true },
+      {
+        name: "KUBE-POSTROUTING",
+        rules: [
+          "-m mark ! --mark 0x4000/0x4000 -j RETURN",
+          "-j MARK --set-xmark 0x4000/0x0",
+          `${commentOf("kubernetes service traffic requiring SNAT")} -j MASQUERADE --random-fully`,
+        ],
+      },
+      { name: "PREROUTING", rules: [portals] },
+      { name: "OUTPUT", rules: [portals] },
+      { name: "POSTROUTING", rules: [`${commentOf("kubernetes postrouting rules")} -j KUBE-POSTROUTING`] },
+    ],
+  };
+}
+
+function filterTable(family: Family, shared: Shared, health: readonly string[]): IptablesTable {
+  const fresh = (says: string, chain: string) => `-m conntrack --ctstate NEW ${commentOf(says)} -j ${chain}`;
+  const firewall = fresh("kubernetes load balancer firewall", "KUBE-PROXY-FIREWALL");
+  const portals = fresh("kubernetes service portals", "KUBE-SERVICES");
+  const external = fresh("kubernetes externally-visible service portals", "KUBE-EXTERNAL-SERVICES");
+  return {
+    family,
+    name: "filter",
+    chains: [
+      { name: CANARY, rules: [MARK] },
+      { name: "KUBE-SERVICES", rules: shared.rules("filter KUBE-SERVICES") },
+      { name: "KUBE-EXTERNAL-SERVICES", rules: shared.rules("filter KUBE-EXTERNAL-SERVICES") },
+      { name: "KUBE-PROXY-FIREWALL", rules: shared.rules("filter KUBE-PROXY-FIREWALL") },
+      { name: "KUBE-NODEPORTS", rules: health },
+      {
+        name: "KUBE-FORWARD",
+        rules: [
+          "-m conntrack --ctstate INVALID -j DROP",
+          `${commentOf("kubernetes forwarding rules")} -m mark --mark 0x4000/0x4000 -j ACCEPT`,
+          `${commentOf("kubernetes forwarding conntrack rule")} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
+        ],
+      },
+      { name: "INPUT", rules: [firewall, `${commentOf("kubernetes health check service ports")} -j KUBE-NODEPORTS`, external] },
+      { name: "FORWARD", rules: [firewall, `${commentOf("kubernetes forwarding rules")} -j KUBE-FORWARD`, portals, external] },
+      { name: "OUTPUT", rules: [firewall, portals] },
+    ],
+  };
+}
+
+function healthRules(snapshot: ClusterSnapshot, node: string): string[] {
+  return healthChecks(snapshot, node).map(
+    ({ namespace, name, port }) => `-p tcp ${commentOf(`${namespace}/${name} health check node port`)} -m tcp --dport ${port} -j ACCEPT`,
+  );
+}

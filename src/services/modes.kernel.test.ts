@@ -1,0 +1,154 @@
+// The modes of Services on a running node: switched under open connections, mended when somebody interferes, gone without residue.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { after, before, test } from "node:test";
+import { podAddress, ServiceNetwork } from "../../test/service-network.ts";
+import { service, slice } from "../../test/service-objects.ts";
+import { createReconciler, EMPTY_STATE, ROUTE_PROTOCOL } from "../kernel/index.ts";
+import { SERVICE_CHAINS } from "./index.ts";
+
+const skip = process.getuid?.() !== 0;
+const endpoints = [
+  { address: podAddress("a"), node: "node-1" },
+  { address: podAddress("c"), node: "node-2" },
+];
+const OBJECTS = [
+  service("web", { type: "NodePort", clusterIP: "10.96.0.80", ports: [{ port: 80, nodePort: 30080 }] }),
+  slice("web", { endpoints, port: 8080 }),
+  service("chat", { type: "NodePort", clusterIP: "10.96.0.81", ports: [{ port: 80, nodePort: 30081 }] }),
+  slice("chat", { endpoints, port: 8081 }),
+];
+const MODES = ["nftables", "iptables"] as const;
+
+let net: ServiceNetwork;
+before(() => {
+  if (!skip) net = new ServiceNetwork();
+});
+after(() => net?.close());
+
+const use = (mode: (typeof MODES)[number]) => {
+  net.mode = mode;
+  net.set(OBJECTS);
+};
+const run = (...command: string[]) =>
+  net.at("node-1").run(() => spawnSync(command[0] ?? "", command.slice(1), { encoding: "utf8" }).stdout);
+
+/** What of each mode stands in node-1's kernel. */
+function traces() {
+  return {
+    nftables:
+      net
+        .at("node-1")
+        .nft.readTable("inet", "fairlead")
+        ?.sets.some(({ name }) => name.startsWith("at-")) === true,
+    iptables: /KUBE-/.test(run("iptables-save") + run("ip6tables-save")),
+  };
+}
+
+for (const [from, to] of MODES.flatMap((a) => MODES.map((b) => [a, b] as const)).filter(([a, b]) => a !== b))
+  test(`${from} → ${to} → ${from}: open connections live on, new ones are served, nothing is left behind`, { skip }, async () => {
+    use(from);
+    const held = [
+      await net.hold("b", "10.96.0.81", 80),
+      await net.hold("node-1", "10.96.0.81", 80),
+      await net.hold("client", "10.112.0.51", 30081),
+    ];
+    for (const mode of [to, from]) {
+      use(mode);
+      for (const connection of held) assert.equal(await connection.say(`in ${mode}`), `in ${mode}`);
+      const pods = await Promise.all(Array.from({ length: 20 }, () => net.connect("b", "10.96.0.80", 80)));
+      assert.deepEqual([...new Set(pods.map(({ pod }) => pod))].sort(), ["a", "c"], mode);
+      assert.equal((await net.connect("client", "10.112.0.51", 30080)).verdict, "connected", mode);
+      assert.equal((await net.connect("b", "10.96.0.80", 81)).verdict, "refused", mode);
+      assert.deepEqual(traces(), { nftables: mode === "nftables", iptables: mode === "iptables" }, mode);
+      assert.equal(net.drifts(), 0, "the kernel gives back what was written");
+    }
+    for (const connection of held) connection.close();
+  });
+
+test("no connection is lost while modes change", { skip }, async () => {
+  use("nftables");
+  let done = false;
+  const answers: Promise<{ verdict: string }>[] = [];
+  const stream = (async () => {
+    while (!done) {
+      answers.push(net.connect("b", "10.96.0.80", 80), net.connect("client", "10.112.0.51", 30080));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  })();
+  for (let round = 0; round < 4; round++)
+    for (const mode of ["iptables", "nftables"] as const) {
+      use(mode);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  done = true;
+  await stream;
+  const verdicts = new Set((await Promise.all(answers)).map(({ verdict }) => verdict));
+  assert.deepEqual([...verdicts], ["connected"]);
+  assert.ok(answers.length > 50);
+});
+
+test("people and tools find kube-proxy's chains", { skip }, () => {
+  use("iptables");
+  const services = run("iptables", "-t", "nat", "-L", "KUBE-SERVICES", "-n", "--line-numbers");
+  assert.match(services, /^1 +KUBE-SVC-\w{16} +(tcp|6) +-- +0\.0\.0\.0\/0 +10\.96\.0\.81 +\/\* shop\/chat cluster IP \*\/ tcp dpt:80$/m);
+  assert.match(services, /KUBE-NODEPORTS .*NOTE: this must be the last rule in this chain/);
+  const chain = /(KUBE-SVC-\w{16}).*10\.96\.0\.80/.exec(services)?.[1] ?? "";
+  assert.match(run("iptables", "-t", "nat", "-S", chain), /--mode random --probability 0\.50000000000 -j KUBE-SEP-/);
+});
+
+const meddle: readonly [what: string, ...commands: string[][]][] = [
+  ["the canary is deleted", ["iptables", "-t", "nat", "-F", "KUBE-PROXY-CANARY"], ["iptables", "-t", "nat", "-X", "KUBE-PROXY-CANARY"]],
+  ["every rule of a chain is deleted", ["iptables", "-t", "nat", "-F", "KUBE-SERVICES"]],
+  ["one rule is deleted", ["iptables", "-t", "nat", "-D", "PREROUTING", "1"]],
+  ["the whole table is flushed", ["iptables", "-t", "nat", "-F"]],
+  ["IPv6's is flushed", ["ip6tables", "-t", "filter", "-F"]],
+];
+for (const [what, ...commands] of meddle)
+  test(`${what}: put back within a second`, { skip }, async () => {
+    use("iptables");
+    const namespace = net.at("node-1");
+    const read = () => [...namespace.iptables.save(4), ...namespace.iptables.save(6)];
+    const wanted = read();
+    const reconciler = createReconciler({
+      namespace,
+      owns: { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [], iptables: SERVICE_CHAINS },
+    });
+    try {
+      reconciler.set({ ...EMPTY_STATE, iptables: net.planned("node-1").iptables });
+      for (const command of commands) run(...command);
+      assert.notDeepEqual(read(), wanted, "the test has changed something");
+      const end = Date.now() + 1000;
+      while (reconciler.status.drifts === 0 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 10));
+      assert.deepEqual(sorted(read()), sorted(wanted));
+      assert.ok((reconciler.status.mended.iptables ?? 0) > 0);
+    } finally {
+      reconciler.close();
+    }
+  });
+
+const sorted = (tables: ReturnType<ServiceNetwork["planned"]>["iptables"]) =>
+  tables.map(({ family, name, chains }) => [family, name, ...chains.map((chain) => `${chain.name} ${chain.rules.join(" | ")}`).sort()]);
+
+test("a restarted agent finds its own chains, and leaves those of a foreign kube-proxy alone", { skip }, () => {
+  use("iptables");
+  const start = () => {
+    const reconciler = createReconciler({
+      namespace: net.at("node-1"),
+      owns: { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [], iptables: SERVICE_CHAINS },
+      watch: false,
+    });
+    reconciler.set(EMPTY_STATE);
+    reconciler.close();
+  };
+  start();
+  assert.doesNotMatch(run("iptables-save"), /KUBE-/);
+  net
+    .at("node-1")
+    .iptables.restore(4, "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-FOREIGN - [0:0]\n-A KUBE-SERVICES -j KUBE-SVC-FOREIGN\nCOMMIT\n");
+  start();
+  assert.match(run("iptables-save"), /KUBE-SVC-FOREIGN/);
+  net
+    .at("node-1")
+    .iptables.restore(4, "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-FOREIGN - [0:0]\n-X KUBE-SVC-FOREIGN\n-X KUBE-SERVICES\nCOMMIT\n");
+});
