@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { createSnapshotBuilder, type ObjectChange } from "../cluster/index.ts";
+import type { PodChoice, PolicyNeed } from "../policy/index.ts";
 import type { KubeObject, Pod } from "../resources/index.ts";
 import { Fanout } from "./fanout.ts";
 import { keyOf, readLine } from "./lines.ts";
-import { Needs, type PodChoice, type PolicyNeed } from "./needs.ts";
+import { Needs } from "./needs.ts";
 
 const pod = (name: string, node: string | undefined, label: string, version = "1"): Pod =>
   ({
@@ -25,7 +26,11 @@ const choice = (label: string): PodChoice => ({
   namespace: label === "any" ? undefined : "shop",
   holds: (_, { metadata }) => label === "any" || metadata.labels?.app === label,
 });
-const policy = (subject: string, ...peers: string[]): PolicyNeed => ({ subject: choice(subject), peers: peers.map(choice) });
+const policy = (subject: string, ...peers: string[]): PolicyNeed => ({
+  subject: choice(subject),
+  peers: peers.map(choice),
+  everywhere: subject === "c",
+});
 
 /** A cluster, its relay, and agents that keep what they are told. */
 function cluster() {
@@ -189,7 +194,9 @@ test("whatever comes in whatever order, every agent knows exactly what its node 
         for (const { node, known } of agents) {
           const pods = [...snapshot().pods.values()];
           const own = (each: Pod) => each.spec.nodeName === node;
-          const active = policies().filter(({ subject }) => pods.some((each) => own(each) && subject.holds(snapshot(), each)));
+          const active = policies().filter(
+            ({ subject, everywhere }) => everywhere || pods.some((each) => own(each) && subject.holds(snapshot(), each)),
+          );
           const needed = pods.filter((each) => own(each) || active.some(({ peers }) => peers.some((peer) => peer.holds(snapshot(), each))));
           assert.deepEqual([...known.keys()].sort(), needed.map(keyOf).sort());
           for (const each of needed) {

@@ -71,6 +71,7 @@ export class Fanout {
     }
     this.#needs.apply(relayed, snapshot, {
       isWatched: (node) => this.#members.has(node),
+      watched: () => this.#members.keys(),
       touch: (node, key) => {
         for (const member of this.#members.get(node) ?? []) this.#stir(member, key);
       },

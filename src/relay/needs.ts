@@ -6,29 +6,17 @@
 // Choices that are written alike are one. A pod that changes moves between choices; a policy that changes ties and unties them. Nothing
 // is looked at but what could have changed: at 5,000 nodes a pod costs as much as there are choices that could hold it.
 import type { ClusterSnapshot, ObjectChange } from "../cluster/index.ts";
+import type { PodChoice, PolicyNeed } from "../policy/index.ts";
 import type { Pod } from "../resources/index.ts";
 import { keyOf } from "./lines.ts";
-
-/** Pods by what a policy says of them. */
-export interface PodChoice {
-  /** Equal for choices that hold the same pods. */
-  readonly key: string;
-  /** The only namespace of its pods, where there is one. */
-  readonly namespace: string | undefined;
-  readonly holds: (snapshot: ClusterSnapshot, pod: Pod) => boolean;
-}
-
-/** What a policy makes nodes need. The same object as long as the policy does not change. */
-export interface PolicyNeed {
-  readonly subject: PodChoice;
-  readonly peers: readonly PodChoice[];
-}
 
 /** Told which keys a node must be told of, or no longer. */
 export interface Listener {
   /** Whether anybody follows the node. */
   isWatched(node: string): boolean;
   touch(node: string, key: string): void;
+  /** Every node that somebody follows. */
+  watched(): Iterable<string>;
 }
 
 interface Choice {
@@ -40,6 +28,8 @@ interface Choice {
   readonly peers: Map<Choice, number>;
   /** The other way about. */
   readonly subjects: Map<Choice, number>;
+  /** How many policies make every node need it. */
+  everywhere: number;
 }
 
 const ANYWHERE = "";
@@ -82,6 +72,7 @@ export class Needs {
   *of(node: string): Iterable<string> {
     yield* this.#podsOn.get(node) ?? [];
     for (const choice of this.#choices.values()) {
+      if (choice.everywhere > 0) yield* choice.pods;
       if (!choice.nodes.has(node)) continue;
       for (const peer of choice.peers.keys()) yield* peer.pods;
     }
@@ -90,8 +81,10 @@ export class Needs {
   /** Whether a node needs a pod, and whether whole: undefined if not. */
   formFor(node: string, key: string): "whole" | "peer" | undefined {
     if (this.#nodeOf.get(key) === node) return "whole";
-    for (const choice of this.#ofPod.get(key) ?? [])
+    for (const choice of this.#ofPod.get(key) ?? []) {
+      if (choice.everywhere > 0) return "peer";
       for (const subject of choice.subjects.keys()) if (subject.nodes.has(node)) return "peer";
+    }
     return undefined;
   }
 
@@ -143,6 +136,7 @@ export class Needs {
 
   /** A pod of the choice is another: nodes that need it hear of it. */
   #tellSubjects(choice: Choice, key: string, listener: Listener): void {
+    if (choice.everywhere > 0) for (const node of listener.watched()) listener.touch(node, key);
     for (const subject of choice.subjects.keys())
       for (const node of subject.nodes.keys()) if (listener.isWatched(node)) listener.touch(node, key);
   }
@@ -160,7 +154,7 @@ export class Needs {
     this.#policies = now;
   }
 
-  #tie({ subject, peers }: PolicyNeed, by: 1 | -1, snapshot: ClusterSnapshot, listener: Listener): void {
+  #tie({ subject, peers, everywhere }: PolicyNeed, by: 1 | -1, snapshot: ClusterSnapshot, listener: Listener): void {
     if (peers.length === 0) return;
     const from = this.#choice(subject, snapshot);
     for (const each of peers) {
@@ -175,6 +169,11 @@ export class Needs {
       }
       if (count === 0 || (count === 1 && by === 1))
         for (const node of from.nodes.keys()) if (listener.isWatched(node)) for (const key of to.pods) listener.touch(node, key);
+      if (everywhere) {
+        to.everywhere += by;
+        if (to.everywhere === 0 || (to.everywhere === 1 && by === 1))
+          for (const node of listener.watched()) for (const key of to.pods) listener.touch(node, key);
+      }
       this.#forget(to);
     }
     this.#forget(from);
@@ -183,7 +182,7 @@ export class Needs {
   #choice(choice: PodChoice, snapshot: ClusterSnapshot): Choice {
     let found = this.#choices.get(choice.key);
     if (found) return found;
-    found = { choice, pods: new Set(), nodes: new Map(), peers: new Map(), subjects: new Map() };
+    found = { choice, pods: new Set(), nodes: new Map(), peers: new Map(), subjects: new Map(), everywhere: 0 };
     this.#choices.set(choice.key, found);
     put(this.#byNamespace, choice.namespace ?? ANYWHERE, found);
     for (const pod of choice.namespace === undefined ? snapshot.pods.values() : snapshot.pods.inNamespace(choice.namespace)) {
@@ -199,7 +198,7 @@ export class Needs {
 
   /** A choice that no policy makes any more. */
   #forget(choice: Choice): void {
-    if (choice.peers.size > 0 || choice.subjects.size > 0) return;
+    if (choice.peers.size > 0 || choice.subjects.size > 0 || choice.everywhere > 0) return;
     this.#choices.delete(choice.choice.key);
     this.#byNamespace.get(choice.choice.namespace ?? ANYWHERE)?.delete(choice);
     for (const key of choice.pods) {

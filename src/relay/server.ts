@@ -5,6 +5,7 @@ import { createServer as createHttpsServer } from "node:https";
 import type { TLSSocket } from "node:tls";
 import { FairleadError, messageOf } from "../base/index.ts";
 import type { ClusterSource } from "../cluster/index.ts";
+import { policyNeeds } from "../policy/index.ts";
 import { Fanout, type Member } from "./fanout.ts";
 import { ALIVE, MOVE } from "./lines.ts";
 import { Needs } from "./needs.ts";
@@ -50,7 +51,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
 
 class RunningRelay implements Relay {
   readonly #options: RelayOptions;
-  readonly #fanout = new Fanout(new Needs(() => []));
+  readonly #fanout = new Fanout(new Needs(policyNeeds));
   readonly #server: Server;
   readonly #agents = new Map<ServerResponse, Member>();
   readonly #stops: (() => void)[] = [];
@@ -115,6 +116,10 @@ class RunningRelay implements Relay {
       source.follow((changes) => {
         this.#filled = true;
         this.#fanout.apply(changes, source.snapshot);
+      }),
+      // An empty cluster has no changes to tell.
+      source.subscribe(() => {
+        this.#filled = true;
       }),
     );
   }
