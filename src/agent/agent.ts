@@ -29,11 +29,15 @@ import type { KubeObject, Node } from "../resources/index.ts";
 import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
 import { ActiveNetwork } from "./active-network.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
+import { NodeBgp } from "./bgp/node-bgp.ts";
+import { bgpPages } from "./bgp/pages.ts";
+import { secretsFromApi } from "./bgp/secrets.ts";
 import { BlockAddresses, type CollectTiming } from "./block-addresses.ts";
 import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
+import { createNodeMetrics, type NodeMetrics, nodeMetricsPort } from "./node-metrics.ts";
 import { type PodAddresses, rangeAddresses } from "./pod-addresses.ts";
 import { PodNetwork } from "./pod-network.ts";
 import { createPolicyLog, type PolicyLog, type PolicyLogStatus } from "./policy-log.ts";
@@ -71,6 +75,8 @@ export interface AgentStatus {
   readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
   readonly kernel: ReconcileStatus;
   readonly podDrifts: number;
+  /** Null where BGP is off. */
+  readonly bgp: { readonly as: number; readonly neighbours: number; readonly established: number } | null;
   /** How Services are balanced here. */
   readonly services: ServiceMode;
   /** What policies' Log rules noted. */
@@ -122,6 +128,8 @@ class NodeAgent implements Agent {
   #snapshot: ClusterSnapshot | undefined;
   #plan: NodePlan | undefined;
   readonly #network: ActiveNetwork;
+  readonly #bgp: NodeBgp;
+  readonly #nodeMetrics: NodeMetrics;
   #ranges: { readonly cidrs: string; readonly addresses: PodAddresses } | undefined;
   /** When a node of the overlay was last seen, in milliseconds. */
   #overlaySeen = Number.NEGATIVE_INFINITY;
@@ -157,6 +165,7 @@ class NodeAgent implements Agent {
       eligible: () => isEligible(this.#snapshot?.nodes.get(options.node)),
       status: () => this.status,
       metrics: () => this.#metrics.read(this.status),
+      page: bgpPages(options.node, () => this.#bgp, options.namespace),
       asked: (code) => this.#metrics.asked(code),
       log: options.log,
     });
@@ -184,6 +193,19 @@ class NodeAgent implements Agent {
       impaired: () => (this.#reconciler.status.inSync ? undefined : this.#reconciler.status.lastError),
       kernel: options.kernel,
       planned: () => this.#plan?.kernel,
+    });
+    this.#bgp = new NodeBgp({
+      node: options.node,
+      namespace: options.namespace,
+      stateDirectory: options.stateDirectory,
+      secrets: secretsFromApi(options.api, options.log),
+      changed: () => this.#schedule(),
+      log: options.log,
+    });
+    this.#nodeMetrics = createNodeMetrics({
+      namespace: options.namespace,
+      read: () => this.#snapshot && this.#plan && { status: this.status, snapshot: this.#snapshot, plan: this.#plan, bgp: this.#bgp },
+      log: options.log,
     });
     this.#network = new ActiveNetwork({
       stateDirectory: options.stateDirectory,
@@ -273,6 +295,7 @@ class NodeAgent implements Agent {
       this.#network.follow(nodeSettings(snapshot, this.#options.node, { options: this.#said }).network);
       this.#readRanges(node);
       const { current } = this.#network;
+      const { learned } = this.#bgp;
       if (current === "routed") this.#pods.nameRouted();
       const plan = keepSame(
         this.#plan,
@@ -287,6 +310,7 @@ class NodeAgent implements Agent {
           ...(current === undefined ? {} : { network: current }),
           keepOverlay: this.#overlayLingers(snapshot),
           ...(this.#network.blocks ? { tunnels: this.#network.blocks.tunnels } : {}),
+          ...(learned ? { learnedRoutes: learned } : {}),
         }),
       );
       const moved = policyMoved(this.#plan, plan);
@@ -305,6 +329,8 @@ class NodeAgent implements Agent {
         noLocal: countNoLocal(snapshot, this.#options.node),
       });
       this.#synced = snapshot;
+      this.#bgp.follow(snapshot, plan.routed);
+      this.#nodeMetrics.follow(nodeMetricsPort(snapshot, plan));
       if (plan.routed) this.#network.blocks?.want(plan.routed.tunnels);
       this.#annotate(plan.annotations, node);
     } catch (error) {
@@ -441,10 +467,11 @@ class NodeAgent implements Agent {
       ranges: this.#addresses()?.usage() ?? [],
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
+      bgp: this.#bgp.summary,
       services: this.#plan?.settings.services ?? "nftables",
       policyLog: this.#policyLog.status,
-      follows: this.#plan?.follows ?? [],
-      remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? [])],
+      follows: [...(this.#plan?.follows ?? []), ...this.#bgp.follows],
+      remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks],
     };
   }
 
@@ -456,6 +483,8 @@ class NodeAgent implements Agent {
     for (const close of this.#closers) await close();
     this.#cutter.close();
     this.#health.close();
+    this.#bgp.close();
+    this.#nodeMetrics.close();
     this.#network.close();
     this.#announcer.close();
     this.#policyLog.close();

@@ -42,6 +42,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/services.ts"),
   },
   {
+    name: "bgp status",
+    summary: "each node's BGP neighbours, and why a session is not up",
+    load: () => import("./commands/bgp-status.ts"),
+  },
+  {
+    name: "bgp routes",
+    summary: "routes in, best and out, with the reason of each choice",
+    load: () => import("./commands/bgp-routes.ts"),
+  },
+  { name: "bgp monitor", summary: "a node's BGP messages as they come, as JSON lines", load: () => import("./commands/bgp-monitor.ts") },
+  { name: "bgp replay", summary: "a monitor's lines read again, and the routes they give", load: () => import("./commands/bgp-replay.ts") },
+  {
     name: "dns query",
     summary: "a name as a pod's resolver looks it up, question by question",
     load: () => import("./commands/dns-query.ts"),
@@ -58,12 +70,14 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "ipam release", summary: "give addresses back by hand", load: () => import("./commands/ipam-release.ts") },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
+  { name: "relay", summary: "watch the API server once, and feed any number of agents", load: () => import("./commands/relay.ts") },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
 ];
 
 /** Words that stand for several commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: "a cluster's network on this machine, in network namespaces",
+  bgp: "routes between nodes and routers: neighbours, routes, messages",
   dns: "the cluster's DNS: asked, looked at, served",
   ipam: "addresses: pools, blocks, and what is wrong with them",
   policy: "policies explained, checked, compared and tested",

@@ -5,6 +5,7 @@ export type { End } from "./ends.ts";
 export { type Connection, evaluatePolicies } from "./evaluate.ts";
 export { cutFlows } from "./flows.ts";
 export { type DnsAnswers, NO_NAMES, nameBook } from "./names.ts";
+export { type PodChoice, type PolicyNeed, policyNeeds } from "./needs.ts";
 export { readNetworkPolicy } from "./network-policy.ts";
 export { type LocalPod, type PolicyPlan, planPolicy } from "./nftables.ts";
 export { directionOfChain } from "./policy-chains.ts";
