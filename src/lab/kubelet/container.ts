@@ -257,7 +257,8 @@ export class ContainerRun {
       address: addresses[0] ?? "127.0.0.1",
       container: this.container,
       simulated: this.#simulated,
-      eager: this.#simulated || this.#host.componentOf(this.container) !== undefined,
+      // A component answers as soon as it is up; whether it still lives is asked when its manifest says.
+      eager: this.#simulated || (probe !== this.container.livenessProbe && this.#host.componentOf(this.container) !== undefined),
       exec: (command: readonly string[]) => this.#status(command),
     };
     runProbe(probe, target, signal, (success, message) => {
