@@ -211,6 +211,8 @@ export class Lab {
   #podToken(pod: Pod, { audience, expirationSeconds = 3600 }: { audience?: string; expirationSeconds?: number }): string | undefined {
     const { namespace = "", name, uid = "" } = pod.metadata;
     const account = pod.spec.serviceAccountName ?? "default";
+    // Only the lab's own pods start before the API serves, and those have no use for one.
+    if (!this.#api) return undefined;
     if (!this.store.get({ group: "", version: "v1", plural: "serviceaccounts" }, namespace, account)) return undefined;
     const audiences = audience === undefined ? {} : { audiences: [audience] };
     return this.api.issueToken({ namespace, account, seconds: expirationSeconds, pod: { name, uid }, ...audiences });
