@@ -113,7 +113,7 @@ export class PodNetwork implements CniHandler {
 
   /** Gives the host's ends of pods that the overlay has wired the names that routed pods' have: rules tell them by it. */
   nameRouted(): void {
-    const { attachments, namespace, log } = this.#options;
+    const { attachments, log } = this.#options;
     for (const record of [...attachments.list()]) {
       const name = caliName(record.containerId, record.interface);
       if (record.hostLink === name) continue;
