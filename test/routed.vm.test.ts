@@ -7,8 +7,18 @@ import { outputOf, raiseRouted } from "./routed-network.ts";
 const POOL = { cidr: "10.244.0.0/16", natOutgoing: true };
 const rows = [
   { says: "IPIP on one link", mode: "Always", subnets: false, route: /^10\.244\.1\.0\/26 via 10\.112\.0\.52 dev tunl0 proto 84 onlink/m },
-  { says: "IPIPCrossSubnet on one link", mode: "CrossSubnet", subnets: false, route: /^10\.244\.1\.0\/26 via 10\.112\.0\.52 dev eth0 proto 84/m },
-  { says: "IPIPCrossSubnet over two", mode: "CrossSubnet", subnets: true, route: /^10\.244\.1\.0\/26 via 10\.112\.1\.52 dev tunl0 proto 84 onlink/m },
+  {
+    says: "IPIPCrossSubnet on one link",
+    mode: "CrossSubnet",
+    subnets: false,
+    route: /^10\.244\.1\.0\/26 via 10\.112\.0\.52 dev eth0 proto 84/m,
+  },
+  {
+    says: "IPIPCrossSubnet over two",
+    mode: "CrossSubnet",
+    subnets: true,
+    route: /^10\.244\.1\.0\/26 via 10\.112\.1\.52 dev tunl0 proto 84 onlink/m,
+  },
 ] as const;
 
 for (const { says, mode, subnets, route } of rows)

@@ -46,12 +46,18 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "ipam release", summary: "give addresses back by hand", load: () => import("./commands/ipam-release.ts") },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
+  {
+    name: "bench network",
+    summary: "throughput of overlay, routed and plain forwarding",
+    load: () => import("./commands/bench-network.ts"),
+  },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
 ];
 
 /** Words that stand for several commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: "a cluster's network on this machine, in network namespaces",
+  bench: "measurements, side by side",
   ipam: "addresses: pools, blocks, and what is wrong with them",
   policy: "policies explained, checked, compared and tested",
 };
