@@ -71,6 +71,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
   { name: "relay", summary: "watch the API server once, and feed any number of agents", load: () => import("./commands/relay.ts") },
+  {
+    name: "bench network",
+    summary: "throughput of overlay, routed and plain forwarding",
+    load: () => import("./commands/bench-network.ts"),
+  },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
 ];
 
@@ -79,6 +84,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   lab: "a cluster's network on this machine, in network namespaces",
   bgp: "routes between nodes and routers: neighbours, routes, messages",
   dns: "the cluster's DNS: asked, looked at, served",
+  bench: "measurements, side by side",
   ipam: "addresses: pools, blocks, and what is wrong with them",
   policy: "policies explained, checked, compared and tested",
 };

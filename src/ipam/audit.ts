@@ -45,7 +45,7 @@ export interface AddressUse {
   readonly use: string | null;
 }
 
-export type IpamFindingKind = "leak" | "duplicate" | "unallocated" | "orphan" | "damaged";
+type IpamFindingKind = "leak" | "duplicate" | "unallocated" | "orphan" | "damaged";
 
 export interface IpamFinding {
   readonly kind: IpamFindingKind;

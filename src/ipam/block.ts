@@ -110,7 +110,7 @@ export function isSound(block: IpamBlock): boolean {
   return spec.allocations.length <= 1 << 16 && spec.allocations.every((each) => each === null || Number.isInteger(each));
 }
 
-export function addressOf(block: IpamBlock, ordinal: number): string {
+function addressOf(block: IpamBlock, ordinal: number): string {
   return formatAddress(addressAt(parsePrefix(block.spec.cidr), BigInt(ordinal)));
 }
 

@@ -43,7 +43,7 @@ export interface IpamBlock extends KubeObject {
   };
 }
 
-export type AffinityState = "pending" | "confirmed" | "pendingDeletion";
+type AffinityState = "pending" | "confirmed" | "pendingDeletion";
 
 /** Which node has a block. Only a confirmed one counts. */
 export interface BlockAffinity extends KubeObject {
