@@ -44,7 +44,7 @@ export interface PolicyVerdict {
 }
 
 /** What one direction is asked: whom policies select, and the packet. */
-interface Question {
+export interface Question {
   readonly snapshot: ClusterSnapshot;
   readonly direction: Direction;
   readonly subject: Pod;
@@ -59,37 +59,12 @@ interface Question {
  * @throws PolicyError `unknown-pod`, `unknown-node`, `bad-address`
  */
 export function evaluatePolicies(snapshot: ClusterSnapshot, connection: Connection, names: NameBook = NO_NAMES): PolicyVerdict {
-  const from = resolveEnd(snapshot, connection.from);
-  const to = resolveEnd(snapshot, connection.to);
-  if (from.pod && from.pod === to.pod) {
-    return { verdict: "allow", steps: [], says: `${from.name} reaches itself: policies do not apply to a pod's traffic with itself` };
-  }
-  const flow = flowOf(snapshot, connection, { from, to }, names);
   const answers: PolicyVerdict[] = [];
-  if (from.pod) {
-    const answer = ask({
-      snapshot,
-      direction: "egress",
-      subject: from.pod,
-      subjectName: from.name,
-      peer: to,
-      flow: { ...flow, node: from.pod.spec.nodeName },
-    });
-    if (answer.verdict === "deny") return answer;
-    answers.push(answer);
-  }
-  if (to.pod) {
-    const answer: PolicyVerdict =
-      from.node !== undefined && from.node === to.pod.spec.nodeName
-        ? { verdict: "allow", steps: [], says: `${from.name} is on the node of ${to.name}, which may always come in` }
-        : ask({
-            snapshot,
-            direction: "ingress",
-            subject: to.pod,
-            subjectName: to.name,
-            peer: from,
-            flow: { ...flow, node: to.pod.spec.nodeName },
-          });
+  const { asked, open } = questionsOf(snapshot, connection, names);
+  if (open !== undefined && asked.length === 0) return { verdict: "allow", steps: [], says: open };
+  for (const question of asked) {
+    const answer: PolicyVerdict = "says" in question ? { verdict: "allow", steps: [], says: question.says } : ask(question);
+    if (answer.verdict === "deny" && question.direction === "egress") return answer;
     answers.push({ ...answer, steps: answers.flatMap(({ steps }) => steps).concat(answer.steps) });
   }
   const last = answers.at(-1);
@@ -97,6 +72,49 @@ export function evaluatePolicies(snapshot: ClusterSnapshot, connection: Connecti
   if (last.verdict === "deny" || last.decidedBy) return last;
   const decided = answers.find((answer) => answer.decidedBy);
   return decided ? { ...decided, steps: last.steps } : last;
+}
+
+/** A direction that policies have no say in, and why. */
+interface OpenDirection {
+  readonly direction: Direction;
+  readonly says: string;
+}
+
+/** What the policies are asked about a connection, in order; `open`: why they are asked nothing. */
+export function questionsOf(
+  snapshot: ClusterSnapshot,
+  connection: Connection,
+  names: NameBook,
+): { readonly asked: readonly (Question | OpenDirection)[]; readonly open?: string } {
+  const from = resolveEnd(snapshot, connection.from);
+  const to = resolveEnd(snapshot, connection.to);
+  if (from.pod && from.pod === to.pod)
+    return { asked: [], open: `${from.name} reaches itself: policies do not apply to a pod's traffic with itself` };
+  const flow = flowOf(snapshot, connection, { from, to }, names);
+  const asked: (Question | OpenDirection)[] = [];
+  const question = (
+    direction: Direction,
+    subject: Pod,
+    { own, peer }: { readonly own: ResolvedEnd; readonly peer: ResolvedEnd },
+  ): Question => ({
+    snapshot,
+    direction,
+    subject,
+    subjectName: own.name,
+    peer,
+    flow: { ...flow, node: subject.spec.nodeName },
+  });
+  if (from.pod) asked.push(question("egress", from.pod, { own: from, peer: to }));
+  if (to.pod && from.node !== undefined && from.node === to.pod.spec.nodeName)
+    asked.push({ direction: "ingress", says: `${from.name} is on the node of ${to.name}, which may always come in` });
+  else if (to.pod) asked.push(question("ingress", to.pod, { own: to, peer: from }));
+  return { asked };
+}
+
+/** The packet that begins a connection, as rules look at it. @throws PolicyError as evaluatePolicies does */
+export function flowBetween(snapshot: ClusterSnapshot, connection: Connection, names: NameBook = NO_NAMES): Flow {
+  const ends = { from: resolveEnd(snapshot, connection.from), to: resolveEnd(snapshot, connection.to) };
+  return flowOf(snapshot, connection, ends, names);
 }
 
 function flowOf(
