@@ -3,7 +3,8 @@
 //   a test writes a raw IP packet into a pod's TUN ──▶ the node's kernel routes it through its hooks ──▶ it comes out of
 //   another pod's TUN, of the way to the outside, or nowhere. Nothing listens, so nothing has to time out.
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
-import { familyOf } from "../src/base/index.ts";
+import koffi from "koffi";
+import { addressToBytes, familyOf, parseAddress } from "../src/base/index.ts";
 import type { Kernel, NetworkNamespace, NftTable } from "../src/kernel/index.ts";
 import { C, call } from "../src/kernel/linux/libc.ts";
 import { printTable } from "../src/kernel/nft/print.ts";
@@ -38,6 +39,8 @@ interface Node {
   readonly namespace: NetworkNamespace;
   /** The way to the outside and to other clusters' addresses. */
   readonly outside: number;
+  /** For what the node itself sends: sockets that take whole packets. */
+  readonly raw: { readonly 4: number; readonly 6: number };
 }
 
 /** Where a packet came out. */
@@ -77,7 +80,10 @@ export class PacketRig {
     const arrived = new Map<number, Arrival>();
     for (const [index, packet] of packets.entries()) {
       const mark = MARK + index;
-      writeSync(this.#origin(packet), encodePacket({ ...packet, mark }));
+      const bytes = encodePacket({ ...packet, mark });
+      const sender = this.#nodeWith(packet.source);
+      if (sender) sendRaw(sender, packet.destination, bytes);
+      else writeSync(this.#origin(packet), bytes);
       if (index % BATCH === BATCH - 1) this.#collect(arrived, packets);
     }
     this.#collect(arrived, packets);
@@ -98,8 +104,8 @@ export class PacketRig {
   close(): void {
     for (const fd of new Set([...this.#pods.values()].map((pod) => pod.fd))) closeSync(fd);
     this.#pods.clear();
-    for (const { outside, namespace } of this.#nodes.values()) {
-      closeSync(outside);
+    for (const { outside, raw, namespace } of this.#nodes.values()) {
+      for (const fd of [outside, raw[4], raw[6]]) closeSync(fd);
       namespace.close();
     }
   }
@@ -155,7 +161,7 @@ export class PacketRig {
   #addPod(index: number, { node: name, addresses }: RigPod): void {
     const node = this.#nodes.get(name);
     if (!node) throw new Error(`no node ${name}`);
-    const link = `pod${index}`;
+    const link = `cali${index}`;
     const fd = openTun(node.namespace, link);
     for (const address of addresses) {
       addRoute(node.namespace, address, { link });
@@ -205,7 +211,25 @@ function makeNode(kernel: Kernel, name: string, addresses: readonly string[]): O
   for (const address of addresses)
     namespace.apply({ op: "add", address: { link: "lo", address: `${address}/${familyOf(address) === 4 ? 32 : 128}`, nodad: true } });
   for (const destination of ["0.0.0.0/0", "::/0"]) addRoute(namespace, destination, { link: "out" });
-  return { name, addresses, namespace, outside };
+  const open = (family: 4 | 6) =>
+    namespace.run(() =>
+      call("socket", [family === 4 ? 2 : 10, C.SOCK_RAW | C.SOCK_CLOEXEC, IPPROTO_RAW], { operation: "open a raw socket" }),
+    );
+  return { name, addresses, namespace, outside, raw: { 4: open(4), 6: open(6) } };
+}
+
+const IPPROTO_RAW = 255;
+const sendto = koffi
+  .load(null)
+  .func("int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t size)");
+
+/** Sends a packet as the node's own. What its rules drop is EPERM, and comes out nowhere. */
+function sendRaw({ raw }: Node, destination: string, bytes: Buffer): void {
+  const family = familyOf(destination);
+  const address = Buffer.alloc(family === 4 ? 16 : 28);
+  address.writeUInt16LE(family === 4 ? 2 : 10, 0);
+  Buffer.from(addressToBytes(parseAddress(destination))).copy(address, family === 4 ? 4 : 8);
+  sendto(raw[family], bytes, bytes.length, 0, address, address.length);
 }
 
 function addRoute(namespace: NetworkNamespace, to: string, nexthop: { readonly link: string; readonly via?: string }): void {

@@ -1,9 +1,10 @@
 // One question, answered three ways: by calculation, by a walk through the planned rules as data, and by real packets.
 import { addressAt, formatAddress, parsePrefix } from "../src/base/index.ts";
 import type { ClusterSnapshot } from "../src/cluster/index.ts";
-import { evaluateHook, makePacket, type NftTable, type Protocol } from "../src/kernel/index.ts";
+import { evaluateHook, type HookName, makePacket, type NftTable, type Protocol } from "../src/kernel/index.ts";
 import { composeTable } from "../src/plan/index.ts";
 import { evaluatePolicies, type NameBook, NO_NAMES, planPolicy } from "../src/policy/index.ts";
+import type { Node } from "../src/resources/index.ts";
 import type { PacketRig, RigNode, RigPod } from "./packet-rig.ts";
 
 /** A connection's first packet, by addresses. */
@@ -52,7 +53,7 @@ export function askThreeWays(
   const sent = sendAll(
     rig,
     answers,
-    [...answers.keys()].filter((index) => !fromOwnNode(snapshot, (answers[index] as Answers).question)),
+    [...answers.keys()].filter((index) => canBeSeen(snapshot, (answers[index] as Answers).question)),
   );
   return answers.map((answer, index) => {
     const came = sent[index];
@@ -60,10 +61,11 @@ export function askThreeWays(
   });
 }
 
-/** A rig's packets come in from elsewhere: what a node sends to its own pods it can't send. */
-function fromOwnNode(snapshot: ClusterSnapshot, { source, destination }: Question): boolean {
-  const holder = nodeHolding(snapshot, source);
-  return holder !== undefined && snapshot.pods.byAddress(destination)?.spec.nodeName === holder;
+/** What a node sends to itself, and what it takes in without an answer, comes out nowhere. */
+function canBeSeen(snapshot: ClusterSnapshot, { source, destination, protocol }: Question): boolean {
+  const holder = nodeHolding(snapshot, destination);
+  if (holder === undefined) return true;
+  return holder !== nodeHolding(snapshot, source) && [1, 6, 17, 58].includes(protocol);
 }
 
 /** Those that differ, in words. */
@@ -89,30 +91,46 @@ function calculate(snapshot: ClusterSnapshot, question: Question, names: NameBoo
   return evaluatePolicies(snapshot, connection, names);
 }
 
-/** Through the nodes of both ends: forwarded, or in to the node itself. What a node itself sends is not asked. */
+/** Through the nodes of both ends: sent or forwarded by the one, forwarded or taken in by the other. */
 function walk(snapshot: ClusterSnapshot, tables: ReadonlyMap<string, NftTable>, question: Question): boolean {
-  const nodeOf = (address: string) => snapshot.pods.byAddress(address)?.spec.nodeName;
-  const holderOf = (address: string) => nodeHolding(snapshot, address);
-  const packet = makePacket({ ...question, protocol: NAMES[question.protocol] ?? `${question.protocol}` });
-  for (const node of new Set([nodeOf(question.source), nodeOf(question.destination)])) {
+  const placeOf = (address: string) => {
+    const pod = snapshot.pods.byAddress(address)?.spec.nodeName;
+    const held = pod === undefined ? nodeHolding(snapshot, address) : undefined;
+    return { node: pod ?? held, isNode: held !== undefined };
+  };
+  const [from, to] = [placeOf(question.source), placeOf(question.destination)];
+  for (const node of new Set([from.node, to.node])) {
     const table = node === undefined ? undefined : tables.get(node);
-    if (!table || holderOf(question.source) === node) continue;
-    const hook = holderOf(question.destination) === node ? "input" : "forward";
-    const context = { inDevice: "in", outDevice: "out", isLocal: (address: string) => holderOf(address) === node, choose: () => 0 };
-    const { verdict, doubts } = evaluateHook([table], hook, packet, context);
-    if (doubts.length > 0) throw new Error(`${JSON.stringify(question)}: ${doubts.join("; ")}`);
-    if (verdict !== "accept") return false;
+    if (!table) continue;
+    // A pod's device, the wire to the other node, or the way out.
+    const device = (end: typeof from) => (end.node === node ? (end.isNode ? "" : "cali0") : end.node === undefined ? "out" : "wire");
+    const sends = from.node === node && from.isNode;
+    const hooks: readonly HookName[] = sends ? ["output"] : ["prerouting", to.node === node && to.isNode ? "input" : "forward"];
+    let packet = makePacket({ ...question, protocol: NAMES[question.protocol] ?? `${question.protocol}` });
+    for (const hook of hooks) {
+      const result = evaluateHook([table], hook, packet, {
+        inDevice: sends ? "" : device(from),
+        outDevice: hook === "forward" || hook === "output" ? device(to) || "lo" : "",
+        isLocal: (address: string) => nodeHolding(snapshot, address) === node,
+        choose: () => 0,
+      });
+      if (result.doubts.length > 0) throw new Error(`${JSON.stringify(question)}: ${result.doubts.join("; ")}`);
+      if (result.verdict !== "accept") return false;
+      packet = result.packet;
+    }
   }
   return true;
 }
 
 /** Whose own an address is: a node has those of its object, and its bridge's in each of its pods' prefixes. */
 function nodeHolding(snapshot: ClusterSnapshot, address: string): string | undefined {
-  for (const { metadata, spec, status } of snapshot.nodes.values()) {
-    const bridges = (spec?.podCIDRs ?? [spec?.podCIDR ?? "::1/128"]).map((prefix) => formatAddress(addressAt(parsePrefix(prefix), 1n)));
-    if (bridges.includes(address) || status?.addresses?.some((each) => each.address === address)) return metadata.name;
-  }
-  return undefined;
+  return [...snapshot.nodes.values()].find((node) => addressesOf(node).includes(address))?.metadata.name;
+}
+
+function addressesOf({ spec, status }: Node): string[] {
+  const prefixes = spec?.podCIDRs ?? (spec?.podCIDR === undefined ? [] : [spec.podCIDR]);
+  const own = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP").map(({ address }) => address);
+  return [...own, ...prefixes.map((prefix) => formatAddress(addressAt(parsePrefix(prefix), 1n)))];
 }
 
 /** What has no ports is told apart by addresses alone, so that each is sent into nodes that know no flow. */
@@ -142,10 +160,7 @@ function isToldApart({ protocol, icmp }: Question): boolean {
 
 /** The nodes and pods of a snapshot, as a rig takes them. */
 export function rigOf(snapshot: ClusterSnapshot): { readonly nodes: RigNode[]; readonly pods: RigPod[] } {
-  const nodes = [...snapshot.nodes.values()].map(({ metadata, status }) => ({
-    name: metadata.name,
-    addresses: (status?.addresses ?? []).filter(({ type }) => type === "InternalIP").map(({ address }) => address),
-  }));
+  const nodes = [...snapshot.nodes.values()].map((node) => ({ name: node.metadata.name, addresses: addressesOf(node) }));
   const pods = [...snapshot.pods.values()]
     .filter(({ spec }) => !spec.hostNetwork)
     .map(({ spec, status }) => ({ node: spec.nodeName ?? "", addresses: (status?.podIPs ?? []).map(({ ip }) => ip) }));

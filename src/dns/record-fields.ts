@@ -5,6 +5,7 @@
 //   type         a type code           plain-name  a name that is never compressed
 //   time         seconds of an epoch   ipv4 ipv6   an address in text
 //   string       up to 255 bytes, as latin1 text, length in front     strings   one or more of them up to the end
+//   word         the same, written without quotes
 //   text         latin1 text up to the end
 //   hex base64   bytes up to the end   hex8 base32 bytes with their length in one byte in front
 //   types        a bitmap of type codes (RFC 4034 §4.1.2)             params    service parameters (RFC 9460 §2.2)
@@ -26,6 +27,7 @@ export interface FieldValues {
   readonly ipv4: string;
   readonly ipv6: string;
   readonly string: string;
+  readonly word: string;
   readonly strings: readonly string[];
   readonly text: string;
   readonly hex: Uint8Array;
@@ -50,7 +52,7 @@ export const RECORD_FIELDS = {
   TXT: { texts: "strings" },
   SRV: { priority: "u16", weight: "u16", port: "u16", target: "plain-name" },
   NAPTR: { order: "u16", preference: "u16", flags: "string", services: "string", regexp: "string", replacement: "plain-name" },
-  CAA: { flags: "u8", tag: "string", value: "text" },
+  CAA: { flags: "u8", tag: "word", value: "text" },
   URI: { priority: "u16", weight: "u16", target: "text" },
   DS: { keyTag: "u16", algorithm: "u8", digestType: "u8", digest: "hex" },
   SSHFP: { algorithm: "u8", hash: "u8", fingerprint: "hex" },

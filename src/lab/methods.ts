@@ -1,5 +1,4 @@
 // What the daemon answers to the command line.
-
 import type { AgentStatus } from "../agent/index.ts";
 import { FairleadError, messageOf } from "../base/index.ts";
 import {
@@ -34,6 +33,7 @@ export interface LabStatus {
     readonly inSync: boolean;
     readonly reason: string | null;
     readonly mended: number;
+    readonly policyLog: AgentStatus["policyLog"];
     readonly agentPid: number | null;
   }[];
   readonly pods: readonly {

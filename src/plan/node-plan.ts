@@ -31,7 +31,14 @@ const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
   "filter-input": { type: "filter", hook: "input", priority: 0, policy: "accept" },
   "filter-forward": { type: "filter", hook: "forward", priority: 0, policy: "accept" },
   "filter-output": { type: "filter", hook: "output", priority: 0, policy: "accept" },
+  "postrouting-mangle": { type: "filter", hook: "postrouting", priority: -150, policy: "accept" },
+  "prerouting-raw": { type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
+  "output-raw": { type: "filter", hook: "output", priority: -300, policy: "accept" },
+  "prerouting-mangle": { type: "filter", hook: "prerouting", priority: -150, policy: "accept" },
 };
+
+/** A hook costs each packet something: these are there only where a rule is. */
+const OPTIONAL_CHAINS: readonly BaseChainName[] = ["postrouting-mangle", "prerouting-raw", "output-raw", "prerouting-mangle"];
 
 /** What a node must hold. Pure: the same snapshot and facts give the same plan. */
 export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
@@ -39,7 +46,7 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
   const overlay = planOverlay(snapshot, { ...facts, hostLinks: facts.attachments.map((attachment) => attachment.hostLink) });
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
-  const policy = planPolicy(snapshot, facts.node, pods);
+  const policy = planPolicy(snapshot, facts.node, pods, { interfaces: [facts.underlay] });
   const services = planServiceMode(snapshot, facts.node, {
     mode: settings.services,
     podNetworks: { 4: elementsOf(overlay.table, "pod-networks4"), 6: elementsOf(overlay.table, "pod-networks6") },
@@ -90,12 +97,10 @@ function planPods(attachments: readonly PodAttachment[], mtu: number): Map<strin
 /** Joins what the rooms add into one table: base chains' rules in order, everything else beside. */
 export function composeTable(contributions: readonly TableContribution[]): NftTable {
   const hooks = contributions.flatMap((part) => part.hooks).sort((a, b) => a.order - b.order);
-  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).map((name) =>
-    baseChain(
-      name,
-      hooks.filter((hook) => hook.chain === name).map((hook) => hook.rules),
-    ),
-  );
+  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).flatMap((name) => {
+    const rules = hooks.filter((hook) => hook.chain === name).map((hook) => hook.rules);
+    return rules.length === 0 && OPTIONAL_CHAINS.includes(name) ? [] : [baseChain(name, rules)];
+  });
   return { ...TABLE, chains: [...base, ...contributions.flatMap((part) => part.chains)], sets: contributions.flatMap((part) => part.sets) };
 }
 

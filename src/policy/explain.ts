@@ -1,11 +1,11 @@
 // The whole walk of a packet through the policies: tiers, policies and rules, what each of them decided, and why.
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Owner } from "../kernel/index.ts";
+import type { PolicyVerdict, Question } from "./decide.ts";
 import { describePeer, describeSide, describeTraffic, nameOf } from "./describe.ts";
-import { type Connection, evaluatePolicies, type PolicyVerdict, type Question, questionsOf } from "./evaluate.ts";
+import { type Connection, flowBetween, verdictOf } from "./evaluate.ts";
 import { missingPart, peerHolds } from "./match.ts";
 import { NO_NAMES } from "./names.ts";
-import { indexPolicies } from "./policy-index.ts";
 import { rulePath } from "./rule-path.ts";
 import { type Direction, type NameBook, type Policy, peerSide, type Rule } from "./rules.ts";
 import { describeSelection } from "./selection.ts";
@@ -42,8 +42,8 @@ export interface TierWalk {
 
 export interface DirectionWalk {
   readonly direction: Direction;
-  /** The pod that policies select. */
-  readonly subject: string | null;
+  /** The end point that policies select: a pod, a host end point or a node. */
+  readonly subject: string;
   readonly tiers: readonly TierWalk[];
   readonly verdict: "allow" | "deny";
   readonly says: string;
@@ -56,28 +56,18 @@ export interface PolicyExplanation {
 
 /** Everything that has a say about a connection, in order of evaluation. @throws PolicyError as evaluatePolicies does */
 export function explainPolicies(snapshot: ClusterSnapshot, connection: Connection, names: NameBook = NO_NAMES): PolicyExplanation {
-  const verdict = evaluatePolicies(snapshot, connection, names);
-  const walk: DirectionWalk[] = [];
-  for (const question of questionsOf(snapshot, connection, names).asked) {
-    const way: DirectionWalk =
-      "says" in question
-        ? { direction: question.direction, subject: null, tiers: [], verdict: "allow", says: question.says }
-        : walkDirection(question);
-    walk.push(way);
-    if (way.verdict === "deny") break;
-  }
-  return { verdict, walk };
+  const asked: Question[] = [];
+  const flow = flowBetween(snapshot, connection, names);
+  const verdict = verdictOf({ ...flow, hear: (question) => asked.push(question as Question) });
+  return { verdict, walk: asked.map(walkQuestion) };
 }
 
-function walkDirection(question: Question): DirectionWalk {
-  const { snapshot, direction, subject, subjectName } = question;
-  const index = indexPolicies(snapshot);
-  const policies = index
-    .selecting(snapshot, subject)
-    .filter((policy) => policy.isolates.includes(direction) || policy[direction].length > 0);
+function walkQuestion(question: Question): DirectionWalk {
+  const { direction, subjectName } = question;
+  const policies = question.policies.filter((policy) => policy.isolates.includes(direction) || policy[direction].length > 0);
   const tiers: TierWalk[] = [];
   for (const [name, ofTier] of Map.groupBy(policies, (policy) => policy.tier)) {
-    const { order, end } = index.tier(name);
+    const { order, end } = question.tier(name);
     const walked: PolicyWalk[] = [];
     let decision: TierWalk["decision"] = "none";
     for (const policy of ofTier) {
@@ -87,7 +77,7 @@ function walkDirection(question: Question): DirectionWalk {
       decision = walk.decision;
       break;
     }
-    const isolating = decision === "none" && walked.some(({ isolates }) => isolates);
+    const isolating = question.ends && decision === "none" && walked.some(({ isolates }) => isolates);
     if (isolating) decision = end;
     const denied = isolating && end === "deny";
     tiers.push({

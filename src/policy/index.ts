@@ -1,7 +1,8 @@
 // The policy room's face.
 export { checkPolicies } from "./check.ts";
+export type { PolicyStep, PolicyVerdict } from "./decide.ts";
 export type { End } from "./ends.ts";
-export { type Connection, evaluatePolicies, type PolicyStep, type PolicyVerdict } from "./evaluate.ts";
+export { type Connection, evaluatePolicies } from "./evaluate.ts";
 export { type DirectionWalk, explainPolicies, type PolicyExplanation } from "./explain.ts";
 export type { PolicyFinding } from "./finding.ts";
 export { cutFlows } from "./flows.ts";

@@ -19,6 +19,8 @@ export interface Flow {
   /** IANA's number. */
   readonly protocol: number;
   readonly icmp?: { readonly type: number; readonly code: number };
+  /** Hears each question (decide.ts) that is asked about the packet, in order; for who explains. */
+  readonly hear?: (question: object) => void;
 }
 
 interface FlowEnd {

@@ -12,8 +12,11 @@ import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { NftChain, NftElement, NftMatch, NftRule, NftSet, NftType, Owner, TableContribution } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
 import { condense } from "./condense.ts";
+import { planDscp } from "./dscp.ts";
 import { endPoints } from "./end-points.ts";
 import { podAddresses } from "./ends.ts";
+import { planHosts } from "./host-chains.ts";
+import { hostSubjects, type Interfaces } from "./hosts.ts";
 import { NO_NAMES } from "./names.ts";
 import { PeerSets } from "./peer-sets.ts";
 import { policyChains } from "./policy-chains.ts";
@@ -61,6 +64,8 @@ const DIRECTIONS: readonly Direction[] = ["egress", "ingress"];
 export interface PolicyOptions {
   /** Name of the bridge of the local pods, for forged sources. */
   readonly bridge?: string;
+  /** The node's interfaces, for host end points that are named by their addresses. */
+  readonly interfaces?: Interfaces;
   /** Addresses of DNS names, as the node's pods were answered. */
   readonly names?: NameBook;
 }
@@ -75,11 +80,12 @@ export function planPolicy(
   attachments: readonly LocalPod[],
   options: PolicyOptions = {},
 ): PolicyPlan {
-  const { bridge = "cni0", names = NO_NAMES } = options;
+  const { bridge = "cni0", names = NO_NAMES, interfaces = [] } = options;
   const index = indexPolicies(snapshot);
   const remarks = [...index.remarks, ...endPoints(snapshot).remarks];
   const locals = localAddresses(snapshot, node, attachments);
-  const families = ([4, 6] as const).filter((family) => locals.some((local) => local.family === family));
+  const hosts = hostSubjects(snapshot, node, interfaces);
+  const families = ([4, 6] as const).filter((family) => hosts.length > 0 || locals.some((local) => local.family === family));
   const sets = new PeerSets(snapshot, families, { node, pods: locals, names });
   const chains = new Map<string, NftChain>();
   const elements = new Map<string, NftElement[]>();
@@ -114,9 +120,11 @@ export function planPolicy(
     const owner: Owner = { kind: "Fairlead", name: UNKNOWN_POD };
     chains.set(UNKNOWN_POD, { name: UNKNOWN_POD, rules: [{ matches: [], statements: [{ verdict: "drop" }], owner }] });
   }
+  const host = planHosts(hosts, { snapshot, sets, bridge, tier: index.tier });
+  const dscp = planDscp(snapshot, locals, remarks);
   if (families.length === 0) return { table: { chains: [], sets: [], hooks: [] }, remarks };
 
-  const guarded = locals.every((local) => local.mac !== undefined);
+  const guarded = locals.length > 0 && locals.every((local) => local.mac !== undefined);
   const maps = families.flatMap((family) => mapsOf(family, elements, guarded));
   const self = families.map((family) => selfRule(family));
   const forged = guarded ? families.map((family) => forgedRule(family, bridge)) : [];
@@ -127,15 +135,18 @@ export function planPolicy(
     { name: "policy-input", rules: [ESTABLISHED, DISCOVERY, ...forged, ...egress] },
   ];
   const hook = (chain: string): NftRule[] => [{ matches: [], statements: [{ verdict: "jump", chain }] }];
+  for (const chain of host.chains) chains.set(chain.name, chain);
   const condensed = condense(
     [...chains.values()].sort((a, b) => compareText(a.name, b.name)),
     sets.build(),
   );
   return {
     table: {
-      chains: [...condensed.chains, ...entry],
-      sets: [...maps, ...condensed.sets],
+      chains: [...condensed.chains, ...entry, ...dscp.chains],
+      sets: [...maps, ...condensed.sets, ...dscp.sets],
       hooks: [
+        ...dscp.hooks,
+        ...host.hooks,
         { chain: "filter-forward", order: 50, rules: hook("policy-forward") },
         { chain: "filter-input", order: 50, rules: hook("policy-input") },
       ],

@@ -9,6 +9,8 @@ import { selectionKey } from "./selection.ts";
 export interface ChainContext {
   readonly direction: Direction;
   readonly sets: PeerLookups;
+  /** Of host end points, before or beside the ordinary: its name tells the chains apart. */
+  readonly variant?: { readonly name: string; readonly allow: readonly NftStatement[]; readonly ends: boolean };
   tier(name: string): Tier;
 }
 
@@ -49,19 +51,22 @@ function holds({ tiers, families, asked }: Made, { sets, tier }: ChainContext): 
 }
 
 function writeChains(policies: readonly Policy[], context: ChainContext): PolicyChains | undefined {
-  const { direction, sets } = context;
+  const { direction, sets, variant } = context;
   const active = policies.filter((policy) => policy.isolates.includes(direction) || policy[direction].length > 0);
   if (active.length === 0) return undefined;
   // One object may hold several policies, which select different pods.
-  const hash = hashOf(active.map(({ owner, order, subject }) => `${order} ${formatOwner(owner)} ${selectionKey(subject)}`).join());
+  const hash = hashOf(
+    active.map(({ owner, order, subject }) => `${order} ${formatOwner(owner)} ${selectionKey(subject)}`).join() + (variant?.name ?? ""),
+  );
   const tiers = [...Map.groupBy(active, (policy) => policy.tier)];
   const nameOf = (at: number) => (at === 0 ? `${direction}-${hash}` : `${direction}-${hash}-${at}`);
   const chains: NftChain[] = [];
   for (const [at, [name, tier]] of tiers.entries()) {
-    const allow: NftStatement = { verdict: "return" };
-    const pass: NftStatement = at + 1 < tiers.length ? { verdict: "goto", chain: nameOf(at + 1) } : allow;
+    const allow: readonly NftStatement[] = variant?.allow ?? [{ verdict: "return" }];
+    const pass: NftStatement = at + 1 < tiers.length ? { verdict: "goto", chain: nameOf(at + 1) } : { verdict: "return" };
     const written = tier.flatMap((policy) => policy[direction].map((rule) => writeRule(rule, { policy, direction, sets, allow, pass })));
-    const isolating = context.tier(name).end === "deny" ? tier.find((policy) => policy.isolates.includes(direction)) : undefined;
+    const denies = variant?.ends !== false && context.tier(name).end === "deny";
+    const isolating = denies ? tier.find((policy) => policy.isolates.includes(direction)) : undefined;
     const end: NftRule = isolating
       ? { matches: [], statements: [{ verdict: "drop" }], owner: isolating.owner }
       : { matches: [], statements: [pass] };

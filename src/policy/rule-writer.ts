@@ -13,7 +13,7 @@ export interface RuleContext {
   readonly direction: Direction;
   readonly sets: PeerLookups;
   /** What "allow" and "pass" are in the chain. */
-  readonly allow: NftStatement;
+  readonly allow: readonly NftStatement[];
   readonly pass: NftStatement;
 }
 
@@ -23,7 +23,7 @@ export function writeRule(rule: Rule, context: RuleContext): { readonly rules: r
   if (rule.application && rule.action !== "deny") return { rules: [] };
   const { owner } = rule;
   const matches = ruleAlternatives(rule, context);
-  if (rule.action !== "log") return { rules: matches.map((each) => ({ matches: each, statements: [verdictOf(rule, context)], owner })) };
+  if (rule.action !== "log") return { rules: matches.map((each) => ({ matches: each, statements: verdictOf(rule, context), owner })) };
   const log: NftStatement = { log: { prefix: logPrefix(rule, context.direction), group: LOG_GROUP } };
   if (matches.length <= 1) return { rules: matches.map((each) => ({ matches: each, statements: [log], owner })) };
   const rules = matches.map((each): NftRule => ({ matches: each, statements: [log, { verdict: "return" }], owner }));
@@ -39,8 +39,8 @@ function logPrefix({ owner }: Rule, direction: Direction): string {
   return `${direction} ${formatOwner(owner, MAX_PREFIX - direction.length - 1)}`;
 }
 
-function verdictOf({ action }: Rule, { allow, pass }: RuleContext): NftStatement {
-  return action === "allow" ? allow : action === "pass" ? pass : { verdict: "drop" };
+function verdictOf({ action }: Rule, { allow, pass }: RuleContext): readonly NftStatement[] {
+  return action === "allow" ? allow : [action === "pass" ? pass : { verdict: "drop" }];
 }
 
 function ruleAlternatives(rule: Rule, context: RuleContext): NftMatch[][] {

@@ -16,21 +16,23 @@
 // the ClusterIP. When sticky4 is full, new clients are balanced at random. sticky6 knows its clients by a hash.
 import type { Family } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import type {
-  BaseChainName,
-  NftChain,
-  NftElement,
-  NftField,
-  NftMatch,
-  NftRule,
-  NftSet,
-  NftType,
-  Owner,
-  TableContribution,
+import {
+  type BaseChainName,
+  deriveSet,
+  type NftChain,
+  type NftElement,
+  type NftField,
+  type NftMatch,
+  type NftRule,
+  type NftSet,
+  type NftType,
+  type Owner,
+  type TableContribution,
 } from "../kernel/index.ts";
+import { Book } from "./book.ts";
 import { elementsOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
-import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, stickyMap, stickySet } from "./pick.ts";
+import { MASQUERADE_MARK, POD_NETWORKS, pickChain, pickName, stickyMap, stickySet } from "./pick.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
@@ -46,60 +48,83 @@ const FILTERS: readonly BaseChainName[] = ["filter-forward", "filter-input", "fi
 /** Clients that affinity remembers, per family and node; the kernel sets aside 16 bytes for each from the start. */
 const STICKY_CLIENTS = 131_072;
 
-const plans = new WeakMap<ServiceTable, Map<string, ServicesPlan>>();
+/** A plan, and for large tables the account that it was made of. */
+interface Planned {
+  readonly plan: ServicesPlan;
+  readonly book: Book | undefined;
+}
+
+const plans = new WeakMap<ServiceTable, Map<string, Planned>>();
+/** Of tables with so few entries no account is kept: there is one for every node, and a lab has many. */
+const FEW = 500;
 
 /** What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same. */
 export function planServices(snapshot: ClusterSnapshot, node: string): ServicesPlan {
   const table = serviceTable(snapshot);
-  const byPlace = plans.get(table) ?? new Map<string, ServicesPlan>();
+  const byPlace = plans.get(table) ?? new Map<string, Planned>();
   plans.set(table, byPlace);
   const standpoint = standpointOf(snapshot, node);
   const settings = serviceSettings(snapshot);
   const nodePorts = FAMILIES.map((family) => nodePortElements(settings, snapshot.nodes.get(node), family));
   const place = JSON.stringify([standpoint, nodePorts, settings.remarks]);
-  let plan = byPlace.get(place);
-  if (!plan) {
-    const calculated = calculate(table, standpoint, nodePorts);
-    plan = { ...calculated, remarks: [...settings.remarks, ...calculated.remarks] };
-    byPlace.set(place, plan);
+  let planned = byPlace.get(place);
+  if (!planned) {
+    planned = nextPlan(table, standpoint, place) ?? firstPlan(table, standpoint, nodePorts);
+    planned = { ...planned, plan: { ...planned.plan, remarks: [...settings.remarks, ...table.remarks] } };
+    byPlace.set(place, planned);
   }
-  return plan;
+  return planned.plan;
 }
 
-function calculate(table: ServiceTable, standpoint: Standpoint, nodePorts: readonly (readonly string[])[]): ServicesPlan {
-  const elements = new Map<string, NftElement[]>();
-  for (const [index, family] of FAMILIES.entries())
-    elements.set(
-      `nodeport-ips${family}`,
-      (nodePorts[index] ?? []).map((address) => sharedElement(address)),
-    );
-  const shared = new Set<string>();
-  const picks = new Map<string, Pick>();
-  for (const entry of table.entries) {
-    for (const group of elementsOf(entry, standpoint)) {
-      if (group.at !== undefined && ownerOf(table, entry, group.at) !== entry) continue;
-      for (const { set, element } of group.elements) {
-        // What stands at an address of its own can't be there twice; the rest can.
-        if (group.at === undefined) {
-          const key = `${set} ${element.key.join(" ")}`;
-          if (shared.has(key)) continue;
-          shared.add(key);
-        }
-        const found = elements.get(set);
-        if (found) found.push(element);
-        else elements.set(set, [element]);
-      }
-      for (const pick of group.picks) picks.set(pickName(pick), pick);
-    }
-  }
-  const sticky = new Set([...picks.values()].filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
+/** The groups of an entry that it has in this table: not those at addresses of others. */
+function groupsOf(table: ServiceTable, entry: ServiceEntry, standpoint: Standpoint) {
+  return elementsOf(entry, standpoint).filter(({ at }) => at === undefined || ownerOf(table, entry, at) === entry);
+}
+
+function firstPlan(table: ServiceTable, standpoint: Standpoint, nodePorts: readonly (readonly string[])[]): Planned {
+  const book = new Book();
+  for (const entry of table.entries) for (const group of groupsOf(table, entry, standpoint)) book.add(group);
+  book.turn();
+  const ports = new Map(
+    FAMILIES.map((family, index) => [`nodeport-ips${family}`, (nodePorts[index] ?? []).map((address) => sharedElement(address))]),
+  );
+  const elements = (name: string) => ports.get(name) ?? book.elements(name)?.toArray();
   const sets = [
-    ...STATIC_SETS.map((set) => filled(set, elements.get(set.name))),
-    ...FILLED_SETS.filter((set) => elements.has(set.name)).map((set) => filled(set, elements.get(set.name))),
-    ...STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family))),
+    ...STATIC_SETS.map((set) => filled(set, elements(set.name))),
+    ...FILLED_SETS.flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
   ];
+  return { plan: { table: contribution(book, sets), remarks: [] }, book: table.entries.length > FEW ? book : undefined };
+}
+
+/** The plan made from that of the table before. */
+function nextPlan(table: ServiceTable, standpoint: Standpoint, place: string): Planned | undefined {
+  const { origin } = table;
+  const before = origin && plans.get(origin.table)?.get(place);
+  if (!origin || !before?.book) return undefined;
+  const { plan, book } = before;
+  // The account goes over to the new plan: from the old one none can be made any more.
+  plans.get(origin.table)?.set(place, { plan, book: undefined });
+  for (const entry of origin.changes.removed) for (const group of groupsOf(origin.table, entry, standpoint)) book.remove(group);
+  for (const entry of origin.changes.added) for (const group of groupsOf(table, entry, standpoint)) book.add(group);
+  const changes = book.turn();
+  const old = new Map(plan.table.sets.map((set) => [set.name, set]));
+  const moved = (set: NftSet): NftSet => {
+    const change = changes.get(set.name);
+    const was = old.get(set.name);
+    const elements = book.elements(set.name);
+    if (!was) return filled(set, elements?.toArray());
+    return change ? deriveSet(was, () => elements?.toArray() ?? [], change) : was;
+  };
+  const sets = [...STATIC_SETS.map(moved), ...FILLED_SETS.flatMap((set) => (book.elements(set.name) ? [moved(set)] : []))];
+  return { plan: { table: contribution(book, sets), remarks: [] }, book };
+}
+
+function contribution(book: Book, sets: readonly NftSet[]): TableContribution {
+  const picks = new Map(book.picks.map((pick) => [pickName(pick), pick]));
+  const sticky = new Set([...picks.values()].filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
+  const dynamic = STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family)));
   const chains = [...picks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, pick]) => pickChain(pick));
-  return { table: { chains: [...DISPATCH, ...chains], sets, hooks: HOOKS }, remarks: table.remarks };
+  return { chains: [...DISPATCH, ...chains], sets: [...sets, ...dynamic], hooks: HOOKS };
 }
 
 /** The entry that has an address, or the node port ("node"), of those that name it. */

@@ -112,7 +112,7 @@ function show({ from, to, connection, through }: Question, { verdict, walk }: Po
   const port = connection.port === undefined ? "" : `:${connection.port}`;
   const title = `${paint.name(from)} → ${paint.name(`${to}${port}`)} ${paint.dim(`${connection.protocol}${through === null ? "" : `, an end point of ${through}`}`)}`;
   const parts = walk.flatMap((way) => [
-    paint.dim(way.direction === "egress" ? `out of ${from}` : `into ${to}`),
+    paint.dim(`${way.direction === "egress" ? "out of" : "into"} ${way.subject}`),
     ...(way.tiers.length === 0 ? [`  ${mark("none")} ${way.says}`] : way.tiers.flatMap((tier) => showTier(tier, way.direction, places))),
   ]);
   const last = walk.at(-1);

@@ -8,7 +8,7 @@ export function formatRecord(record: ResourceRecord): string {
 }
 
 /** The data alone; of an unknown type as RFC 3597 §5 has it. */
-export function formatData(data: RecordData): string {
+function formatData(data: RecordData): string {
   if (data.type === "other") return `\\# ${data.bytes.length} ${hex(data.bytes)}`.trimEnd();
   const values = data as unknown as Readonly<Record<string, never>>;
   return Object.entries(RECORD_FIELDS[data.type])
@@ -31,6 +31,7 @@ const FORMAT: { readonly [K in FieldKind]: (value: FieldValues[K]) => string } =
   ipv4: (address) => address,
   ipv6: (address) => address,
   string: quoted,
+  word: (text) => quoted(text).slice(1, -1),
   strings: (texts) => texts.map(quoted).join(" "),
   text: quoted,
   hex: hex,
@@ -46,7 +47,7 @@ function hex(bytes: Uint8Array): string {
 }
 
 /** With quotes; a quote or backslash within is escaped, and a byte that is no printable ASCII is \DDD. */
-export function quoted(text: string): string {
+function quoted(text: string): string {
   let inner = "";
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);

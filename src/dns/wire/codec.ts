@@ -66,7 +66,7 @@ function readOpt(reader: Reader, { class: udpSize, ttl }: { readonly class: numb
   reader.need(length);
   const end = reader.offset + length;
   const options: EdnsOption[] = [];
-  while (reader.offset < end) options.push({ code: reader.u16(), bytes: reader.take(reader.u16()).slice() });
+  while (reader.offset < end) options.push({ code: reader.u16(), bytes: reader.copy(reader.u16()) });
   if (reader.offset !== end) throw new DnsFormatError("an EDNS option reaches beyond its record", reader.offset);
   const edns = { udpSize, version: (ttl >>> 16) & 255, dnssecOk: (ttl & 0x8000) !== 0, ...(options.length > 0 ? { options } : {}) };
   return { edns, upperRcode: ttl >>> 24 };
@@ -77,11 +77,11 @@ const shared = new Writer();
 
 /**
  * Writes a message. Longer than `limit` bytes: records are left out from the end, and TC is set where one of the answer or
- * authority section is (RFC 2181 §9). @throws DnsValueError
+ * authority section is (RFC 2181 §9). Without `compress` names are written whole. @throws DnsValueError
  */
-export function encodeMessage(message: Message, limit = MAX_MESSAGE): Uint8Array {
+export function encodeMessage(message: Message, limit = MAX_MESSAGE, compress = true): Uint8Array {
   const writer = shared;
-  writer.reset();
+  writer.reset(compress);
   writer.u16(message.id);
   writer.u16(flagsOf(message));
   writer.skip(8);
@@ -115,7 +115,7 @@ export function encodeMessage(message: Message, limit = MAX_MESSAGE): Uint8Array
 }
 
 /** The header's second word. */
-export function flagsOf(message: Omit<Message, "questions" | "answers" | "authorities" | "additionals">): number {
+function flagsOf(message: Omit<Message, "questions" | "answers" | "authorities" | "additionals">): number {
   // An rcode above 15 needs EDNS0; who has not asked with it is told of a failure.
   const rcode = message.rcode > 15 && !message.edns ? RCODE.SERVFAIL : message.rcode & 15;
   return (

@@ -51,7 +51,7 @@ export function toName(text: string): Name | undefined {
   if (text === "" || labels.length === 0) return undefined;
   let length = 1;
   for (const label of labels) {
-    if (label.length === 0 || label.length > MAX_LABEL) return undefined;
+    if (label.length === 0 || label.length > MAX_LABEL || /[\u0100-\uffff]/.test(label)) return undefined;
     length += label.length + 1;
   }
   return length > MAX_NAME ? undefined : nameOf(labels);

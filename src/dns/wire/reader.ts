@@ -36,6 +36,11 @@ export class Reader {
     return this.bytes.subarray(this.offset - length, this.offset);
   }
 
+  /** A copy of the next bytes: a Buffer's own slice would be a view, and keep a whole datagram alive. */
+  copy(length: number): Uint8Array {
+    return new Uint8Array(this.take(length));
+  }
+
   /** The next bytes as latin1 text. */
   text(length: number): string {
     const bytes = this.take(length);

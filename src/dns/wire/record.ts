@@ -34,7 +34,7 @@ function readData(reader: Reader, head: { type: number; class: number }, end: nu
   const known = ROWS_BY_CODE.get(head.type);
   // In updates (RFC 2136 §2.4) a record of class ANY or NONE has no data.
   const empty = reader.offset === end && (head.class === CLASS.ANY || head.class === CLASS.NONE);
-  if (!known || empty) return { type: "other", code: head.type, bytes: reader.take(end - reader.offset).slice() };
+  if (!known || empty) return { type: "other", code: head.type, bytes: reader.copy(end - reader.offset) };
   const data: Record<string, unknown> = { type: known.type };
   for (const [name, kind] of known.row) data[name] = READ[kind](reader, end);
   return data as unknown as RecordData;
@@ -51,12 +51,13 @@ const READ: { readonly [K in FieldKind]: (reader: Reader, end: number) => FieldV
   ipv4: (reader) => reader.take(4).join("."),
   ipv6: (reader) => formatAddress(addressFromBytes(reader.take(16))),
   string: (reader) => reader.text(reader.u8()),
+  word: (reader) => reader.text(reader.u8()),
   strings: readStrings,
   text: (reader, end) => reader.text(end - reader.offset),
-  hex: (reader, end) => reader.take(end - reader.offset).slice(),
-  base64: (reader, end) => reader.take(end - reader.offset).slice(),
-  hex8: (reader) => reader.take(reader.u8()).slice(),
-  base32: (reader) => reader.take(reader.u8()).slice(),
+  hex: (reader, end) => reader.copy(end - reader.offset),
+  base64: (reader, end) => reader.copy(end - reader.offset),
+  hex8: (reader) => reader.copy(reader.u8()),
+  base32: (reader) => reader.copy(reader.u8()),
   types: readTypes,
   params: readParameters,
 };
@@ -91,7 +92,7 @@ function readParameters(reader: Reader, end: number): ServiceParameter[] {
     const key = reader.u16();
     if (key <= last) throw new DnsFormatError("service parameters out of order", reader.offset);
     last = key;
-    parameters.push({ key, bytes: reader.take(reader.u16()).slice() });
+    parameters.push({ key, bytes: reader.copy(reader.u16()) });
   }
   return parameters;
 }
@@ -134,6 +135,7 @@ const WRITE: { readonly [K in FieldKind]: (writer: Writer, value: FieldValues[K]
   ipv4: (writer, value) => writeAddress(writer, value, 4),
   ipv6: (writer, value) => writeAddress(writer, value, 6),
   string: writeString,
+  word: writeString,
   strings: (writer, value) => {
     for (const text of value) writeString(writer, text);
   },

@@ -12,8 +12,11 @@ export class Writer {
   /** Where each name (and end of a name), in lower case, was written first. */
   readonly #names = new Map<string, number>();
 
-  /** Begins anew, keeping the buffer. */
-  reset(): void {
+  #compress = true;
+
+  /** Begins anew, keeping the buffer. Without `compress` every name is written whole. */
+  reset(compress = true): void {
+    this.#compress = compress;
     this.length = 0;
     this.#names.clear();
   }
@@ -89,31 +92,32 @@ export class Writer {
       this.u8(0);
       return;
     }
-    if (name.includes("\\") || !name.endsWith(".")) this.#escapedName(name, compress);
-    else this.#plainName(name, compress);
+    if (name.includes("\\") || !name.endsWith(".")) this.#escapedName(name, compress && this.#compress);
+    else this.#plainName(name, compress && this.#compress);
   }
 
   #plainName(name: Name, compress: boolean): void {
+    if (name.length + 1 > MAX_NAME) throw tooLong(name);
     const key = name.toLowerCase();
-    const start = this.length;
     for (let at = 0; at < name.length; ) {
       if (this.#pointTo(at === 0 ? key : key.slice(at), compress)) return;
       const dot = name.indexOf(".", at);
       this.#label(name.slice(at, dot), name);
       at = dot + 1;
     }
-    this.#end(start, name);
+    this.u8(0);
   }
 
   #escapedName(name: Name, compress: boolean): void {
     const labels = labelsOf(name);
-    const keys = labels.map((label) => label.toLowerCase().replace(/[\\.]/g, "\\$&"));
-    const start = this.length;
+    if (labels.reduce((length, label) => length + label.length + 1, 1) > MAX_NAME) throw tooLong(name);
+    // Letters of ASCII alone have two cases (RFC 4343).
+    const keys = labels.map((label) => label.replace(/[A-Z]+/g, (letters) => letters.toLowerCase()).replace(/[\\.]/g, "\\$&"));
     for (const [index, label] of labels.entries()) {
       if (this.#pointTo(`${keys.slice(index).join(".")}.`, compress)) return;
       this.#label(label, name);
     }
-    this.#end(start, name);
+    this.u8(0);
   }
 
   /** Writes a pointer where the suffix stands already; else remembers that it will stand here. */
@@ -134,17 +138,16 @@ export class Writer {
     this.text(label);
   }
 
-  #end(start: number, name: Name): void {
-    this.u8(0);
-    if (this.length - start > MAX_NAME) throw new DnsValueError(`"${name}" is not a name: it is longer than ${MAX_NAME} bytes`);
-  }
-
   /** A copy of what was written. */
   bytes(): Uint8Array {
     const copy = new Uint8Array(this.length);
     copy.set(this.#bytes.subarray(0, this.length));
     return copy;
   }
+}
+
+function tooLong(name: Name): DnsValueError {
+  return new DnsValueError(`"${name}" is not a name: it is longer than ${MAX_NAME} bytes`);
 }
 
 function checked(value: number, largest: number): number {

@@ -129,7 +129,7 @@ function printStatement(statement: NftStatement): string {
   if ("setCtMark" in statement) return printMark("ct mark", statement.setCtMark);
   if ("setCtMarkFrom" in statement)
     return `ct mark set ${statement.setCtMarkFrom.key.map(printField).join(" . ")} map @${name(statement.setCtMarkFrom.map)}`;
-  if ("setDscp" in statement) return `ip dscp set ${statement.setDscp}`;
+  if ("setDscp" in statement) return `ip${statement.family ?? ""} dscp set ${statement.setDscp}`;
   if ("update" in statement) return printUpdate(statement.update);
   if ("notrack" in statement) return "notrack";
   return statement.opaque;

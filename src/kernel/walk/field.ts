@@ -91,7 +91,7 @@ function readMeta(name: string, packet: Packet, context: HookContext): string | 
 function readConnection(field: string, packet: Packet): string | undefined {
   switch (field) {
     case "ct state":
-      return "new";
+      return packet.untracked ? "untracked" : "new";
     case "ct status":
       return packet.translated.map((each) => (each === "source" ? "snat" : "dnat")).join(",");
     case "ct mark":

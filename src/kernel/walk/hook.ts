@@ -171,6 +171,7 @@ class HookWalk {
       this.#packet = { ...this.#packet, connectionMark: Number(value[0]) >>> 0 };
       return "next statement";
     }
+    if ("notrack" in statement) this.#packet = { ...this.#packet, untracked: true };
     if ("opaque" in statement) this.#doubt(table, chain, statement.opaque);
     return "next statement";
   }

@@ -19,6 +19,8 @@ export interface Packet {
   readonly sourceMac?: string;
   /** The packet's mark (`meta mark`), unsigned. */
   readonly mark: number;
+  /** Rules keep it out of connection tracking. */
+  readonly untracked?: true;
   /** The connection's mark. */
   readonly connectionMark: number;
   /** Destination and port before any translation on this node. */
@@ -50,6 +52,6 @@ export function makePacket(
 }
 
 /** What another node sees of it: marks and translations stay behind. */
-export function onTheWire({ original: _original, sourceMac: _mac, ...packet }: Packet): Packet {
+export function onTheWire({ original: _original, sourceMac: _mac, untracked: _untracked, ...packet }: Packet): Packet {
   return { ...packet, mark: 0, connectionMark: 0, translated: [] };
 }
