@@ -41,7 +41,9 @@ export interface Question {
 export function decide(question: Question): PolicyVerdict {
   const { direction, subjectName } = question;
   question.flow.hear?.(question);
-  const policies = question.policies.filter((policy) => policy.isolates.includes(direction) || policy[direction].length > 0);
+  const policies = question.policies.filter(
+    (policy) => !policy.staged && (policy.isolates.includes(direction) || policy[direction].length > 0),
+  );
   const way = direction === "ingress" ? "come in to" : "go out of";
   const steps: PolicyStep[] = [];
   next: for (const [name, tier] of Map.groupBy(policies, (policy) => policy.tier)) {

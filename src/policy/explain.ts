@@ -64,7 +64,9 @@ export function explainPolicies(snapshot: ClusterSnapshot, connection: Connectio
 
 function walkQuestion(question: Question): DirectionWalk {
   const { direction, subjectName } = question;
-  const policies = question.policies.filter((policy) => policy.isolates.includes(direction) || policy[direction].length > 0);
+  const policies = question.policies.filter(
+    (policy) => !policy.staged && (policy.isolates.includes(direction) || policy[direction].length > 0),
+  );
   const tiers: TierWalk[] = [];
   for (const [name, ofTier] of Map.groupBy(policies, (policy) => policy.tier)) {
     const { order, end } = question.tier(name);

@@ -20,7 +20,9 @@ export function forgottenDns(snapshot: ClusterSnapshot, pods: readonly Pod[]): P
   );
   const found = new Map<string, { policy: Policy; path: string; pods: string[] }>();
   for (const pod of pods) {
-    const policies = index.selecting(snapshot, pod).filter((policy) => policy.isolates.includes("egress") || policy.egress.length > 0);
+    const policies = index
+      .selecting(snapshot, pod)
+      .filter((policy) => !policy.staged && (policy.isolates.includes("egress") || policy.egress.length > 0));
     const isolating = policies.find((policy) => policy.isolates.includes("egress"));
     // A pod that may go nowhere at all is meant so.
     if (servers.includes(pod) || policies.every((policy) => !policy.egress.some(({ action }) => action === "allow"))) continue;
