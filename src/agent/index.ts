@@ -3,4 +3,5 @@
 export { SERVICE_MODES, type ServiceMode } from "../plan/index.ts";
 export { type Agent, type AgentOptions, type AgentStatus, startAgent } from "./agent.ts";
 export { holdLease } from "./lease.ts";
-export { type ServiceDuties, startServiceDuties } from "./service-duties.ts";
+export { type PolicyDuties, startPolicyDuties } from "./policy-duties.ts";
+export { type ServiceDuties, type ServiceDutiesOptions, startServiceDuties } from "./service-duties.ts";

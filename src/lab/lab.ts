@@ -1,5 +1,5 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
-import { type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
+import { type PolicyDuties, type ServiceDuties, type ServiceMode, startPolicyDuties, startServiceDuties } from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
@@ -68,6 +68,7 @@ export class Lab {
   #api: ApiServer | undefined;
   #controllers: Controllers | undefined;
   #duties: ServiceDuties | undefined;
+  #policyDuties: PolicyDuties | undefined;
   #dns: DnsServer | undefined;
 
   constructor(start: LabStart) {
@@ -120,6 +121,7 @@ export class Lab {
     const { podCidrs, nodeMask } = this.networks;
     this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving });
     this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
+    this.#policyDuties = startPolicyDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -274,13 +276,14 @@ export class Lab {
   }
 
   get controllersIdle(): boolean {
-    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false);
+    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false) && (this.#policyDuties?.idle ?? false);
   }
 
   /** Takes everything down, pods first. */
   async close(): Promise<void> {
     this.#controllers?.close();
     this.#duties?.close();
+    this.#policyDuties?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
     const responders = this.#start.responders.close();

@@ -4,7 +4,7 @@ import type { Owner } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
 import { covers } from "./covers.ts";
 import { deniedProbes } from "./denied-probes.ts";
-import { type Denial, nameOf, type PolicyFinding } from "./finding.ts";
+import { type Denial, nameOf, type PolicyFinding, readRemark } from "./finding.ts";
 import { forgottenDns } from "./forgotten-dns.ts";
 import { namedPorts, WITH_PORTS } from "./match.ts";
 import { nearest } from "./nearest.ts";
@@ -31,14 +31,10 @@ export function checkPolicies(snapshot: ClusterSnapshot): PolicyFinding[] {
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
-/** "NetworkPolicy ns/name: spec.ingress[0]: what" as the readers say it. */
 function invalid(remarks: readonly string[]): PolicyFinding[] {
-  return remarks.flatMap((remark): PolicyFinding[] => {
-    const match = /^(\S+) (?:([^\s/]+)\/)?(\S+): (\S+): (.*)$/s.exec(remark);
-    if (!match) return [];
-    const [, kind = "", namespace, name = "", path = "", says = ""] = match;
-    const policy: Owner = { kind, name, ...(namespace === undefined ? {} : { namespace }) };
-    return [{ severity: "invalid", code: "invalid", policy, path, says, remedy: "correct the field" }];
+  return remarks.flatMap((text): PolicyFinding[] => {
+    const remark = readRemark(text);
+    return remark ? [{ severity: "invalid", code: "invalid", ...remark, remedy: "correct the field" }] : [];
   });
 }
 

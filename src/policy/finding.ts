@@ -33,3 +33,11 @@ export interface Denial {
 export const nameOf = ({ kind, namespace, name }: Owner) => `${kind} ${namespace ?? ""}/${name}`;
 
 export const keyOf = (pod: Pod) => `${pod.metadata.namespace ?? "default"}/${pod.metadata.name}`;
+
+/** What a reader remarked: "NetworkPolicy ns/name: spec.ingress[0]: what". */
+export function readRemark(remark: string): Pick<PolicyFinding, "policy" | "path" | "says"> | undefined {
+  const match = /^(\S+) (?:([^\s/]+)\/)?(\S+): (\S+): (.*)$/s.exec(remark);
+  if (!match) return undefined;
+  const [, kind = "", namespace, name = "", path = "", says = ""] = match;
+  return { policy: { kind, name, ...(namespace === undefined ? {} : { namespace }) }, path, says };
+}

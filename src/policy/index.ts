@@ -11,6 +11,7 @@ export { readNetworkPolicy } from "./network-policy.ts";
 export { type LocalPod, type PolicyPlan, planPolicy } from "./nftables.ts";
 export { directionOfChain } from "./policy-chains.ts";
 export { policiesMayDiffer, policyParts } from "./policy-index.ts";
+export { type PolicyCondition, type PolicyStatus, policyStatuses } from "./policy-status.ts";
 export { rulePath } from "./rule-path.ts";
 export { LOG_GROUP } from "./rule-writer.ts";
 export type * from "./rules.ts";

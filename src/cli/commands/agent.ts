@@ -3,7 +3,16 @@ import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { type Agent, holdLease, SERVICE_MODES, type ServiceMode, startAgent, startServiceDuties } from "../../agent/index.ts";
+import {
+  type Agent,
+  holdLease,
+  SERVICE_MODES,
+  type ServiceDutiesOptions,
+  type ServiceMode,
+  startAgent,
+  startPolicyDuties,
+  startServiceDuties,
+} from "../../agent/index.ts";
 import { FairleadError, messageOf } from "../../base/index.ts";
 import { type ApiAccess, inClusterAccess, readKubeconfig, sourceFromKubernetes, writerToKubernetes } from "../../cluster/index.ts";
 import { installPlugin } from "../../cni/index.ts";
@@ -55,6 +64,14 @@ export function command(command: Command): void {
     });
 }
 
+/** What one agent does for the whole cluster. */
+function startDuties(options: Pick<ServiceDutiesOptions, "source" | "writer" | "log">): () => void {
+  const duties = [startServiceDuties(options), startPolicyDuties(options)];
+  return () => {
+    for (const duty of duties) duty.close();
+  };
+}
+
 async function run(flags: AgentFlags): Promise<void> {
   const node = flags.node ?? process.env.NODE_NAME ?? hostname();
   const access = accessOf(flags);
@@ -79,7 +96,7 @@ async function run(flags: AgentFlags): Promise<void> {
     log,
   });
   log(`the agent of ${node} follows ${access.server.origin}; state in ${flags.state}`);
-  const lease = holdLease({ writer, place: LEASE, identity: node, held: () => startServiceDuties({ source, writer, log }).close, log });
+  const lease = holdLease({ writer, place: LEASE, identity: node, held: () => startDuties({ source, writer, log }), log });
   const looking = setInterval(() => {
     if (!agent.status.ready) return;
     clearInterval(looking);
