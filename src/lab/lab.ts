@@ -1,7 +1,14 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
 
 import { mkdirSync } from "node:fs";
-import { type Network, type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
+import {
+  type Network,
+  type PolicyDuties,
+  type ServiceDuties,
+  type ServiceMode,
+  startPolicyDuties,
+  startServiceDuties,
+} from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
@@ -82,6 +89,7 @@ export class Lab {
   #serving: Promise<ApiServer> | undefined;
   #controllers: Controllers | undefined;
   #duties: ServiceDuties | undefined;
+  #policyDuties: PolicyDuties | undefined;
 
   constructor(start: LabStart) {
     this.#start = start;
@@ -134,6 +142,7 @@ export class Lab {
     resume(this.store, names);
     this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving: this.#serving });
     this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
+    this.#policyDuties = startPolicyDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
@@ -318,13 +327,14 @@ export class Lab {
   }
 
   get controllersIdle(): boolean {
-    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false);
+    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false) && (this.#policyDuties?.idle ?? false);
   }
 
   /** Takes everything down, pods first. */
   async close(): Promise<void> {
     this.#controllers?.close();
     this.#duties?.close();
+    this.#policyDuties?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
     const responders = this.#start.responders.close();

@@ -9,11 +9,13 @@ import {
   NETWORKS,
   type Network,
   SERVICE_MODES,
+  type ServiceDutiesOptions,
   type ServiceMode,
   startAgent,
+  startPolicyDuties,
   startServiceDuties,
 } from "../../agent/index.ts";
-import { FairleadError } from "../../base/index.ts";
+import { FairleadError, messageOf } from "../../base/index.ts";
 import {
   type ApiAccess,
   apiFromKubernetes,
@@ -79,6 +81,14 @@ export function command(command: Command): void {
     });
 }
 
+/** What one agent does for the whole cluster. */
+function startDuties(options: Pick<ServiceDutiesOptions, "source" | "writer" | "log">): () => void {
+  const duties = [startServiceDuties(options), startPolicyDuties(options)];
+  return () => {
+    for (const duty of duties) duty.close();
+  };
+}
+
 async function run(flags: AgentFlags): Promise<void> {
   const node = flags.node ?? process.env.NODE_NAME ?? hostname();
   const access = accessOf(flags);
@@ -109,7 +119,7 @@ async function run(flags: AgentFlags): Promise<void> {
   // A relay's part of the cluster is not enough for what is done once for all: that is the relays' then.
   const lease =
     flags.relay === undefined
-      ? holdLease({ writer, place: LEASE, identity: node, held: () => startServiceDuties({ source, writer, log }).close, log })
+      ? holdLease({ writer, place: LEASE, identity: node, held: () => startDuties({ source, writer, log }), log })
       : undefined;
   const looking = setInterval(() => {
     if (!agent.status.ready) return;
