@@ -18,7 +18,7 @@ import {
 } from "../kernel/index.ts";
 import { keepSame, type NodeFacts, type NodePlan, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
+import { countNoLocal, healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
 import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
@@ -118,6 +118,7 @@ class NodeAgent implements Agent {
         routeProtocol: ROUTE_PROTOCOL.fairlead,
         tables: [TABLE],
         iptables: SERVICE_CHAINS,
+        ipvs: SERVICE_BALANCER,
       },
       onStatus: (status) => {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);

@@ -30,6 +30,7 @@ import type {
 } from "../kernel/index.ts";
 import { elementsOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
+import type { Balancing } from "./ipvs-marks.ts";
 import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, stickyMap, stickySet } from "./pick.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
@@ -48,25 +49,32 @@ const STICKY_CLIENTS = 131_072;
 
 const plans = new WeakMap<ServiceTable, Map<string, ServicesPlan>>();
 
-/** What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same. */
-export function planServices(snapshot: ClusterSnapshot, node: string): ServicesPlan {
+/**
+ * What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same.
+ * `balancing`: end points are chosen by something else, and the table is what that needs beside it.
+ */
+export function planServices(snapshot: ClusterSnapshot, node: string, balancing?: Balancing): ServicesPlan {
   const table = serviceTable(snapshot);
   const byPlace = plans.get(table) ?? new Map<string, ServicesPlan>();
   plans.set(table, byPlace);
   const standpoint = standpointOf(snapshot, node);
   const settings = serviceSettings(snapshot);
   const nodePorts = FAMILIES.map((family) => nodePortElements(settings, snapshot.nodes.get(node), family));
-  const place = JSON.stringify([standpoint, nodePorts, settings.remarks]);
+  const place = JSON.stringify([standpoint, nodePorts, settings.remarks, balancing?.name]);
   let plan = byPlace.get(place);
   if (!plan) {
-    const calculated = calculate(table, standpoint, nodePorts);
+    const calculated = calculate(table, standpoint, { nodePorts, balancing });
     plan = { ...calculated, remarks: [...settings.remarks, ...calculated.remarks] };
     byPlace.set(place, plan);
   }
   return plan;
 }
 
-function calculate(table: ServiceTable, standpoint: Standpoint, nodePorts: readonly (readonly string[])[]): ServicesPlan {
+function calculate(
+  table: ServiceTable,
+  standpoint: Standpoint,
+  { nodePorts, balancing }: { readonly nodePorts: readonly (readonly string[])[]; readonly balancing: Balancing | undefined },
+): ServicesPlan {
   const elements = new Map<string, NftElement[]>();
   for (const [index, family] of FAMILIES.entries())
     elements.set(
@@ -76,7 +84,8 @@ function calculate(table: ServiceTable, standpoint: Standpoint, nodePorts: reado
   const shared = new Set<string>();
   const picks = new Map<string, Pick>();
   for (const entry of table.entries) {
-    for (const group of elementsOf(entry, standpoint)) {
+    for (const each of elementsOf(entry, standpoint)) {
+      const group = balancing ? balancing.through(each) : each;
       if (group.at !== undefined && ownerOf(table, entry, group.at) !== entry) continue;
       for (const { set, element } of group.elements) {
         // What stands at an address of its own can't be there twice; the rest can.
@@ -95,11 +104,19 @@ function calculate(table: ServiceTable, standpoint: Standpoint, nodePorts: reado
   const sticky = new Set([...picks.values()].filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
   const sets = [
     ...STATIC_SETS.map((set) => filled(set, elements.get(set.name))),
+    ...(balancing?.sets ?? []).map((set) => filled(set, elements.get(set.name))),
     ...FILLED_SETS.filter((set) => elements.has(set.name)).map((set) => filled(set, elements.get(set.name))),
     ...STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family))),
   ];
   const chains = [...picks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, pick]) => pickChain(pick));
-  return { table: { chains: [...DISPATCH, ...chains], sets, hooks: HOOKS }, remarks: table.remarks };
+  return {
+    table: {
+      chains: [...DISPATCH, ...(balancing?.chains ?? []), ...chains],
+      sets,
+      hooks: balancing ? [...HOOKS, ...balancing.hooks] : HOOKS,
+    },
+    remarks: table.remarks,
+  };
 }
 
 /** The entry that has an address, or the node port ("node"), of those that name it. */
@@ -137,7 +154,7 @@ export function keepRefusals(table: TableContribution): TableContribution {
 /** The last set that began with this element: what did not change is the same object again, and costs no comparing. */
 const lastSets = new WeakMap<NftElement, NftSet>();
 
-function filled(set: NftSet, elements: readonly NftElement[] = []): NftSet {
+export function filled(set: NftSet, elements: readonly NftElement[] = []): NftSet {
   const [first] = elements;
   if (!first) return set;
   const last = lastSets.get(first);
@@ -152,7 +169,7 @@ const addressKey = (family: Family): NftField[] => [family === 4 ? "ip daddr" : 
 const NODE_KEY: readonly NftField[] = ["meta l4proto", "th dport"];
 
 /** To an address of the node itself at which it serves node ports; the loopback ones stay its own. */
-function toNode(family: Family): NftMatch[] {
+export function toNode(family: Family): NftMatch[] {
   const daddr: NftField = family === 4 ? "ip daddr" : "ip6 daddr";
   return [
     { left: daddr, op: "==", right: { set: `nodeport-ips${family}` } },
@@ -273,13 +290,15 @@ function refusals(): NftRule[] {
   return FAMILIES.flatMap((family): NftRule[] => {
     const inSet = (left: NftField | NftField[], name: string): NftMatch => ({ left, op: "==", right: { set: `${name}${family}` } });
     const local = toNode(family);
+    // What is open already is left alone: IPVS lets connections of a Service that has gone come to their end.
+    const fresh: NftMatch = { left: "ct state", op: "==", right: "new" };
     return [
-      { matches: [inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
+      { matches: [fresh, inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [fresh, inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
       // An address of a Service, but not one of its ports.
-      { matches: [inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
-      { matches: [...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
+      { matches: [fresh, inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
+      { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
     ];
   });
 }
