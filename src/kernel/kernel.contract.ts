@@ -580,7 +580,7 @@ function describeIpvs(makeKernel: () => Kernel): void {
       refused(() => ipvs.apply({ op: "add", service: v4, destination: to("10.244.1.2") }), "ESRCH");
       ipvs.apply({ op: "add", service: v4 });
       refused(() => ipvs.apply({ op: "add", service: v4 }), "EEXIST");
-      refused(() => ipvs.apply({ op: "add", service: { ...v4, port: 81, scheduler: "none" } }), "ENOENT");
+      refused(() => ipvs.apply({ op: "add", service: { ...v4, port: 81, scheduler: "nosuch" } }), "ENOENT");
       refused(() => ipvs.apply({ op: "delete", service: v4, destination: to("10.244.1.2") }), "ENOENT");
       ipvs.apply({ op: "add", service: v4, destination: to("10.244.1.2") });
       refused(() => ipvs.apply({ op: "add", service: v4, destination: to("10.244.1.2") }), "EEXIST");
