@@ -18,10 +18,11 @@ import {
 } from "../kernel/index.ts";
 import { keepSame, type NodeFacts, type NodePlan, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
+import { countNoLocal, healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
 import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
+import { type ForeignPart, foreignProxy, remarksOf } from "./foreign-proxy.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
 import { PodNetwork } from "./pod-network.ts";
@@ -36,6 +37,8 @@ export interface AgentOptions {
   readonly cniSocket: string;
   /** How Services are balanced where no object says it. */
   readonly services?: ServiceMode;
+  /** Removes what another service proxy has left, instead of only telling of it. */
+  readonly cleanForeign?: boolean;
   /** Writes the annotations that tell other nodes where this one's tunnel ends. */
   readonly annotate: (annotations: Readonly<Record<string, string>>) => Promise<void> | void;
   readonly log: (message: string) => void;
@@ -96,6 +99,7 @@ class NodeAgent implements Agent {
   #ipam: { cidrs: string; ipam: Ipam } | undefined;
   #facts: NodeFacts["underlay"] | undefined;
   #lacks: NodeFacts["lacks"];
+  #foreign: { readonly mode: ServiceMode; readonly remarks: readonly string[] } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
@@ -118,6 +122,7 @@ class NodeAgent implements Agent {
         routeProtocol: ROUTE_PROTOCOL.fairlead,
         tables: [TABLE],
         iptables: SERVICE_CHAINS,
+        ipvs: SERVICE_BALANCER,
       },
       onStatus: (status) => {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
@@ -251,6 +256,7 @@ class NodeAgent implements Agent {
           options: this.#options.services === undefined ? {} : { services: this.#options.services },
         }),
       );
+      this.#lookForForeign(plan.settings.services);
       const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
@@ -271,6 +277,25 @@ class NodeAgent implements Agent {
       this.#options.log(`plan: ${messageOf(error)}`);
     }
     this.#lastMs = performance.now() - started;
+  }
+
+  /** Once for each mode: what a mode takes over is foreign to the others. */
+  #lookForForeign(mode: ServiceMode): void {
+    if (this.#foreign?.mode === mode) return;
+    let parts: readonly ForeignPart[] = [];
+    try {
+      parts = foreignProxy(this.#options.namespace, mode);
+      if (this.#options.cleanForeign) {
+        for (const { says, remove } of parts) {
+          remove();
+          this.#options.log(`removed what another service proxy had left: ${says}`);
+        }
+        parts = [];
+      }
+    } catch (error) {
+      this.#options.log(`another service proxy: ${messageOf(error)}`);
+    }
+    this.#foreign = { mode, remarks: remarksOf(parts) };
   }
 
   /** The tunnel device's MAC, kept on disk so that the peers' entries stay right over restarts. */
@@ -349,7 +374,7 @@ class NodeAgent implements Agent {
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
       services: this.#plan?.settings.services ?? "nftables",
-      remarks: this.#plan?.remarks ?? [],
+      remarks: [...(this.#plan?.remarks ?? []), ...(this.#foreign?.remarks ?? [])],
     };
   }
 

@@ -1,15 +1,29 @@
 // What the reconciler believes the kernel to hold: its last observation plus its own writes, keyed so that a write costs a map operation.
 
-import type { LinkChange, NetworkNamespace } from "./kernel.ts";
+import { destinationKey, type IpvsOwnership } from "./ipvs/lingering.ts";
+import type { IpvsChange, LinkChange, NetworkNamespace } from "./kernel.ts";
 import { addressKey, fdbMacKey, interfaceOfSysctl, iptablesKey, neighbourKey, routeKey, ruleKey } from "./keys.ts";
 import type { NftFamily, NftTable } from "./netfilter.ts";
-import type { FdbEntry, IptablesTable, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "./state.ts";
+import { ipvsKey } from "./netlink/ipvs.ts";
+import type {
+  FdbEntry,
+  IpSet,
+  IptablesTable,
+  IpvsDestination,
+  IpvsService,
+  KernelState,
+  Link,
+  LinkAddress,
+  Neighbour,
+  Route,
+  RoutingRule,
+} from "./state.ts";
 import type { ChangeStep, ObjectKind } from "./steps.ts";
 
 /** What can be read again by itself. "neighbour" includes the FDB: one netlink group tells of both. */
-export type Part = "link" | "address" | "route" | "rule" | "neighbour" | "sysctl" | "table" | "iptables";
+export type Part = "link" | "address" | "route" | "rule" | "neighbour" | "sysctl" | "table" | "iptables" | "ipset" | "ipvs";
 
-export const PARTS: readonly Part[] = ["link", "address", "route", "rule", "neighbour", "sysctl", "table", "iptables"];
+export const PARTS: readonly Part[] = ["link", "address", "route", "rule", "neighbour", "sysctl", "table", "iptables", "ipset", "ipvs"];
 
 export const partOf = (kind: ObjectKind): Part => (kind === "fdb" ? "neighbour" : kind);
 
@@ -17,6 +31,7 @@ export const partOf = (kind: ObjectKind): Part => (kind === "fdb" ? "neighbour" 
 export interface Interests {
   readonly neighboursMatter: (links: Iterable<string>) => boolean;
   readonly iptables: boolean;
+  readonly ipvs: IpvsOwnership | undefined;
 }
 
 export class Belief {
@@ -31,6 +46,8 @@ export class Belief {
   #sysctls = new Map<string, string | undefined>();
   #tables = new Map<string, { readonly family: NftFamily; readonly name: string; table: NftTable | undefined }>();
   #iptables = new Map<string, IptablesTable>();
+  #ipsets = new Map<string, IpSet>();
+  #ipvs = new Map<string, IpvsService>();
   /** Links that the last reading found and the one before did not. */
   arrived: ReadonlySet<string> = new Set();
   /** Parts that may differ from the kernel and are read again before the next diff. */
@@ -49,7 +66,7 @@ export class Belief {
    * Reads the stale parts from the kernel. Neighbours only where `neighboursMatter`: their table is one for all namespaces,
    * so that a listing costs by the size of the whole machine's; iptables only where it is ours in part.
    */
-  refresh(from: NetworkNamespace, { neighboursMatter, iptables }: Interests): void {
+  refresh(from: NetworkNamespace, { neighboursMatter, iptables, ipvs }: Interests): void {
     this.arrived = new Set();
     if (this.stale.has("link")) {
       const before = this.#links;
@@ -80,7 +97,27 @@ export class Belief {
       this.#iptables = new Map(
         ([4, 6] as const).flatMap((family) => from.iptables.save(family)).map((table) => [iptablesKey(table), table]),
       );
+    if (this.stale.has("ipset") && ipvs) this.#ipsets = new Map(from.ipsets.list(ipvs.sets).map((set) => [set.name, set]));
+    if (this.stale.has("ipvs") && ipvs) this.#ipvs = new Map(from.ipvs.list().map((service) => [ipvsKey(service), service]));
     this.stale.clear();
+  }
+
+  /** Whether IPVS is otherwise than believed, or something that was to end has ended. Takes in the counters of connections. */
+  ipvsMoved(from: NetworkNamespace): boolean {
+    const listed = new Map(from.ipvs.list().map((service) => [ipvsKey(service), service]));
+    const moved =
+      listed.size !== this.#ipvs.size ||
+      [...listed].some(([key, service]) => {
+        const known = this.#ipvs.get(key);
+        return known === undefined || !sameService(known, service) || service.destinations.some(hasEnded);
+      });
+    this.#ipvs = listed;
+    return moved;
+  }
+
+  /** Whether there is anything in IPVS. */
+  get balances(): boolean {
+    return this.#ipvs.size > 0;
   }
 
   #hasNeighbours(link: string): boolean {
@@ -108,6 +145,8 @@ export class Belief {
       sysctls,
       tables: this.tables(),
       iptables: [...this.#iptables.values()],
+      ipsets: [...this.#ipsets.values()],
+      ipvs: [...this.#ipvs.values()],
     };
   }
 
@@ -124,7 +163,24 @@ export class Belief {
     if (step.kind === "sysctl") this.#takeSysctl(step.key, step.value);
     else if (step.kind === "table") this.#tables.set(step.object, { family: step.family, name: step.name, table: step.table });
     else if (step.kind === "iptables") this.#iptables.set(step.object, step.table);
+    else if (step.kind === "ipset") {
+      if (step.op === "delete") this.#ipsets.delete(step.object);
+      else this.#ipsets.set(step.object, step.set);
+    } else if (step.kind === "ipvs") this.#takeIpvs(step.object, step.change);
     else this.#takeChange(step.change);
+  }
+
+  #takeIpvs(key: string, change: IpvsChange): void {
+    const known = this.#ipvs.get(key);
+    if ("destination" in change) {
+      const { destination, op } = change;
+      if (!known) return;
+      const name = destinationKey(destination);
+      const others = known.destinations.filter((other) => destinationKey(other) !== name);
+      const before = known.destinations.find((other) => destinationKey(other) === name);
+      this.#ipvs.set(key, { ...known, destinations: op === "delete" ? others : [...others, { ...before, ...destination }] });
+    } else if (change.op === "delete") this.#ipvs.delete(key);
+    else this.#ipvs.set(key, { ...change.service, destinations: known?.destinations ?? [] });
   }
 
   #takeSysctl(key: string, value: string): void {
@@ -195,4 +251,18 @@ function put<T>(map: Map<string, T>, key: string, value: T, op: "add" | "replace
 
 function structureOf(link: Link | undefined): string {
   return link ? `${link.index} ${link.up} ${link.mac}` : "";
+}
+
+/** Equal but for what the kernel counts. */
+function sameService(a: IpvsService, b: IpvsService): boolean {
+  const weights = (service: IpvsService) =>
+    service.destinations
+      .map((destination) => `${destinationKey(destination)} ${destination.weight}`)
+      .sort()
+      .join();
+  return a.scheduler === b.scheduler && a.persistence === b.persistence && weights(a) === weights(b);
+}
+
+function hasEnded({ weight, active = 0, inactive = 0 }: IpvsDestination): boolean {
+  return weight === 0 && active + inactive === 0;
 }

@@ -1,11 +1,13 @@
 // The ordered steps that bring an observed kernel to a desired state. Pure, and linear in the size of both.
 //
-//   sysctls ▶ iptables ▶ nft tables ▶ links (delete, add, set) ▶ sysctls of links ▶ addresses ▶ neighbours ▶ FDB ▶ routes ▶ rules ▶ tables and
+//   sysctls ▶ IPVS that comes, with its device ▶ iptables ▶ nft tables ▶ IPVS that goes ▶ links (delete, add, set) ▶ sysctls of links ▶ addresses ▶ neighbours ▶ FDB ▶ routes ▶ rules ▶ tables and
 //   chains of iptables to delete
 //
 // Policy stands before the links that let packets through; the route comes last, so that the kernel never asks by ARP
 // for what an entry answers.
 import { diffIptables } from "./iptables/diff.ts";
+import { diffIpsets, diffIpvs, type Early } from "./ipvs/diff.ts";
+import { ownServices, ownsIpvs, withLingering } from "./ipvs/lingering.ts";
 import { interfaceOfSysctl, iptablesKey, sameSysctl } from "./keys.ts";
 import { diffAddresses, diffFdb, diffLinks, diffNeighbours, type LinkPlan } from "./link-diff.ts";
 import type { NftTable } from "./netfilter.ts";
@@ -19,27 +21,51 @@ import type { ChangeStep } from "./steps.ts";
  * Steps from `observed` to `desired`; none if it holds already. Only what `owns` names is deleted. Fields that a desired
  * object leaves out are not compared; links of kind physical and veth are adjusted where they are, never made or deleted.
  */
-export function diffState(desired: KernelState, observed: KernelState, owns: Ownership): ChangeStep[] {
+export function diffState(wanted: KernelState, observed: KernelState, given: Ownership): ChangeStep[] {
+  const ipvsIsOurs = given.ipvs !== undefined && ownsIpvs(wanted, observed, given.ipvs);
+  const desired = given.ipvs ? withLingering(wanted, observed, given.ipvs) : wanted;
+  const device = given.ipvs?.device;
+  const owns: Ownership = ipvsIsOurs ? { ...given, links: (name) => name === device || given.links(name) } : given;
+  const ipvs = given.ipvs ? diffIpvs(desired.ipvs, observed.ipvs, ipvsIsOurs ? ownServices(observed, given.ipvs) : () => false) : NOTHING;
+  const ipsets = given.ipvs ? diffIpsets(desired.ipsets, observed.ipsets, ipvsIsOurs) : NOTHING;
   const links = diffLinks(desired.links, observed.links, owns);
   const sysctls = diffSysctls(desired, observed, links);
   const tables = diffTables(desired.tables, observed.tables, owns);
   const iptables = diffAllIptables(desired.iptables, observed.iptables, owns);
   const addresses = diffAddresses(desired, observed, owns, links);
   const added = addresses.flatMap(addedAddress);
+  const balanced = (steps: readonly ChangeStep[]) => steps.filter((step) => device !== undefined && standsOn(step) === device);
+  const others = (steps: readonly ChangeStep[]) => steps.filter((step) => device === undefined || standsOn(step) !== device);
+  const isEnd = (step: ChangeStep) => "change" in step && step.change.op === "delete";
+  const dummy = [...balanced(links.steps), ...balanced(addresses)];
   return [
     ...sysctls.global,
+    ...ipsets.early,
+    ...dummy.filter((step) => !isEnd(step)),
+    ...ipvs.early,
     ...iptables.written,
     ...tables.written,
-    ...links.steps,
+    ...ipvs.late,
+    // The kernel takes the addresses along with the device.
+    ...dummy.filter((step) => isEnd(step)).reverse(),
+    ...others(links.steps),
     ...sysctls.perLink,
-    ...addresses,
+    ...others(addresses),
     ...diffNeighbours(desired, observed, owns, links),
     ...diffFdb(desired, observed, owns, links),
     ...diffRoutes(desired, observed, owns, { links, added }),
     ...diffRules(desired.rules, observed.rules, owns),
     ...tables.deleted,
     ...iptables.cleaned,
+    ...ipsets.late,
   ];
+}
+
+const NOTHING: Early = { early: [], late: [] };
+
+function standsOn(step: ChangeStep): string | undefined {
+  if (step.kind === "link" && "link" in step.change) return step.change.link.name;
+  return step.kind === "address" && "address" in step.change ? step.change.address.link : undefined;
 }
 
 function diffAllIptables(

@@ -5,7 +5,20 @@
 import type { ChildProcess, SpawnOptions } from "node:child_process";
 import type { Family } from "../base/index.ts";
 import type { NftFamily, NftTable } from "./netfilter.ts";
-import type { FdbEntry, IptablesTable, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "./state.ts";
+import type {
+  FdbEntry,
+  IpSet,
+  IptablesTable,
+  IpvsDestination,
+  IpvsService,
+  IpvsServiceKey,
+  KernelState,
+  Link,
+  LinkAddress,
+  Neighbour,
+  Route,
+  RoutingRule,
+} from "./state.ts";
 
 export interface Kernel {
   /** Makes a network namespace. It lives while something holds it: this handle, a process, or a bind mount. */
@@ -54,6 +67,8 @@ export interface NetworkNamespace {
 
   readonly nft: Nftables;
   readonly iptables: Iptables;
+  readonly ipsets: Ipsets;
+  readonly ipvs: Ipvs;
   readonly conntrack: Conntrack;
 
   /** Calls back (soon, coalesced) after others changed what `topics` name; own changes through this handle are not reported. Returns the way to stop. */
@@ -135,6 +150,29 @@ export interface Iptables {
   /** Feeds iptables-restore, which leaves alone what is not named: each *TABLE … COMMIT is one transaction. @throws KernelError `iptables` with its words */
   restore(family: Family, commands: string): void;
 }
+
+export interface Ipsets {
+  /** Sets whose names are wanted; of the types that Fairlead knows. */
+  list(wanted: (name: string) => boolean): IpSet[];
+  /** @throws KernelError EEXIST */
+  create(set: Pick<IpSet, "name" | "type" | "family">): void;
+  /** @throws KernelError ENOENT, EBUSY where a rule refers to it */
+  destroy(name: string): void;
+  /** Puts in and takes out; what is there already, or is not there, is no error. @throws KernelError ENOENT */
+  change(name: string, elements: { readonly add?: readonly string[]; readonly delete?: readonly string[] }): void;
+}
+
+export interface Ipvs {
+  /** Why this kernel can't balance by IPVS; undefined where it can. */
+  lack(): string | undefined;
+  list(): IpvsService[];
+  /** `set` changes what a service or destination is like; adding a service adds no destination. @throws KernelError EEXIST, ESRCH, ENOENT */
+  apply(change: IpvsChange): void;
+}
+
+export type IpvsChange =
+  | { readonly op: "add" | "set" | "delete"; readonly service: IpvsService }
+  | { readonly op: "add" | "set" | "delete"; readonly service: IpvsServiceKey; readonly destination: IpvsDestination };
 
 /** Tuple filter: what is given must match. */
 export interface ConntrackFilter {

@@ -80,10 +80,11 @@ function pushSet(steps: ChangeStep[], want: Link, found: Omit<Link, "kind">, dow
 
 /** Whether Fairlead makes links of this kind; the others are only adjusted where they are. */
 export function isMade(kind: LinkKind): boolean {
-  return kind.type === "bridge" || kind.type === "vxlan";
+  return kind.type === "bridge" || kind.type === "vxlan" || (kind.type === "other" && kind.name === "dummy");
 }
 
 function sameKind(a: LinkKind, b: LinkKind): boolean {
+  if (a.type === "other" && b.type === "other") return a.name === b.name;
   if (a.type !== "vxlan" || b.type !== "vxlan") return a.type === b.type;
   return a.vni === b.vni && a.port === b.port && a.local === b.local && a.device === b.device && a.learning === b.learning;
 }

@@ -1,6 +1,7 @@
 // The one way down: diffs desired against observed state and brings the kernel there. See README.md for the order of steps.
 
 import type { IptablesOwnership } from "./iptables/diff.ts";
+import type { IpvsOwnership } from "./ipvs/lingering.ts";
 import type { NetworkNamespace } from "./kernel.ts";
 import type { KernelState } from "./state.ts";
 
@@ -14,6 +15,8 @@ export interface Ownership {
   readonly tables: readonly { readonly family: "inet" | "ip" | "ip6" | "bridge" | "netdev"; readonly name: string }[];
   /** Chains of iptables that are ours; absent: there are none, and iptables is not looked at. */
   readonly iptables?: IptablesOwnership;
+  /** IPVS, its device and its sets; absent: IPVS is not looked at. */
+  readonly ipvs?: IpvsOwnership;
 }
 
 export interface ReconcileStatus {

@@ -21,6 +21,8 @@ const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5000;
 /** Most sysctls tell nobody when they change. */
 const SYSCTL_CHECK_MS = 1000;
+/** Looking at IPVS takes one part in so many of the time. */
+const IPVS_SHARE = 50;
 /** After a mend that took t, rest for 4 t, but no longer than this: a noisy neighbour table must not eat a core. */
 const LONGEST_REST_MS = 500;
 /** Rounds of write and read back in one run: structure first, then what hangs on it, then a proof. */
@@ -31,7 +33,7 @@ const BATCH = 256;
 const IN_BATCHES: ReadonlySet<ObjectKind> = new Set(["route", "neighbour", "fdb"]);
 
 /** What stands on no link. */
-const UNLINKED: ReadonlySet<ObjectKind> = new Set(["sysctl", "table", "rule", "iptables"]);
+const UNLINKED: ReadonlySet<ObjectKind> = new Set(["sysctl", "table", "rule", "iptables", "ipset", "ipvs"]);
 
 const STALE_BY: Readonly<Record<WatchTopic, readonly Part[]>> = {
   link: ["link"],
@@ -76,6 +78,7 @@ class KernelReconciler implements Reconciler {
   #closed = false;
   #firstEventAt: number | undefined;
   #restUntil = 0;
+  #ipvsNext = 0;
   #retryMs = FIRST_RETRY_MS;
   /** Failures of the last run by object. */
   #errors = new Map<string, string>();
@@ -157,7 +160,25 @@ class KernelReconciler implements Reconciler {
     } catch {
       this.#onEvent("netconf");
     }
+    this.#checkIpvs();
     this.#sysctlCheck.ring(SYSCTL_CHECK_MS);
+  }
+
+  /** IPVS tells nobody when it changes, nor when the last connection to what is to end has ended. A long list is looked at less often. */
+  #checkIpvs(): void {
+    if (!this.#options.owns.ipvs || !(this.#belief.balances || (this.#desired?.ipvs.length ?? 0) > 0)) return;
+    const start = this.#clock.now();
+    if (this.#mend.isSet || start < this.#ipvsNext) return;
+    try {
+      if (this.#belief.ipvsMoved(this.#options.namespace)) {
+        this.#held = undefined;
+        this.#mend.ring(0);
+      }
+    } catch {
+      this.#belief.stale.add("ipvs");
+      this.#mend.ring(0);
+    }
+    this.#ipvsNext = start + (this.#clock.now() - start) * IPVS_SHARE;
   }
 
   /** One reconciliation. Never throws: what fails is in the status and is tried again. */
@@ -217,6 +238,7 @@ class KernelReconciler implements Reconciler {
       this.#belief.refresh(namespace, {
         neighboursMatter: (links) => concernsNeighbours(desired, links, owns),
         iptables: owns.iptables !== undefined,
+        ipvs: owns.ipvs,
       });
       this.#belief.follow(Object.keys(desired.sysctls), [...owns.tables, ...desired.tables], namespace);
       const steps = fresh && held ? diffSince(held, desired, this.#belief, owns) : diffState(desired, this.#belief.state(), owns);
@@ -274,7 +296,13 @@ class KernelReconciler implements Reconciler {
     if (failedBefore.has(READING)) return [];
     const others = new Set(desired.links.filter((link) => !isMade(link.kind)).map((link) => link.name));
     const arrived = (name: string) => others.has(name) && this.#belief.arrived.has(name);
-    return steps.filter((step) => !failedBefore.has(nameOf(step)) && !linksOf(step).some(arrived));
+    const device = this.#options.owns.ipvs?.device;
+    // What had to wait for the end of connections.
+    const expected = (step: ChangeStep) =>
+      step.kind === "ipvs"
+        ? step.expected === true
+        : device !== undefined && "change" in step && step.change.op === "delete" && linksOf(step).includes(device);
+    return steps.filter((step) => !expected(step) && !failedBefore.has(nameOf(step)) && !linksOf(step).some(arrived));
   }
 
   #tell(news: { readonly mended?: readonly ChangeStep[]; readonly lastMs?: number; readonly ran?: boolean }): void {
@@ -302,6 +330,9 @@ class KernelReconciler implements Reconciler {
 /** The difference, where the kernel is known to hold `held`: of most changes only one part is to be compared. */
 function diffSince(held: KernelState, desired: KernelState, belief: Belief, owns: Ownership): ChangeStep[] {
   const observed = belief.state();
+  // What has connections left keeps its device and addresses, so the three go together.
+  if (held.ipvs !== desired.ipvs || held.ipsets !== desired.ipsets || (observed.ipvs.length > 0 && held.addresses !== desired.addresses))
+    return diffState(desired, observed, owns);
   // What stands on a link that is made or taken down must be looked at anew.
   if (held.links !== desired.links && diffLinks(desired.links, observed.links, owns).steps.length > 0)
     return diffState(desired, observed, owns);
@@ -322,7 +353,7 @@ function concernsNeighbours(desired: KernelState, links: Iterable<string>, owns:
 
 function linksOf(step: ChangeStep): readonly string[] {
   if (step.kind === "sysctl") return [interfaceOfSysctl(step.key) ?? ""];
-  if (step.kind === "table" || step.kind === "iptables") return [];
+  if (step.kind === "table" || step.kind === "iptables" || step.kind === "ipset" || step.kind === "ipvs") return [];
   const { change } = step;
   if ("link" in change) return [change.link.name];
   if ("address" in change) return [change.address.link];

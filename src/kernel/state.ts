@@ -17,6 +17,8 @@ export interface KernelState {
   readonly sysctls: Readonly<Record<string, string>>;
   readonly tables: readonly NftTable[];
   readonly iptables: readonly IptablesTable[];
+  readonly ipsets: readonly IpSet[];
+  readonly ipvs: readonly IpvsService[];
 }
 
 /** A network device. Key: name. */
@@ -143,8 +145,47 @@ export interface IptablesChain {
   readonly name: string;
   /** Each as iptables-save prints it behind "-A CHAIN ". */
   readonly rules: readonly string[];
+  /** All rules but the last may stand in any order: the kernel takes long to put one into its place in a long chain. */
+  readonly loose?: boolean;
   /** "ACCEPT", "DROP"; observed, and only of a chain that the kernel brings. */
   readonly policy?: string;
+}
+
+export type IpSetType = "hash:ip" | "hash:ip,port" | "hash:ip,port,ip" | "hash:ip,port,net" | "bitmap:port";
+
+/** A set of ipset. Key: name. */
+export interface IpSet {
+  readonly name: string;
+  readonly type: IpSetType;
+  readonly family: Family;
+  /** As ipset prints them: "10.96.0.10,tcp:53". */
+  readonly elements: readonly string[];
+}
+
+/** What names a virtual service of IPVS. */
+export interface IpvsServiceKey {
+  readonly family: Family;
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface IpvsService extends IpvsServiceKey {
+  readonly scheduler: string;
+  /** Seconds that a client keeps its destination; absent: no persistence. */
+  readonly persistence?: number;
+  readonly destinations: readonly IpvsDestination[];
+}
+
+/** A real server of a virtual service, reached by NAT. Key: address, port. */
+export interface IpvsDestination {
+  readonly address: string;
+  readonly port: number;
+  /** 0: it keeps its connections and gets no new one. */
+  readonly weight: number;
+  /** Connections, established and others; observed only. */
+  readonly active?: number;
+  readonly inactive?: number;
 }
 
 /** rtm_protocol numbers (linux/rtnetlink.h). `fairlead` marks what is ours: a restarted agent sweeps only these. */
@@ -164,6 +205,8 @@ export const EMPTY_STATE: KernelState = {
   sysctls: {},
   tables: [],
   iptables: [],
+  ipsets: [],
+  ipvs: [],
 };
 
 /** The union of parts that rooms calculated; where two name the same sysctl, the later wins. */
@@ -178,5 +221,7 @@ export function mergeStates(...parts: readonly Partial<KernelState>[]): KernelSt
     sysctls: Object.assign({}, ...parts.map((part) => part.sysctls ?? {})),
     tables: parts.flatMap((part) => part.tables ?? []),
     iptables: parts.flatMap((part) => part.iptables ?? []),
+    ipsets: parts.flatMap((part) => part.ipsets ?? []),
+    ipvs: parts.flatMap((part) => part.ipvs ?? []),
   };
 }

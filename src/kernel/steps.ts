@@ -1,10 +1,10 @@
 // One change of the kernel on the way from the observed to the desired state, and what it is about.
 import type { Family } from "../base/index.ts";
-import type { LinkChange, NetworkNamespace } from "./kernel.ts";
+import type { IpvsChange, LinkChange, NetworkNamespace } from "./kernel.ts";
 import type { NftFamily, NftTable } from "./netfilter.ts";
-import type { IptablesTable } from "./state.ts";
+import type { IpSet, IptablesTable } from "./state.ts";
 
-export type ObjectKind = "sysctl" | "link" | "address" | "route" | "neighbour" | "fdb" | "rule" | "table" | "iptables";
+export type ObjectKind = "sysctl" | "link" | "address" | "route" | "neighbour" | "fdb" | "rule" | "table" | "iptables" | "ipset" | "ipvs";
 
 /** `object` names what is changed, the same text in every run: it tells one object's drift and failures from another's. */
 export type ChangeStep =
@@ -34,6 +34,22 @@ export type ChangeStep =
       readonly commands: string;
       /** The table as it is afterwards. */
       readonly table: IptablesTable;
+    }
+  | {
+      readonly kind: "ipset";
+      readonly object: string;
+      readonly op: "add" | "delete" | "change";
+      /** As it is afterwards, or (deleted) was. */
+      readonly set: IpSet;
+      readonly add?: readonly string[];
+      readonly delete?: readonly string[];
+    }
+  | {
+      readonly kind: "ipvs";
+      readonly object: string;
+      readonly change: IpvsChange;
+      /** The end of what was told to end: no drift. */
+      readonly expected?: boolean;
     };
 
 /** Carries out one step. @throws KernelError as the kernel says */
@@ -42,5 +58,13 @@ export function carryOut(namespace: NetworkNamespace, step: ChangeStep): void {
   else if (step.kind === "table" && step.unwritable !== undefined) throw step.unwritable;
   else if (step.kind === "table") namespace.nft.run(step.commands);
   else if (step.kind === "iptables") namespace.iptables.restore(step.family, step.commands);
+  else if (step.kind === "ipvs") namespace.ipvs.apply(step.change);
+  else if (step.kind === "ipset") changeSet(namespace, step);
   else namespace.apply(step.change);
+}
+
+function changeSet({ ipsets }: NetworkNamespace, step: Extract<ChangeStep, { kind: "ipset" }>): void {
+  if (step.op === "add") ipsets.create(step.set);
+  else if (step.op === "delete") ipsets.destroy(step.set.name);
+  else ipsets.change(step.set.name, { add: step.add ?? [], delete: step.delete ?? [] });
 }

@@ -101,7 +101,7 @@ function natTable(
         : []),
       ...shared.chains,
       { name: "KUBE-NODEPORTS", rules: shared.rules("nat KUBE-NODEPORTS") },
-      { name: "KUBE-SERVICES", rules: [...shared.rules("nat KUBE-SERVICES"), ...toPorts] },
+      { name: "KUBE-SERVICES", rules: [...shared.rules("nat KUBE-SERVICES"), ...toPorts], loose: true },
       {
         name: "KUBE-POSTROUTING",
         rules: [

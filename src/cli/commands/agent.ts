@@ -17,6 +17,7 @@ interface AgentFlags {
   readonly cniConf: string;
   readonly cniInstall: boolean;
   readonly services: ServiceMode;
+  readonly cleanForeign?: boolean;
 }
 
 /** Whoever holds it writes what is written once for the cluster: load balancers' addresses, Events about Services. */
@@ -42,6 +43,7 @@ export function command(command: Command): void {
         .choices([...SERVICE_MODES])
         .default(SERVICE_MODES[0]),
     )
+    .option("--clean-foreign", "remove what kube-proxy has left on the node; without it, that is only told")
     .addHelpText(
       "after",
       "\nRuns until SIGTERM or Ctrl-C; the node's network stays as it is then, and the next agent takes it over.\nThe CNI configuration is written once the agent can serve.\n\nExamples:\n  fairlead agent --kubeconfig /etc/fairlead/kubeconfig\n  NODE_NAME=node-1 fairlead agent                            # as a pod\n  curl http://127.0.0.1:10249/metrics\n",
@@ -73,6 +75,7 @@ async function run(flags: AgentFlags): Promise<void> {
     stateDirectory: flags.state,
     cniSocket: socketPath,
     services: flags.services,
+    cleanForeign: flags.cleanForeign === true,
     annotate: async (annotations) => {
       await writer.patch({ resource: NODES, name: node }, { metadata: { annotations } });
     },

@@ -4,7 +4,9 @@ import type { LinkChange, NetworkNamespace, ObserveScope, SocketOptions, VethEnd
 import type { NftFamily } from "../netfilter.ts";
 import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "../state.ts";
 import { FakeConntrack } from "./conntrack.ts";
+import { FakeIpsets } from "./ipset.ts";
 import { FakeIptables } from "./iptables.ts";
+import { FakeIpvs } from "./ipvs.ts";
 import { FakeNetwork } from "./network.ts";
 import { FakeNftables } from "./nftables.ts";
 import { refuse } from "./refuse.ts";
@@ -15,6 +17,8 @@ export class FakeNamespaceState {
   readonly network: FakeNetwork;
   readonly nft: FakeNftables;
   readonly iptables = new FakeIptables();
+  readonly ipsets = new FakeIpsets();
+  readonly ipvs = new FakeIpvs();
   readonly conntrack = new FakeConntrack();
   /** Who is told of changes: by the handle that listens. */
   readonly listeners = new Set<Listener>();
@@ -77,6 +81,8 @@ export class FakeNamespace implements NetworkNamespace {
   readonly state: FakeNamespaceState;
   readonly nft: NetworkNamespace["nft"];
   readonly iptables: NetworkNamespace["iptables"];
+  readonly ipsets: NetworkNamespace["ipsets"];
+  readonly ipvs: NetworkNamespace["ipvs"];
   /** Operations carried out through this handle that write, in order: tests count them. */
   readonly writes: string[] = [];
   readonly #failIfAsked: FailureCheck;
@@ -104,6 +110,17 @@ export class FakeNamespace implements NetworkNamespace {
           state.iptables.restore(family, commands);
           state.emit("iptables");
         }),
+    };
+    this.ipsets = {
+      list: (wanted) => this.#read("list sets", () => state.ipsets.list(wanted)),
+      create: (set) => this.#write("create set", () => state.ipsets.create(set)),
+      destroy: (name) => this.#write("destroy set", () => state.ipsets.destroy(name)),
+      change: (name, elements) => this.#write("change set", () => state.ipsets.change(name, elements)),
+    };
+    this.ipvs = {
+      lack: () => state.ipvs.lack(),
+      list: () => this.#read("list ipvs", () => state.ipvs.list()),
+      apply: (change) => this.#write(`${change.op} ipvs`, () => state.ipvs.apply(change)),
     };
   }
 
@@ -166,6 +183,8 @@ export class FakeNamespace implements NetworkNamespace {
       sysctls,
       tables: tables.flatMap(({ family, name }: { family: NftFamily; name: string }) => this.nft.readTable(family, name) ?? []),
       iptables: scope.tables === "all" ? ([4, 6] as const).flatMap((family) => this.iptables.save(family)) : [],
+      ipsets: scope.tables === "all" ? this.ipsets.list(() => true) : [],
+      ipvs: scope.tables === "all" ? this.ipvs.list() : [],
     };
   }
 

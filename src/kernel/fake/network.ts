@@ -94,7 +94,9 @@ export class FakeNetwork {
     const { name } = change.link;
     if (change.op === "add") {
       const { kind } = change.link;
-      if (kind.type !== "bridge" && kind.type !== "vxlan") refuse("EOPNOTSUPP", `links of kind ${kind.type} are not made this way`, name);
+      const isDummy = kind.type === "other" && kind.name === "dummy";
+      if (kind.type !== "bridge" && kind.type !== "vxlan" && !isDummy)
+        refuse("EOPNOTSUPP", `links of kind ${kind.type} are not made this way`, name);
       this.make(name, kind, change.link);
     } else if (change.op === "set") {
       this.#set(change.link);

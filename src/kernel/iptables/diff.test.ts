@@ -81,6 +81,30 @@ test("a long chain is changed rule by rule", () => {
   assert.deepEqual(chains()["KUBE-A"], rules(100, [7, 50], ["-j DROP"]));
 });
 
+test("in a loose chain a rule is put in at the head, and the last stays last", () => {
+  const { reach, chains } = world("");
+  const loose = (list: readonly string[]): IptablesTable => ({
+    family: 4,
+    name: "nat",
+    chains: [{ name: "KUBE-A", rules: list, loose: true }],
+  });
+  reach(loose([...rules(100), "-j DROP"]));
+  const wanted = [
+    ...rules(90, [7]),
+    "-j RETURN -m mark --mark 1",
+    ...rules(
+      100,
+      Array.from({ length: 90 }, (_, at) => at),
+    ),
+    "-j DROP",
+  ];
+  const { write } = reach(loose(wanted));
+  assert.equal(write, "*nat\n-D KUBE-A -d 10.0.0.7/32 -j ACCEPT\n-I KUBE-A 1 -j RETURN -m mark --mark 1\nCOMMIT\n");
+  assert.deepEqual([...(chains()["KUBE-A"] ?? [])].sort(), [...wanted].sort());
+  assert.equal(chains()["KUBE-A"]?.at(-1), "-j DROP");
+  assert.equal(reach(loose(wanted)).write, "", "another order is no difference");
+});
+
 test("many chains come in several transactions, jumped to first, and go the other way round", () => {
   const { reach, chains } = world("");
   const many: Record<string, readonly string[]> = { ...OURS };

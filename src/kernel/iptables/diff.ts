@@ -32,12 +32,12 @@ export interface IptablesChange {
 export function diffIptables(
   observed: IptablesTable | undefined,
   desired: IptablesTable | undefined,
-  owns: IptablesOwnership,
+  owns: Pick<IptablesOwnership, "chains"> & Partial<IptablesOwnership>,
 ): IptablesChange {
   const { family, name } = desired ?? observed ?? { family: 4, name: "filter" };
   const before = new Map((observed?.chains ?? []).map((chain) => [chain.name, chain]));
   const wanted = new Map((desired?.chains ?? []).map((chain) => [chain.name, chain]));
-  const ours = desired !== undefined || isMarked(observed, owns);
+  const ours = desired !== undefined || owns.mark === undefined || isMarked(observed, { mark: owns.mark });
   const blocks: Block[] = [];
   const after = new Map(before);
   const tidied: Block[] = [];
@@ -67,12 +67,17 @@ export function diffIptables(
   }
   // Who jumps goes before what is jumped to.
   const [builtin, made] = [tidied.filter(({ head }) => head.length === 0), tidied.filter(({ head }) => head.length > 0)];
-  return {
-    write: printBlocks(name, blocks),
-    clean: printBlocks(name, [...builtin, ...byCaller(made, before)]),
-    written,
-    cleaned: { family, name, chains: [...after.values()] },
-  };
+  const last = [...builtin, ...byCaller(made, before)];
+  const cleaned = { family, name, chains: [...after.values()] };
+  // A transaction with a jump has the kernel look at every chain (10,000 Services: 80 ms), so a small change is one.
+  if (blocks.length > 0 && last.length > 0 && blocks.length + last.length <= CHAINS_AT_ONCE)
+    return { write: printBlocks(name, [...blocks, ...last]), clean: "", written: cleaned, cleaned };
+  return { write: printBlocks(name, blocks), clean: printBlocks(name, last), written, cleaned };
+}
+
+/** Input that takes out the chains of a table that bear names of ours, whoever made them. */
+export function sweepIptables(table: IptablesTable, { chains }: Pick<IptablesOwnership, "chains">): string {
+  return diffIptables(table, undefined, { chains }).clean;
 }
 
 /** Whether a table has been written by us. */
@@ -131,13 +136,17 @@ function withRules(before: IptablesChain | undefined, wanted: IptablesChain): Ip
 }
 
 /** Rules of a kernel's chain that lead to chains of ours and are not wanted. */
-function staleRules(chain: IptablesChain, wanted: IptablesChain | undefined, owns: IptablesOwnership): string[] {
+function staleRules(chain: IptablesChain, wanted: IptablesChain | undefined, owns: Pick<IptablesOwnership, "chains">): string[] {
   const keep = new Set((wanted?.rules ?? []).map(canonicalRule));
   return chain.rules.filter((rule) => owns.chains(targetOf(rule) ?? "") && !keep.has(canonicalRule(rule)));
 }
 
 function changedRules(before: IptablesChain | undefined, wanted: IptablesChain): Block | undefined {
-  if (before && (before.rules === wanted.rules || sameRules(before.rules, wanted.rules))) return undefined;
+  if (
+    before &&
+    (before.rules === wanted.rules || sameRules(before.rules, wanted.rules) || (wanted.loose && sameSet(before.rules, wanted.rules)))
+  )
+    return undefined;
   const edits = before && wanted.rules.length > LONG ? editRules(before, wanted) : undefined;
   return edits
     ? { head: [], rules: edits }
@@ -148,19 +157,28 @@ function sameRules(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((rule, at) => rule === b[at] || canonicalRule(rule) === canonicalRule(b[at] ?? ""));
 }
 
+/** The same rules in any order, the last one last. */
+function sameSet(a: readonly string[], b: readonly string[]): boolean {
+  if (a.length !== b.length || canonicalRule(a.at(-1) ?? "") !== canonicalRule(b.at(-1) ?? "")) return false;
+  const exact = new Set(a);
+  if (b.every((rule) => exact.has(rule))) return true;
+  const said = new Set(a.map(canonicalRule));
+  return b.every((rule) => said.has(canonicalRule(rule)));
+}
+
 /** Deletions by rule, then insertions by place; undefined where the order of what stays is another, or too much differs. */
 function editRules(before: IptablesChain, wanted: IptablesChain): string[] | undefined {
-  const keyOf = (rule: string) => rule;
-  const old = new Map(before.rules.map((rule) => [keyOf(rule), rule]));
-  const next = new Set(wanted.rules.map(keyOf));
+  const old = new Set(before.rules);
+  const next = new Set(wanted.rules);
   if (old.size < before.rules.length || next.size < wanted.rules.length) return undefined;
-  const gone = before.rules.filter((rule) => !next.has(keyOf(rule)));
+  if (wanted.loose && before.rules.at(-1) !== wanted.rules.at(-1)) return undefined;
+  const gone = before.rules.filter((rule) => !next.has(rule));
   const edits = gone.map((rule) => `-D ${before.name} ${rule}`);
+  const stays = before.rules.filter((rule) => next.has(rule));
   let kept = 0;
-  const stays = before.rules.filter((rule) => next.has(keyOf(rule)));
   for (const [at, rule] of wanted.rules.entries()) {
-    if (!old.has(keyOf(rule))) edits.push(`-I ${wanted.name} ${at + 1} ${rule}`);
-    else if (stays[kept++] !== rule) return undefined;
+    if (!old.has(rule)) edits.push(`-I ${wanted.name} ${wanted.loose ? 1 : at + 1} ${rule}`);
+    else if (!wanted.loose && stays[kept++] !== rule) return undefined;
     if (edits.length > wanted.rules.length / 4) return undefined;
   }
   return edits;

@@ -6,7 +6,9 @@ import { KernelError } from "../errors.ts";
 import { isIptablesTable } from "../iptables/save.ts";
 import type {
   Conntrack,
+  Ipsets,
   Iptables,
+  Ipvs,
   LinkChange,
   NetworkNamespace,
   Nftables,
@@ -22,10 +24,12 @@ import { makeBoundSocket, makeSocket } from "./bind.ts";
 import { applyChange } from "./change.ts";
 import { openConntrack } from "./conntrack.ts";
 import { sendFrame } from "./frame.ts";
+import { openIpsets } from "./ipset.ts";
 import { openIptables } from "./iptables.ts";
+import { openIpvs } from "./ipvs.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
 import { LinkRemovals } from "./removal.ts";
-import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
+import { NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 import { inodeOf, runInside } from "./thread.ts";
 import { type Birthplace, makeVethPair } from "./veth.ts";
@@ -48,7 +52,10 @@ export class LinuxNamespace implements NetworkNamespace {
   #route: NetlinkSocket | undefined;
   #netfilter: NetlinkSocket | undefined;
   #nft: (Nftables & { close(): void }) | undefined;
+  #generic: NetlinkSocket | undefined;
   #iptables: Iptables | undefined;
+  #ipsets: Ipsets | undefined;
+  #ipvs: Ipvs | undefined;
   #conntrack: Conntrack | undefined;
 
   /** Takes over the descriptor. */
@@ -99,6 +106,8 @@ export class LinuxNamespace implements NetworkNamespace {
       sysctls: this.#observeSysctls(scope.sysctls ?? []),
       tables: this.#observeTables(scope.tables ?? []),
       iptables: scope.tables === "all" ? ([4, 6] as const).flatMap((family) => this.iptables.save(family, { everywhere: true })) : [],
+      ipsets: scope.tables === "all" ? this.ipsets.list(() => true) : [],
+      ipvs: scope.tables === "all" ? this.ipvs.list() : [],
     };
   }
 
@@ -177,6 +186,27 @@ export class LinuxNamespace implements NetworkNamespace {
     return this.#iptables;
   }
 
+  get ipsets(): Ipsets {
+    this.#ipsets ??= openIpsets(() => this.#netfilterSocket());
+    return this.#ipsets;
+  }
+
+  get ipvs(): Ipvs {
+    this.#ipvs ??= openIpvs(
+      (action) => this.run(action),
+      () => {
+        this.#generic ??= this.run(() => new NetlinkSocket(NETLINK_GENERIC));
+        return this.#generic;
+      },
+    );
+    return this.#ipvs;
+  }
+
+  #netfilterSocket(): NetlinkSocket {
+    this.#netfilter ??= this.run(() => new NetlinkSocket(NETLINK_NETFILTER));
+    return this.#netfilter;
+  }
+
   /** Runs a function inside the namespace; the transactions of netfilter that it makes are our own. */
   #quietly<T>(action: () => T): T {
     return this.#events.quietly(
@@ -187,10 +217,7 @@ export class LinuxNamespace implements NetworkNamespace {
 
   get conntrack(): Conntrack {
     this.#conntrack ??= openConntrack(
-      () => {
-        this.#netfilter ??= this.run(() => new NetlinkSocket(NETLINK_NETFILTER));
-        return this.#netfilter;
-      },
+      () => this.#netfilterSocket(),
       () => {
         const count = this.readSysctl("net.netfilter.nf_conntrack_count");
         return count === undefined ? undefined : Number(count);
@@ -230,6 +257,7 @@ export class LinuxNamespace implements NetworkNamespace {
     this.#events.close();
     this.#route?.close();
     this.#netfilter?.close();
+    this.#generic?.close();
     this.#nft?.close();
     closeSync(this.#fd);
   }

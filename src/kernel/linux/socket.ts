@@ -6,6 +6,7 @@ import { C, call, errno, libc, setOption } from "./libc.ts";
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
+export const NETLINK_GENERIC = 16;
 
 /** The kernel fills at most 32 KiB per answer of a dump. */
 const BUFFER = Buffer.alloc(64 * 1024);
@@ -60,6 +61,21 @@ export class NetlinkSocket {
         if (!verdict) continue;
         if (verdict.errno === 0) return;
         throw new KernelError({ ...context, errno: verdict.errno, says: verdict.says });
+      }
+    }
+  }
+
+  /** Sends a request that is answered by one message, and then acknowledged. @throws KernelError */
+  ask<T>(type: number, body: Uint8Array, take: (message: NetlinkMessage) => T, context: Context): T | undefined {
+    const sequence = this.#send(type, FLAG.request | FLAG.ack, body, context);
+    let answer: T | undefined;
+    for (;;) {
+      for (const message of this.#receive(context)) {
+        if (message.sequence !== sequence) continue;
+        const verdict = verdictOf(message);
+        if (!verdict) answer = take(message);
+        else if (verdict.errno === 0) return answer;
+        else throw new KernelError({ ...context, errno: verdict.errno, says: verdict.says });
       }
     }
   }

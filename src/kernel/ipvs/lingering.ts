@@ -1,0 +1,98 @@
+// Leaving gracefully: an end point of IPVS that is no longer wanted keeps its connections until they have ended.
+//
+// IPVS knows its connections by itself; a destination that is deleted drops them. So it stays with weight 0 (no new
+// connections), its service stays with it, and the service's address on the dummy device, until the counters are 0.
+// UDP and SCTP end at once: their clients do not notice that an end point has gone, and must be sent elsewhere.
+import { ipvsKey } from "../netlink/ipvs.ts";
+import type { IpSet, IpvsDestination, IpvsService, KernelState, LinkAddress } from "../state.ts";
+
+/** Who owns what in IPVS: all of it, where the dummy device with the services' addresses is ours. */
+export interface IpvsOwnership {
+  readonly device: string;
+  /** The device's alias, by which a restarted agent knows it: a foreign kube-proxy's has none. */
+  readonly alias: string;
+  readonly sets: (name: string) => boolean;
+}
+
+export const destinationKey = ({ address, port }: Pick<IpvsDestination, "address" | "port">): string => `${address} ${port}`;
+
+/** Whether IPVS is ours: wanted, or left by us. */
+export function ownsIpvs(desired: Partial<KernelState>, observed: Partial<KernelState>, { device, alias }: IpvsOwnership): boolean {
+  const of = (state: Partial<KernelState>) => state.links?.find(({ name }) => name === device);
+  return of(desired) !== undefined || of(observed)?.ifalias === alias;
+}
+
+/**
+ * Which observed services are ours: those whose address stands on the device, and those at a port of the sets of node
+ * ports. A balancer that somebody else runs on the node is left alone.
+ */
+export function ownServices(observed: KernelState, owns: IpvsOwnership): (service: IpvsService) => boolean {
+  const addresses = new Set(observed.addresses.flatMap(({ link, address }) => (link === owns.device ? [address.replace(/\/.*/, "")] : [])));
+  const ports = new Set(
+    observed.ipsets.flatMap(({ name, elements }) => {
+      const protocol = owns.sets(name) ? /NODE-PORT.*-(TCP|UDP|SCTP)/.exec(name)?.[1]?.toLowerCase() : undefined;
+      return protocol === undefined ? [] : elements.map((element) => `${protocol} ${/(\d+)$/.exec(element)?.[1] ?? ""}`);
+    }),
+  );
+  return ({ address, protocol, port }) => addresses.has(address) || ports.has(`${protocol} ${port}`);
+}
+
+/** The desired state with all that still has connections. */
+export function withLingering(desired: KernelState, observed: KernelState, owns: IpvsOwnership): KernelState {
+  if (observed.ipvs.length === 0 || !ownsIpvs(desired, observed, owns)) return desired;
+  const wanted = new Map(desired.ipvs.map((service) => [ipvsKey(service), service]));
+  const extra: IpvsService[] = [];
+  let changed = false;
+  const isOurs = ownServices(observed, owns);
+  for (const service of observed.ipvs) {
+    const key = ipvsKey(service);
+    const want = wanted.get(key);
+    if (!want && !isOurs(service)) continue;
+    const left = leaving(service, want);
+    if (left.length === 0) continue;
+    changed = true;
+    if (want) wanted.set(key, { ...want, destinations: [...want.destinations, ...left] });
+    else extra.push({ ...service, destinations: left });
+  }
+  if (!changed) return desired;
+  const ipvs = [...wanted.values(), ...extra];
+  return { ...desired, ipvs, ipsets: withPorts(desired.ipsets, observed.ipsets, extra), ...staying(desired, observed, extra, owns.device) };
+}
+
+function leaving(service: IpvsService, want: IpvsService | undefined): IpvsDestination[] {
+  if (service.protocol !== "tcp") return [];
+  const kept = new Set((want?.destinations ?? []).map(destinationKey));
+  return service.destinations
+    .filter((destination) => !kept.has(destinationKey(destination)) && (destination.active ?? 0) + (destination.inactive ?? 0) > 0)
+    .map(({ address, port }) => ({ address, port, weight: 0 }));
+}
+
+/** Sets keep the node ports of services that linger: by them a restarted agent knows that they are its own. */
+function withPorts(desired: readonly IpSet[], observed: readonly IpSet[], extra: readonly IpvsService[]): readonly IpSet[] {
+  const ports = new Set(extra.map(({ port }) => String(port)));
+  if (ports.size === 0) return desired;
+  const byName = new Map(desired.map((set) => [set.name, set]));
+  for (const set of observed) {
+    if (!/NODE-PORT.*-(TCP|UDP|SCTP)/.test(set.name)) continue;
+    const kept = set.elements.filter((element) => ports.has(/(\d+)$/.exec(element)?.[1] ?? ""));
+    if (kept.length === 0) continue;
+    const want = byName.get(set.name);
+    byName.set(set.name, { ...(want ?? set), elements: [...new Set([...(want?.elements ?? []), ...kept])] });
+  }
+  return [...byName.values()];
+}
+
+/** The device and the addresses of services that nobody wants any more. */
+function staying(desired: KernelState, observed: KernelState, extra: readonly IpvsService[], device: string): Partial<KernelState> {
+  const needed = new Set(extra.map(({ address }) => address));
+  if (needed.size === 0) return {};
+  const named = new Set(desired.addresses.flatMap(({ link, address }) => (link === device ? [address] : [])));
+  const addresses = observed.addresses.filter(
+    (each: LinkAddress) => each.link === device && !named.has(each.address) && needed.has(each.address.replace(/\/.*/, "")),
+  );
+  const link = desired.links.some(({ name }) => name === device) ? undefined : observed.links.find(({ name }) => name === device);
+  return {
+    addresses: [...desired.addresses, ...addresses],
+    ...(link ? { links: [...desired.links, { name: link.name, kind: link.kind }] } : {}),
+  };
+}

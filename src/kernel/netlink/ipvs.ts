@@ -1,0 +1,153 @@
+// IPVS over generic netlink (linux/ip_vs.h), and its listing in /proc/net/ip_vs.
+//
+// What is written goes by netlink. What is read comes from /proc: there, all services with all their destinations are one
+// text, where netlink needs a dump for each service. Only the time of persistence, which /proc tells in jiffies, is asked for.
+import { addressFromBytes, addressToBytes, formatAddress, parseAddress, tryParseAddress } from "../../base/index.ts";
+import type { IpvsDestination, IpvsService, IpvsServiceKey } from "../state.ts";
+import { decodeAttributes, encodeAttributes } from "./attribute.ts";
+import { familyFromNumber, familyNumber } from "./family.ts";
+import { encodeGeneric, genericAttributes } from "./generic.ts";
+
+export const IPVS_FAMILY = "IPVS";
+
+const COMMAND = {
+  newService: 1,
+  setService: 2,
+  deleteService: 3,
+  getService: 4,
+  newDestination: 5,
+  setDestination: 6,
+  deleteDestination: 7,
+};
+
+const SERVICE = {
+  family: [1, "u16"],
+  protocol: [2, "u16"],
+  address: [3, "bytes"],
+  port: [4, "be16"],
+  fwmark: [5, "u32"],
+  scheduler: [6, "string"],
+  flags: [7, "bytes"],
+  timeout: [8, "u32"],
+  netmask: [9, "u32"],
+} as const;
+
+const DESTINATION = {
+  address: [1, "address"],
+  port: [2, "be16"],
+  method: [3, "u32"],
+  weight: [4, "u32"],
+  most: [5, "u32"],
+  least: [6, "u32"],
+} as const;
+
+const COMMAND_ATTRIBUTES = { service: [1, SERVICE], destination: [2, DESTINATION] } as const;
+
+const PERSISTENT = 0x1;
+const MASQUERADE = 0;
+const NUMBER: Readonly<Record<IpvsService["protocol"], number>> = { tcp: 6, udp: 17, sctp: 132 };
+
+export type IpvsOperation = "add" | "set" | "delete";
+
+function keyAttributes({ family, protocol, address, port }: IpvsServiceKey) {
+  const bytes = new Uint8Array(16);
+  bytes.set(addressToBytes(parseAddress(address)));
+  return { family: familyNumber(family), protocol: NUMBER[protocol], address: bytes, port };
+}
+
+/** The body that adds, sets or deletes a service. */
+export function encodeService(operation: IpvsOperation, service: IpvsService): Uint8Array {
+  const command = { add: COMMAND.newService, set: COMMAND.setService, delete: COMMAND.deleteService }[operation];
+  const key = keyAttributes(service);
+  if (operation === "delete") return encodeGeneric(command, encodeAttributes(COMMAND_ATTRIBUTES, { service: key }));
+  const persistent = service.persistence !== undefined;
+  // Flags, and which of them are meant, each of 32 bits.
+  const flags = Uint8Array.of(persistent ? PERSISTENT : 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff);
+  const more = {
+    scheduler: service.scheduler,
+    flags,
+    timeout: service.persistence ?? 0,
+    netmask: service.family === 4 ? 0xffff_ffff : 128,
+  };
+  return encodeGeneric(command, encodeAttributes(COMMAND_ATTRIBUTES, { service: { ...key, ...more } }));
+}
+
+/** The body that adds, sets or deletes a destination of a service. */
+export function encodeDestination(operation: IpvsOperation, service: IpvsServiceKey, destination: IpvsDestination): Uint8Array {
+  const command = { add: COMMAND.newDestination, set: COMMAND.setDestination, delete: COMMAND.deleteDestination }[operation];
+  const { address, port, weight } = destination;
+  const values = operation === "delete" ? { address, port } : { address, port, method: MASQUERADE, weight, most: 0, least: 0 };
+  return encodeGeneric(command, encodeAttributes(COMMAND_ATTRIBUTES, { service: keyAttributes(service), destination: values }));
+}
+
+/** The body of a dump of all services. */
+export function serviceDump(): Uint8Array {
+  return encodeGeneric(COMMAND.getService, new Uint8Array(0));
+}
+
+/** Key and time of persistence of a dumped service, in seconds; undefined for one that is known by a mark. */
+export function decodePersistence(body: Uint8Array): readonly [key: string, seconds: number] | undefined {
+  const { service } = decodeAttributes(COMMAND_ATTRIBUTES, genericAttributes(body));
+  const family = familyFromNumber(service?.family ?? 0);
+  const protocol = protocolOf(service?.protocol);
+  if (!family || !protocol || service?.address === undefined || service.address.length < (family === 4 ? 4 : 16)) return undefined;
+  const address = formatAddress(addressFromBytes(service.address.subarray(0, family === 4 ? 4 : 16)));
+  return [ipvsKey({ family, protocol, address, port: service.port ?? 0 }), service.timeout ?? 0];
+}
+
+function protocolOf(number: number | undefined): IpvsService["protocol"] | undefined {
+  return (Object.keys(NUMBER) as IpvsService["protocol"][]).find((name) => NUMBER[name] === number);
+}
+
+/** "tcp 10.96.0.10:53" */
+export function ipvsKey({ protocol, address, port }: IpvsServiceKey): string {
+  return `${protocol} ${address.includes(":") ? `[${address}]` : address}:${port}`;
+}
+
+/** The services in /proc/net/ip_vs; those with persistence have 0 seconds of it. What is not understood is left out. */
+export function parseIpvs(text: string): IpvsService[] {
+  const services: (IpvsService & { destinations: IpvsDestination[] })[] = [];
+  let open: { destinations: IpvsDestination[] } | undefined;
+  for (const line of text.split("\n")) {
+    const service = /^(TCP|UDP|SCTP) +(\S+):([0-9A-F]{4}) (\S+)(.*)$/.exec(line);
+    const destination = /^ {2}-> (\S+):([0-9A-F]{4}) +\S+ +(-?\d+) +(\d+) +(\d+)/.exec(line);
+    if (service) {
+      const [, protocol = "", address = "", port = "", scheduler = "", flags = ""] = service;
+      open = undefined;
+      const parsed = addressOf(address);
+      if (!parsed) continue;
+      const made = {
+        ...parsed,
+        protocol: protocol.toLowerCase() as IpvsService["protocol"],
+        port: Number.parseInt(port, 16),
+        scheduler,
+        ...(/\bpersistent\b/.test(flags) ? { persistence: 0 } : {}),
+        destinations: [],
+      };
+      services.push(made);
+      open = made;
+    } else if (destination && open) {
+      const [, address = "", port = "", weight = "", active = "", inactive = ""] = destination;
+      const parsed = addressOf(address);
+      if (!parsed) continue;
+      open.destinations.push({
+        address: parsed.address,
+        port: Number.parseInt(port, 16),
+        weight: Number(weight),
+        active: Number(active),
+        inactive: Number(inactive),
+      });
+    } else if (!line.startsWith("  ->")) open = undefined;
+  }
+  return services;
+}
+
+/** "0A60000A" or "[fd00:…]" */
+function addressOf(text: string): { readonly family: 4 | 6; readonly address: string } | undefined {
+  if (/^[0-9A-F]{8}$/.test(text)) {
+    const bytes = text.match(/../g) ?? [];
+    return { family: 4, address: bytes.map((byte) => Number.parseInt(byte, 16)).join(".") };
+  }
+  const parsed = text.startsWith("[") ? tryParseAddress(text.slice(1, -1)) : undefined;
+  return parsed?.family === 6 ? { family: 6, address: formatAddress(parsed) } : undefined;
+}
