@@ -26,7 +26,7 @@ import {
 } from "../kernel/index.ts";
 import { keepSame, type Network, type NodeFacts, type NodePlan, nodeSettings, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
+import { countNoLocal, healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
 import { ActiveNetwork } from "./active-network.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
 import { NodeBgp } from "./bgp/node-bgp.ts";
@@ -35,6 +35,7 @@ import { secretsFromApi } from "./bgp/secrets.ts";
 import { BlockAddresses, type CollectTiming } from "./block-addresses.ts";
 import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
+import { type ForeignPart, foreignProxy, remarksOf } from "./foreign-proxy.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
 import { createNodeMetrics, type NodeMetrics, nodeMetricsPort } from "./node-metrics.ts";
@@ -58,6 +59,8 @@ export interface AgentOptions {
   readonly api?: ObjectApi;
   /** How often lost addresses are looked for. */
   readonly collect?: CollectTiming;
+  /** Removes what another service proxy has left, instead of only telling of it. */
+  readonly cleanForeign?: boolean;
   /** Writes the annotations that tell other nodes where this one's tunnels end; null takes one away. */
   readonly annotate: (annotations: Readonly<Record<string, string | null>>) => Promise<void> | void;
   readonly log: (message: string) => void;
@@ -135,6 +138,7 @@ class NodeAgent implements Agent {
   #overlaySeen = Number.NEGATIVE_INFINITY;
   #facts: NodeFacts["underlay"] | undefined;
   #lacks: NodeFacts["lacks"];
+  #foreign: { readonly mode: ServiceMode; readonly remarks: readonly string[] } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
@@ -152,7 +156,13 @@ class NodeAgent implements Agent {
     for (const file of this.#attachments.damaged) options.log(`damaged record set aside: ${file}`);
     this.#reconciler = createReconciler({
       namespace: options.namespace,
-      owns: { links: isOurLink, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE], iptables: SERVICE_CHAINS },
+      owns: {
+        links: isOurLink,
+        routeProtocol: ROUTE_PROTOCOL.fairlead,
+        tables: [TABLE],
+        iptables: SERVICE_CHAINS,
+        ipvs: SERVICE_BALANCER,
+      },
       onStatus: (status) => {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
       },
@@ -313,6 +323,7 @@ class NodeAgent implements Agent {
           ...(learned ? { learnedRoutes: learned } : {}),
         }),
       );
+      this.#lookForForeign(plan.settings.services);
       const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
@@ -337,6 +348,25 @@ class NodeAgent implements Agent {
       this.#options.log(`plan: ${messageOf(error)}`);
     }
     this.#lastMs = performance.now() - started;
+  }
+
+  /** Once for each mode: what a mode takes over is foreign to the others. */
+  #lookForForeign(mode: ServiceMode): void {
+    if (this.#foreign?.mode === mode) return;
+    let parts: readonly ForeignPart[] = [];
+    try {
+      parts = foreignProxy(this.#options.namespace, mode);
+      if (this.#options.cleanForeign) {
+        for (const { says, remove } of parts) {
+          remove();
+          this.#options.log(`removed what another service proxy had left: ${says}`);
+        }
+        parts = [];
+      }
+    } catch (error) {
+      this.#options.log(`another service proxy: ${messageOf(error)}`);
+    }
+    this.#foreign = { mode, remarks: remarksOf(parts) };
   }
 
   /** The tunnel device's MAC, kept on disk so that the peers' entries stay right over restarts. */
@@ -471,7 +501,7 @@ class NodeAgent implements Agent {
       services: this.#plan?.settings.services ?? "nftables",
       policyLog: this.#policyLog.status,
       follows: [...(this.#plan?.follows ?? []), ...this.#bgp.follows],
-      remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks],
+      remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks, ...(this.#foreign?.remarks ?? [])],
     };
   }
 

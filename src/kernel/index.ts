@@ -2,7 +2,9 @@
 export { diffState } from "./diff.ts";
 export { isErrno, KernelError } from "./errors.ts";
 export { createFakeKernel, type FakeKernel } from "./fake/kernel.ts";
-export { type IptablesOwnership, isMarked } from "./iptables/diff.ts";
+export { type IptablesOwnership, isMarked, sweepIptables } from "./iptables/diff.ts";
+export { netfilterTables } from "./iptables/translate.ts";
+export type { IpvsOwnership } from "./ipvs/lingering.ts";
 export type * from "./kernel.ts";
 export { interfaceOfSysctl } from "./keys.ts";
 export { makeBoundSocket } from "./linux/bind.ts";

@@ -32,8 +32,9 @@ import {
   type TableContribution,
 } from "../kernel/index.ts";
 import { Book } from "./book.ts";
-import { elementsOf } from "./elements.ts";
+import { type ElementGroup, elementsOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
+import type { Balancing } from "./ipvs-marks.ts";
 import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, pickSet, stickyMap, stickySet } from "./pick.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
@@ -60,54 +61,66 @@ const plans = new WeakMap<ServiceTable, Map<string, Planned>>();
 /** Of tables with so few entries no account is kept: there is one for every node, and a lab has many. */
 const FEW = 500;
 
-/** What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same. */
-export function planServices(snapshot: ClusterSnapshot, node: string): ServicesPlan {
+/**
+ * What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same.
+ * `balancing`: end points are chosen by something else, and the table is what that needs beside it.
+ */
+export function planServices(snapshot: ClusterSnapshot, node: string, balancing?: Balancing): ServicesPlan {
   const table = serviceTable(snapshot);
   const byPlace = plans.get(table) ?? new Map<string, Planned>();
   plans.set(table, byPlace);
   const standpoint = standpointOf(snapshot, node);
   const settings = serviceSettings(snapshot);
   const nodePorts = FAMILIES.map((family) => nodePortElements(settings, snapshot.nodes.get(node), family));
-  const place = JSON.stringify([standpoint, nodePorts, settings.remarks]);
+  const place = JSON.stringify([standpoint, nodePorts, settings.remarks, balancing?.name]);
   let planned = byPlace.get(place);
   if (!planned) {
-    planned = nextPlan(table, standpoint, place) ?? firstPlan(table, standpoint, nodePorts);
+    const way: PlanWay = { standpoint, nodePorts, balancing };
+    planned = nextPlan(table, place, way) ?? firstPlan(table, way);
     planned = { ...planned, plan: { ...planned.plan, remarks: [...settings.remarks, ...table.remarks] } };
     byPlace.set(place, planned);
   }
   return planned.plan;
 }
 
-/** The groups of an entry that it has in this table: not those at addresses of others. */
-function groupsOf(table: ServiceTable, entry: ServiceEntry, standpoint: Standpoint) {
-  return elementsOf(entry, standpoint).filter(({ at }) => at === undefined || ownerOf(table, entry, at) === entry);
+interface PlanWay {
+  readonly standpoint: Standpoint;
+  /** Elements by family. */
+  readonly nodePorts: readonly (readonly string[])[];
+  readonly balancing: Balancing | undefined;
 }
 
-function firstPlan(table: ServiceTable, standpoint: Standpoint, nodePorts: readonly (readonly string[])[]): Planned {
+/** The groups of an entry that it has in this table: not those at addresses of others. */
+function groupsOf(table: ServiceTable, entry: ServiceEntry, { standpoint, balancing }: PlanWay): readonly ElementGroup[] {
+  const groups = elementsOf(entry, standpoint).filter(({ at }) => at === undefined || ownerOf(table, entry, at) === entry);
+  return balancing ? groups.map(balancing.through) : groups;
+}
+
+function firstPlan(table: ServiceTable, way: PlanWay): Planned {
   const book = new Book();
-  for (const entry of table.entries) for (const group of groupsOf(table, entry, standpoint)) book.add(group);
+  for (const entry of table.entries) for (const group of groupsOf(table, entry, way)) book.add(group);
   book.turn();
   const ports = new Map(
-    FAMILIES.map((family, index) => [`nodeport-ips${family}`, (nodePorts[index] ?? []).map((address) => sharedElement(address))]),
+    FAMILIES.map((family, index) => [`nodeport-ips${family}`, (way.nodePorts[index] ?? []).map((address) => sharedElement(address))]),
   );
   const elements = (name: string) => ports.get(name) ?? book.elements(name)?.toArray();
   const sets = [
-    ...STATIC_SETS.map((set) => filled(set, elements(set.name))),
+    ...[...STATIC_SETS, ...(way.balancing?.sets ?? [])].map((set) => filled(set, elements(set.name))),
     ...[...FILLED_SETS, ...book.picks.map(emptyPickSet)].flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
   ];
-  return { plan: { table: contribution(book, sets), remarks: [] }, book: table.entries.length > FEW ? book : undefined };
+  return { plan: { table: contribution(book, sets, way.balancing), remarks: [] }, book: table.entries.length > FEW ? book : undefined };
 }
 
 /** The plan made from that of the table before. */
-function nextPlan(table: ServiceTable, standpoint: Standpoint, place: string): Planned | undefined {
+function nextPlan(table: ServiceTable, place: string, way: PlanWay): Planned | undefined {
   const { origin } = table;
   const before = origin && plans.get(origin.table)?.get(place);
   if (!origin || !before?.book) return undefined;
   const { plan, book } = before;
   // The account goes over to the new plan: from the old one none can be made any more.
   plans.get(origin.table)?.set(place, { plan, book: undefined });
-  for (const entry of origin.changes.removed) for (const group of groupsOf(origin.table, entry, standpoint)) book.remove(group);
-  for (const entry of origin.changes.added) for (const group of groupsOf(table, entry, standpoint)) book.add(group);
+  for (const entry of origin.changes.removed) for (const group of groupsOf(origin.table, entry, way)) book.remove(group);
+  for (const entry of origin.changes.added) for (const group of groupsOf(table, entry, way)) book.add(group);
   const changes = book.turn();
   const old = new Map(plan.table.sets.map((set) => [set.name, set]));
   const moved = (set: NftSet): NftSet => {
@@ -118,15 +131,16 @@ function nextPlan(table: ServiceTable, standpoint: Standpoint, place: string): P
     return change ? deriveSet(was, () => elements?.toArray() ?? [], change) : was;
   };
   const used = [...FILLED_SETS, ...book.picks.map(emptyPickSet)].filter((set) => book.elements(set.name));
-  const sets = [...STATIC_SETS, ...used].map(moved);
-  return { plan: { table: contribution(book, sets), remarks: [] }, book };
+  const sets = [...STATIC_SETS, ...(way.balancing?.sets ?? []), ...used].map(moved);
+  return { plan: { table: contribution(book, sets, way.balancing), remarks: [] }, book };
 }
 
-function contribution(book: Book, sets: readonly NftSet[]): TableContribution {
+function contribution(book: Book, sets: readonly NftSet[], balancing: Balancing | undefined): TableContribution {
   const picks = book.picks.toSorted((a, b) => (pickName(a) < pickName(b) ? -1 : 1));
   const sticky = new Set(picks.filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
   const dynamic = STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family)));
-  return { chains: [...dispatchChains(picks), ...picks.map(pickChain)], sets: [...sets, ...dynamic], hooks: HOOKS };
+  const hooks = balancing ? [...HOOKS, ...balancing.hooks] : HOOKS;
+  return { chains: [...dispatchChains(picks), ...picks.map(pickChain)], sets: [...sets, ...dynamic], hooks };
 }
 
 /** The entry that has an address, or the node port ("node"), of those that name it. */
@@ -164,7 +178,7 @@ export function keepRefusals(table: TableContribution): TableContribution {
 /** The last set that began with this element: what did not change is the same object again, and costs no comparing. */
 const lastSets = new WeakMap<NftElement, NftSet>();
 
-function filled(set: NftSet, elements: readonly NftElement[] = []): NftSet {
+export function filled(set: NftSet, elements: readonly NftElement[] = []): NftSet {
   const [first] = elements;
   if (!first) return set;
   const last = lastSets.get(first);
@@ -179,7 +193,7 @@ const addressKey = (family: Family): NftField[] => [family === 4 ? "ip daddr" : 
 const NODE_KEY: readonly NftField[] = ["meta l4proto", "th dport"];
 
 /** To an address of the node itself at which it serves node ports; the loopback ones stay its own. */
-function toNode(family: Family): NftMatch[] {
+export function toNode(family: Family): NftMatch[] {
   const daddr: NftField = family === 4 ? "ip daddr" : "ip6 daddr";
   return [
     { left: daddr, op: "==", right: { set: `nodeport-ips${family}` } },
@@ -328,13 +342,15 @@ function refusals(): NftRule[] {
   return FAMILIES.flatMap((family): NftRule[] => {
     const inSet = (left: NftField | NftField[], name: string): NftMatch => ({ left, op: "==", right: { set: `${name}${family}` } });
     const local = toNode(family);
+    // What is open already is left alone: IPVS lets connections of a Service that has gone come to their end.
+    const fresh: NftMatch = { left: "ct state", op: "==", right: "new" };
     return [
-      { matches: [inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
+      { matches: [fresh, inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [fresh, inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
       // An address of a Service, but not one of its ports.
-      { matches: [inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
-      { matches: [...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
+      { matches: [fresh, inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
+      { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
     ];
   });
 }

@@ -15,7 +15,7 @@ import {
   startPolicyDuties,
   startServiceDuties,
 } from "../../agent/index.ts";
-import { FairleadError, messageOf } from "../../base/index.ts";
+import { FairleadError } from "../../base/index.ts";
 import {
   type ApiAccess,
   apiFromKubernetes,
@@ -38,6 +38,7 @@ interface AgentFlags extends RelayFlags {
   readonly cniInstall: boolean;
   readonly services: ServiceMode;
   readonly network: Network;
+  readonly cleanForeign?: boolean;
 }
 
 /** Whoever holds it writes what is written once for the cluster: load balancers' addresses, Events about Services. */
@@ -68,6 +69,7 @@ export function command(command: Command): void {
         .choices([...NETWORKS])
         .default(NETWORKS[0]),
     )
+    .option("--clean-foreign", "remove what kube-proxy has left on the node; without it, that is only told")
     .addHelpText(
       "after",
       "\nRuns until SIGTERM or Ctrl-C; the node's network stays as it is then, and the next agent takes it over.\nThe CNI configuration is written once the agent can serve.\n\nExamples:\n  fairlead agent --kubeconfig /etc/fairlead/kubeconfig\n  NODE_NAME=node-1 fairlead agent                            # as a pod\n  fairlead agent --relay fairlead-relay.kube-system.svc:5473 --relay-ca ca.crt --relay-token-file token\n  curl http://127.0.0.1:10249/metrics\n",
@@ -110,6 +112,7 @@ async function run(flags: AgentFlags): Promise<void> {
     services: flags.services,
     network: flags.network,
     api: apiFromKubernetes(access),
+    cleanForeign: flags.cleanForeign === true,
     annotate: async (annotations) => {
       await writer.patch({ resource: NODES, name: node }, { metadata: { annotations } });
     },
