@@ -1,6 +1,15 @@
 // The table of resources: every kind that the API serves, and how it behaves, as data. Their names are the resources room's.
 import { apiVersionOf, KINDS, type KindInfo } from "../resources/index.ts";
+import type { Schema } from "./schema/structural.ts";
 import type { ResourceRef } from "./store.ts";
+
+export interface PrinterColumn {
+  readonly name: string;
+  readonly type: string;
+  readonly jsonPath: string;
+  /** Above 0: only where `-o wide` asks. */
+  readonly priority?: number;
+}
 
 export interface Resource extends ResourceRef {
   readonly kind: string;
@@ -18,7 +27,11 @@ export interface Resource extends ResourceRef {
   /** The status of a new object: the caller's, or this. */
   readonly initialStatus: "keep" | Readonly<Record<string, unknown>> | undefined;
   /** OpenAPI v3 schema of a custom kind, where its definition has one. */
-  readonly schema?: unknown;
+  readonly schema?: Schema;
+  /** Further columns of `kubectl get`, as its definition asks for them. */
+  readonly columns?: readonly PrinterColumn[];
+  /** Where the scale subresource of a custom kind reads and writes: ".spec.replicas". */
+  readonly scalePaths?: { readonly spec: string; readonly status: string; readonly selector?: string };
   /** Further subresources, shown by discovery; the streaming ones are served by whoever registered them. */
   readonly subresources: readonly { readonly name: string; readonly kind: string; readonly verbs: readonly string[] }[];
 }
@@ -89,6 +102,9 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   "networking.k8s.io/v1/Ingress": { status: true, generation: true, initialStatus: { loadBalancer: {} } },
   "networking.k8s.io/v1/IngressClass": { generation: true },
   "networking.k8s.io/v1/NetworkPolicy": { generation: true },
+  "policy.networking.k8s.io/v1alpha1/AdminNetworkPolicy": { status: true, generation: true },
+  "policy.networking.k8s.io/v1alpha1/BaselineAdminNetworkPolicy": { status: true, generation: true },
+  "policy.networking.k8s.io/v1alpha2/ClusterNetworkPolicy": { status: true, generation: true },
   "authentication.k8s.io/v1/SelfSubjectReview": { review: true },
   "authentication.k8s.io/v1/TokenReview": { review: true },
   "authorization.k8s.io/v1/LocalSubjectAccessReview": { review: true },
@@ -120,12 +136,27 @@ function build(info: KindInfo): Resource {
 }
 
 /** A kind that is not Kubernetes' own: stored as it is. `status` tells whether that is a subresource of its own. */
-export function customResource(info: KindInfo, status: boolean): Resource {
-  return { ...build(info), status, generation: true, initialStatus: status ? "keep" : undefined };
+export function customResource(
+  info: KindInfo,
+  {
+    status,
+    ...more
+  }: { readonly status: boolean } & Pick<Resource, "schema" | "columns" | "scalePaths"> & { readonly categories?: readonly string[] },
+): Resource {
+  return {
+    ...build(info),
+    status,
+    generation: true,
+    initialStatus: status ? "keep" : undefined,
+    scale: more.scalePaths !== undefined,
+    ...more,
+  };
 }
 
 /** The kinds that are served from the start. */
-export const builtinResources: readonly Resource[] = KINDS.map((info) => (info.builtin ? build(info) : customResource(info, true)));
+export const builtinResources: readonly Resource[] = KINDS.map((info) =>
+  info.builtin ? build(info) : customResource(info, { status: true }),
+);
 
 /** What is served now. Resources may be added and taken away (custom kinds); `revision` tells that discovery changed. */
 export class ResourceTable {

@@ -15,8 +15,8 @@ import { type Change, WatchHub } from "./watch-hub.ts";
 
 /** What the kinds themselves ask for: defaults in place, and faults. */
 export interface KindRules {
-  readonly applyDefaults: (object: MutableObject, old: KubeObject | undefined) => void;
-  readonly validate: (object: MutableObject, old: KubeObject | undefined) => readonly StatusCause[];
+  readonly applyDefaults: (object: MutableObject, old: KubeObject | undefined, resource: Resource) => void;
+  readonly validate: (object: MutableObject, old: KubeObject | undefined, resource: Resource) => readonly StatusCause[];
 }
 
 export interface SqliteStoreOptions {
@@ -271,9 +271,9 @@ export class SqliteStore implements ObjectStore {
     const hooks = this.#hooks.filter((hook) => hook.appliesTo(resource, write.operation));
     const changes = write.operation !== "delete" && write.subresource === undefined;
     if (changes) {
-      this.#rules?.applyDefaults(object, write.old);
+      this.#rules?.applyDefaults(object, write.old, resource);
       // Before the hooks, so that none of them meets a shape that makes no sense.
-      const causes = [...metadataCauses(object), ...(this.#rules?.validate(object, write.old) ?? [])];
+      const causes = [...metadataCauses(object), ...(this.#rules?.validate(object, write.old, resource) ?? [])];
       if (causes.length > 0) throw invalid(resource.group, resource.kind, object.metadata.name, causes);
     }
     for (const hook of hooks) hook.mutate?.(object, context);

@@ -36,15 +36,15 @@ export class ObjectPart<T extends KubeObject> implements Part<T> {
   }
 
   *values(): Iterable<T> {
-    for (const namespace of this.namespaceNames()) yield* this.list(namespace);
+    for (const namespace of this.namespaceNames()) yield* this.inNamespace(namespace);
   }
 
   inNamespace(namespace: string): Iterable<T> {
-    return this.list(namespace);
+    return this.namespaces.get(namespace)?.values() ?? NOTHING;
   }
 
   list(namespace: string): readonly T[] {
-    return this.namespaces.get(namespace)?.values() ?? NOTHING;
+    return this.namespaces.get(namespace)?.list() ?? NOTHING;
   }
 
   namespaceNames(): readonly string[] {
@@ -163,7 +163,7 @@ export class SliceObjectPart extends ObjectPart<EndpointSlice> implements Endpoi
   #byService: Map<string, Names<EndpointSlice>> | undefined;
 
   ofService(namespace: string, service: string): Iterable<EndpointSlice> {
-    this.#byService ??= new Map([...this.namespaces].map(([name, slices]) => [name, Names.from(slices.values().flatMap(indexed))]));
+    this.#byService ??= new Map([...this.namespaces].map(([name, slices]) => [name, Names.from([...slices.values()].flatMap(indexed))]));
     return this.#byService.get(namespace)?.under(`${service} `) ?? [];
   }
 

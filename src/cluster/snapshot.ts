@@ -72,5 +72,10 @@ export interface ClusterSource {
   readonly synced: boolean;
   /** Calls back after changes, coalesced (once per turn of the event loop at most), with the newest snapshot. Returns the way to stop. */
   subscribe(listener: (snapshot: ClusterSnapshot) => void): () => void;
+  /**
+   * For indexes that are kept by changes: calls back with every object there is, as ADDED (at once, or after the first full
+   * sync), then with the changes of each turn. A change may be told twice, in order. Returns the way to stop.
+   */
+  follow(listener: (changes: readonly ObjectChange[]) => void): () => void;
   close(): void;
 }

@@ -40,6 +40,7 @@ export interface Question {
 /** Who decides; allowed by nobody where no policy isolates the end point. */
 export function decide(question: Question): PolicyVerdict {
   const { direction, subjectName } = question;
+  question.flow.hear?.(question);
   const policies = question.policies.filter(
     (policy) => !policy.staged && (policy.isolates.includes(direction) || policy[direction].length > 0),
   );

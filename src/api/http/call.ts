@@ -10,6 +10,8 @@ import { applyMergePatch, isMap, type Json } from "../patch/merge-patch.ts";
 import { applyStrategicMerge } from "../patch/strategic-merge.ts";
 import { tableOf } from "../printers/printers.ts";
 import { groupVersionOf, type Resource } from "../resource-table.ts";
+import { prune } from "../schema/structural.ts";
+import { withoutUnknown } from "../schema/unknown.ts";
 import type { SqliteStore } from "../sqlite-store.ts";
 import type { DeleteOptions, WriteOptions } from "../store.ts";
 
@@ -27,6 +29,8 @@ export interface ApiCall {
   readonly userAgent: string;
   readonly identity: Identity;
   readonly access: Access;
+  /** What the client is told beside the answer (RFC 7234 §5.5). */
+  readonly warnings: string[];
   /** The body's document; undefined where there is none. */
   readonly body: () => Promise<unknown>;
 }
@@ -36,8 +40,8 @@ export function json(value: object, code = 200): Response {
 }
 
 export function shape(call: ApiCall, header: boolean) {
-  const { kind, group } = call.resource;
-  return { kind, group, include: call.query.get("includeObject") ?? undefined, now: Date.now(), header };
+  const { kind, group, columns } = call.resource;
+  return { kind, group, columns, include: call.query.get("includeObject") ?? undefined, now: Date.now(), header };
 }
 
 export function answer(call: ApiCall, object: KubeObject, code = 200): Response {
@@ -74,6 +78,24 @@ export function placed(call: ApiCall, body: unknown): KubeObject {
     ...(call.name === undefined ? {} : { name: call.name }),
   };
   return { ...body, metadata: { ...metadata, ...place } } as unknown as KubeObject;
+}
+
+/** The object as far as its kind has the fields, as fieldValidation asks: others are refused, told, or left out in silence. @throws ApiError 400 */
+export function knownFields(call: ApiCall, object: KubeObject): KubeObject {
+  const mode = call.query.get("fieldValidation") || "Warn";
+  if (!["Strict", "Warn", "Ignore"].includes(mode))
+    throw badRequest(`fieldValidation: Unsupported value: "${mode}": supported values: "Ignore", "Strict", "Warn"`);
+  const { schema, kind, version } = call.resource;
+  const unknown: string[] = [];
+  const known = schema
+    ? (prune(object, schema, { path: "", unknown: (path) => unknown.push(path) }) as KubeObject)
+    : withoutUnknown(object, { apiVersion: groupVersionOf(call.resource), kind }, (path) => unknown.push(path));
+  if (unknown.length === 0) return known;
+  const said = unknown.map((path) => `unknown field "${path}"`);
+  if (mode === "Strict")
+    throw badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: strict decoding error: ${said.join(", ")}`);
+  if (mode === "Warn") call.warnings.push(...said);
+  return known;
 }
 
 export function writerOf(call: ApiCall): Writer {

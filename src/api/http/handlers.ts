@@ -13,6 +13,7 @@ import {
   deleteOptions,
   dryRun,
   json,
+  knownFields,
   patched,
   placed,
   present,
@@ -100,8 +101,9 @@ function list(call: ApiCall): Response {
   return json({ kind: `${call.resource.kind}List`, apiVersion: groupVersionOf(call.resource), metadata, items });
 }
 
-function store(call: ApiCall, object: KubeObject, track = tracking(call).track): KubeObject {
+function store(call: ApiCall, given: KubeObject, track = tracking(call).track): KubeObject {
   const { subresource } = call;
+  const object = knownFields(call, given);
   checkGrants(call, object);
   const into = subresource === "status" || subresource === "finalize" ? ({ subresource } as const) : {};
   return call.store.update(call.resource, object, { ...into, dryRun: dryRun(call), track });
@@ -131,7 +133,8 @@ async function apply(call: ApiCall): Promise<Response> {
   return create(call, applied, track);
 }
 
-function create(call: ApiCall, object: KubeObject, track: NonNullable<WriteOptions["track"]>): Response {
+function create(call: ApiCall, given: KubeObject, track: NonNullable<WriteOptions["track"]>): Response {
+  const object = knownFields(call, given);
   checkGrants(call, object);
   return answer(call, call.store.create(call.resource, object, { dryRun: dryRun(call), track }), 201);
 }
@@ -162,8 +165,7 @@ export async function handle(call: ApiCall): Promise<Response> {
   if (!known) throw new ApiError("NotFound", `the server could not find the requested resource: ${resource.plural}/${subresource}`, {});
   if (name === undefined) {
     if (method === "GET") return list(call);
-    if (method === "POST")
-      return answer(call, call.store.create(resource, placed(call, await call.body()), { dryRun: dryRun(call), ...tracking(call) }), 201);
+    if (method === "POST") return create(call, placed(call, await call.body()), tracking(call).track);
     if (method === "DELETE") {
       const options = await remove(call);
       const { items, resourceVersion } = call.store.list(resource, selection(call));

@@ -1,6 +1,6 @@
 // Reads the protobuf bodies that Go's typed clients send (kubectl create among them), by a table of field numbers.
 import { ApiError, badRequest } from "../errors.ts";
-import { type Field, MESSAGE_NAMES, type MessageFields, messageFields } from "./protobuf-fields.ts";
+import { type Field, fieldsOfMessage, type MessageFields, messageOfKind } from "../schema/fields.ts";
 
 const MAX_DEPTH = 64;
 
@@ -96,7 +96,7 @@ function readValue({ type, kept }: Pick<Field, "type" | "kept">, value: Value, d
     case "R":
       return rawOf(value);
     default: {
-      const message = decode(bytesOf(value), messageFields(type) ?? new Map(), depth + 1);
+      const message = decode(bytesOf(value), fieldsOfMessage(type) ?? new Map(), depth + 1);
       return Object.keys(message).length === 0 && !kept ? undefined : message;
     }
   }
@@ -109,7 +109,8 @@ function decode(bytes: Buffer, fields: MessageFields, depth: number): Record<str
     const field = fields.get(number);
     if (!field) continue;
     const { name, type, shape } = field;
-    if (shape === "map") {
+    if (field.inline) Object.assign(result, decode(bytesOf(value), fieldsOfMessage(type) ?? new Map(), depth + 1));
+    else if (shape === "map") {
       const entry = parts(value);
       const key = bytesOf(entry.get(1) ?? Buffer.alloc(0)).toString("utf8");
       const map = (result[name] ?? {}) as Record<string, unknown>;
@@ -139,7 +140,8 @@ export function decodeProtobuf(bytes: Buffer): unknown {
   const type = parts(envelope.get(1) ?? Buffer.alloc(0));
   const apiVersion = bytesOf(type.get(1) ?? Buffer.alloc(0)).toString("utf8");
   const kind = bytesOf(type.get(2) ?? Buffer.alloc(0)).toString("utf8");
-  const fields = messageFields(MESSAGE_NAMES[`${apiVersion}/${kind}`] ?? kind);
+  const message = messageOfKind(apiVersion, kind);
+  const fields = message === undefined ? undefined : fieldsOfMessage(message);
   if (!fields) throw new ApiError("UnsupportedMediaType", `${kind || "this"} is read as JSON or YAML, not as protobuf: use kubectl apply`);
   return { apiVersion, kind, ...decode(bytesOf(envelope.get(2) ?? Buffer.alloc(0)), fields, 0) };
 }

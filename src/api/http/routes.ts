@@ -7,11 +7,12 @@ import { type Access, authenticate } from "../access/authenticate.ts";
 import { type Identity, sayForbidden } from "../access/identity.ts";
 import { whyAllowed } from "../access/rbac.ts";
 import { ApiError, badRequest } from "../errors.ts";
+import { openApiDocument, openApiV2 } from "../schema/openapi.ts";
 import type { SqliteStore } from "../sqlite-store.ts";
 import type { PodHost } from "../stream/pod-host.ts";
 import { servePodLog } from "../stream/pod-streams.ts";
 import { serveProxy } from "../stream/proxy.ts";
-import { aggregated, apiGroup, apiGroupList, groupVersions, openApiDocument, openApiIndex, resourceList } from "./discovery.ts";
+import { aggregated, apiGroup, apiGroupList, groupVersions, openApiIndex, resourceList } from "./discovery.ts";
 import { handle } from "./handlers.ts";
 import { attributesOf, bodyOf, type Ctx, parsePath, type Target } from "./request.ts";
 
@@ -32,6 +33,8 @@ const version = {
   compiler: "",
   platform: "linux/amd64",
 };
+
+const MAX_WARNINGS = 20;
 
 /** The application. */
 export function routes(options: RouteOptions, access: Access) {
@@ -67,7 +70,7 @@ export function routes(options: RouteOptions, access: Access) {
   });
   app.get("/openapi/v2", (context) => {
     if (!(context.req.header("accept") ?? "").includes("protobuf")) {
-      return context.json({ swagger: "2.0", info: { title: "Kubernetes", version: version.gitVersion }, paths: {}, definitions: {} });
+      return context.json(openApiV2(table.all()));
     }
     // A document with nothing but `swagger: "2.0"` (field 1); kubectl then falls back on what it knows of the kinds.
     return new Response(new Uint8Array([0x0a, 0x03, 0x32, 0x2e, 0x30]), {
@@ -95,7 +98,8 @@ export function routes(options: RouteOptions, access: Access) {
     }
     const streamed = await podRequest(options, target, query, context);
     if (streamed) return streamed;
-    return handle({
+    const warnings: string[] = [];
+    const answered = await handle({
       store,
       resource,
       namespace: target.namespace,
@@ -108,8 +112,11 @@ export function routes(options: RouteOptions, access: Access) {
       userAgent: context.req.header("user-agent") ?? "",
       identity: identities.get(context.env.incoming) as Identity,
       access,
+      warnings,
       body: () => bodyOf(context),
     });
+    for (const warning of warnings.slice(0, MAX_WARNINGS)) answered.headers.append("warning", `299 - ${JSON.stringify(warning)}`);
+    return answered;
   };
   app.all("/api/*", objects);
   app.all("/apis/*", objects);

@@ -4,31 +4,38 @@ import type { KubeObject, Pod } from "../../resources/index.ts";
 import { requestToken } from "../access/tokens.ts";
 import { ApiError, badRequest } from "../errors.ts";
 import { isMap, type Json } from "../patch/merge-patch.ts";
+import { valuesAt, withValueAt } from "../schema/json-path.ts";
 import { type ApiCall, answer, deleteOptions, dryRun, json, patched, present, tracking } from "./call.ts";
 import { budgetRefusal } from "./eviction.ts";
 
-interface Scaled extends KubeObject {
-  readonly spec?: { readonly replicas?: number; readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> } };
-  readonly status?: { readonly replicas?: number };
+const BUILTIN_SCALE = { spec: ".spec.replicas", status: ".status.replicas" };
+
+interface Selecting {
+  readonly spec?: { readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> } | Readonly<Record<string, string>> };
 }
 
-function scaleOf(object: Scaled): KubeObject & Json {
+function scaleOf(call: ApiCall, object: KubeObject): KubeObject & Json {
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
-  const labels = Object.entries(object.spec?.selector?.matchLabels ?? {});
+  const { spec, status, selector } = { selector: undefined, ...(call.resource.scalePaths ?? BUILTIN_SCALE) };
+  const given = (object as Selecting).spec?.selector as Readonly<Record<string, unknown>> | undefined;
+  // A ReplicationController's selector is the labels themselves.
+  const labels = Object.entries((given?.matchLabels ?? (given?.matchExpressions ? {} : given) ?? {}) as object);
+  const text =
+    selector === undefined ? labels.map(([key, value]) => `${key}=${value}`).join(",") : String(valuesAt(object, selector)[0] ?? "");
   return {
     kind: "Scale",
     apiVersion: "autoscaling/v1",
     metadata: JSON.parse(JSON.stringify({ name, namespace, uid, resourceVersion, creationTimestamp })) as KubeObject["metadata"],
-    spec: { replicas: object.spec?.replicas ?? 1 },
-    status: { replicas: object.status?.replicas ?? 0, selector: labels.map(([key, value]) => `${key}=${value}`).join(",") },
+    spec: { replicas: Number(valuesAt(object, spec)[0] ?? (call.resource.scalePaths ? 0 : 1)) },
+    status: { replicas: Number(valuesAt(object, status)[0] ?? 0), selector: text },
   };
 }
 
 async function scale(call: ApiCall): Promise<Response> {
-  const object = present(call) as Scaled;
-  if (call.method === "GET") return json(scaleOf(object));
+  const object = present(call);
+  if (call.method === "GET") return json(scaleOf(call, object));
   const body = await call.body();
-  const wanted = (call.method === "PATCH" ? patched(call, scaleOf(object), body) : body) as {
+  const wanted = (call.method === "PATCH" ? patched(call, scaleOf(call, object), body) : body) as {
     spec?: { replicas?: unknown };
     metadata?: Json;
   };
@@ -37,13 +44,10 @@ async function scale(call: ApiCall): Promise<Response> {
     throw badRequest(`spec.replicas is a whole number from 0, not ${JSON.stringify(replicas)}`);
   const version = wanted.metadata?.resourceVersion;
   const next = {
-    ...object,
+    ...withValueAt(object as unknown as Json, (call.resource.scalePaths ?? BUILTIN_SCALE).spec, replicas),
     metadata: { ...object.metadata, ...(version ? { resourceVersion: version } : {}) },
-    spec: { ...object.spec, replicas },
   };
-  return json(
-    scaleOf(call.store.update(call.resource, next as unknown as KubeObject, { dryRun: dryRun(call), ...tracking(call) }) as Scaled),
-  );
+  return json(scaleOf(call, call.store.update(call.resource, next as unknown as KubeObject, { dryRun: dryRun(call), ...tracking(call) })));
 }
 
 const success = (code: number) => ({ kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code });
