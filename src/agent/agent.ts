@@ -17,9 +17,11 @@ import {
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
 import { keepSame, type NodeFacts, type NodePlan, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
+import { nameBook } from "../policy/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
 import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
+import { createDnsWatch, type DnsWatch } from "./dns-watch.ts";
 import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
@@ -92,6 +94,7 @@ class NodeAgent implements Agent {
   readonly #health: HealthPorts;
   readonly #announcer: Announcer;
   readonly #policyLog: PolicyLog;
+  readonly #dnsWatch: DnsWatch;
   readonly #metrics = createMetrics();
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
@@ -129,6 +132,12 @@ class NodeAgent implements Agent {
     });
     this.#cutter = createFlowCutter(options.namespace.conntrack, options.log);
     this.#policyLog = createPolicyLog(options.namespace, options.log);
+    this.#dnsWatch = createDnsWatch({
+      namespace: options.namespace,
+      stateDirectory: options.stateDirectory,
+      changed: () => this.#apply(),
+      log: options.log,
+    });
     this.#health = createHealthPorts({
       namespace: options.namespace,
       impaired: () => this.#unready() ?? this.#unprotected(),
@@ -252,6 +261,7 @@ class NodeAgent implements Agent {
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
           lost: this.#announcer.lost,
+          dnsAnswers: this.#dnsWatch.answers,
           ...(this.#lacks ? { lacks: this.#lacks } : {}),
           options: this.#options.services === undefined ? {} : { services: this.#options.services },
         }),
@@ -261,7 +271,8 @@ class NodeAgent implements Agent {
       this.#reconciler.set(plan.kernel);
       this.#announcer.follow(plan.announcement, this.#facts, snapshot.namespaces.get("kube-system")?.metadata.uid ?? "");
       this.#pods.reconcile();
-      this.#cutter.follow(snapshot, moved);
+      this.#cutter.follow(snapshot, moved, nameBook(this.#dnsWatch.ever));
+      this.#dnsWatch.follow(plan);
       this.#policyLog.follow(plan, snapshot);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
       this.#metrics.synced({
@@ -370,6 +381,7 @@ class NodeAgent implements Agent {
     this.#health.close();
     this.#announcer.close();
     this.#policyLog.close();
+    this.#dnsWatch.close();
     this.#reconciler.close();
     this.#pods.close();
   }

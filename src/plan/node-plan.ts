@@ -16,7 +16,7 @@ import {
   ROUTE_PROTOCOL,
   type TableContribution,
 } from "../kernel/index.ts";
-import { planPolicy } from "../policy/index.ts";
+import { nameBook, planPolicy } from "../policy/index.ts";
 import { electAnnouncer, planServiceMode } from "../services/index.ts";
 import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
 import { nodeSettings } from "./settings.ts";
@@ -46,7 +46,10 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
   const overlay = planOverlay(snapshot, { ...facts, hostLinks: facts.attachments.map((attachment) => attachment.hostLink) });
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
-  const policy = planPolicy(snapshot, facts.node, pods, { interfaces: [facts.underlay] });
+  const policy = planPolicy(snapshot, facts.node, pods, {
+    interfaces: [facts.underlay],
+    ...(facts.dnsAnswers ? { names: nameBook(facts.dnsAnswers) } : {}),
+  });
   const services = planServiceMode(snapshot, facts.node, {
     mode: settings.services,
     podNetworks: { 4: elementsOf(overlay.table, "pod-networks4"), 6: elementsOf(overlay.table, "pod-networks6") },
@@ -65,6 +68,7 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
     annotations: overlay.annotations,
     podMtu: overlay.podMtu,
     announcement,
+    namePatterns: policy.namePatterns,
     settings,
     remarks: [...settings.remarks, ...overlay.remarks, ...services.remarks, ...policy.remarks],
   };
