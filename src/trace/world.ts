@@ -1,7 +1,8 @@
 // The cluster as a trace walks it: the KernelStates of its nodes and pods, and which device is wired to which.
-import { familyOf } from "../base/index.ts";
+import { addressBits, familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import { hostLinkName, macOf, podCidrs } from "../datapath/overlay/index.ts";
+import { caliName } from "../datapath/routed/index.ts";
 import {
   EMPTY_STATE,
   type KernelState,
@@ -12,7 +13,7 @@ import {
   ROUTE_PROTOCOL,
   type Route,
 } from "../kernel/index.ts";
-import { type NodeFacts, type NodePlan, type PodAttachment, planNode } from "../plan/index.ts";
+import { type NodeFacts, type NodePlan, nodeSettings, type PodAttachment, planNode } from "../plan/index.ts";
 import { type Node, podAddressesOf } from "./objects.ts";
 
 /** One network namespace on the way. */
@@ -187,7 +188,7 @@ class WorldBuilder {
     for (const place of [...this.#nodes.values(), outside])
       for (const { link: name, address } of place.state.addresses) {
         const link = place.state.links.find((each) => each.name === name);
-        if (link?.kind.type === "physical" || (link?.kind.type === "veth" && link.master === undefined))
+        if (link?.kind.type === "physical" || (link?.kind.type === "veth" && !link.master))
           underlay.set(address.replace(/\/.*/, ""), { place, link });
       }
     return {
@@ -247,6 +248,8 @@ function factsOf(snapshot: ClusterSnapshot, node: Node): NodeFacts {
   const addresses = (node.status?.addresses ?? [])
     .filter(({ type }) => type === "InternalIP")
     .map(({ address }) => `${address}/${UNDERLAY.length[familyOf(address)]}`);
+  const { network } = nodeSettings(snapshot, name);
+  const routed = network === "routed";
   const lengths = new Map(podCidrs(node).map((cidr) => [familyOf(cidr), cidr.replace(/.*\//, "")]));
   const attachments = [...snapshot.pods.onNode(name)].flatMap((pod): PodAttachment[] => {
     const { namespace: podNamespace = "default", name: podName } = pod.metadata;
@@ -260,9 +263,12 @@ function factsOf(snapshot: ClusterSnapshot, node: Node): NodeFacts {
         podNamespace,
         podName,
         netns: "",
-        hostLink: hostLinkName(containerId, "eth0"),
+        hostLink: routed ? caliName(containerId, "eth0") : hostLinkName(containerId, "eth0"),
         mac: macOf(`${containerId}/eth0`),
-        addresses: own.map((address) => `${address}/${lengths.get(familyOf(address)) ?? (familyOf(address) === 4 ? "24" : "64")}`),
+        addresses: own.map((address) => {
+          const family = familyOf(address);
+          return `${address}/${routed ? addressBits(family) : (lengths.get(family) ?? (family === 4 ? "24" : "64"))}`;
+        }),
       },
     ];
   });
@@ -278,7 +284,10 @@ function vtepOf(node: Node): { readonly vtepMac?: string } {
 function withTunnelEnds(snapshot: ClusterSnapshot): ClusterSnapshot {
   const nodes = [...snapshot.nodes.values()];
   const told = nodes.map((node): Node => {
-    const { annotations } = planNode(snapshot, { ...factsOf(snapshot, node), attachments: [] });
+    const plan = planNode(snapshot, { ...factsOf(snapshot, node), attachments: [] });
+    const annotations = Object.fromEntries(
+      Object.entries(plan.annotations).flatMap(([key, value]) => (value === null ? [] : [[key, value]])),
+    );
     return { ...node, metadata: { ...node.metadata, annotations: { ...annotations, ...node.metadata.annotations } } };
   });
   if (
