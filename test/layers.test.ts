@@ -24,7 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   policy: ["cluster", "resources", "kernel", "base"],
   plan: ["datapath/overlay", "datapath/routed", "services", "policy", "ipam", "cluster", "resources", "kernel", "base"],
   agent: ["plan", "datapath/overlay", "datapath/routed", "services", "policy", "ipam", "cluster", "resources", "cni", "kernel", "base"],
-  trace: ["plan", "datapath/overlay", "datapath/routed", "services", "policy", "cluster", "resources", "kernel", "base"],
+  trace: ["plan", "ipam", "datapath/overlay", "datapath/routed", "services", "policy", "cluster", "resources", "kernel", "base"],
   lab: ["agent", "api", "dns", "cni", "services", "ipam", "cluster", "resources", "kernel", "base"],
   cli: ["lab", "ipam", "trace", "agent", "api", "dns", "cni", "plan", "policy", "services", "cluster", "resources", "kernel", "base"],
 };
