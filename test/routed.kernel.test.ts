@@ -158,9 +158,13 @@ test("settings on the running network: ports of masquerade, VNI and port of the 
   const [one, two] = [await network.pod(0, "one"), await network.pod(1, "two")];
   const { namespace: node, agent } = network.nodes[0] ?? assert.fail();
   const address = two.addresses[0] ?? "";
-  const calico = (kind: string, name: string, spec: object) => ({ apiVersion: "projectcalico.org/v3", kind, metadata: { name }, spec }) as KubeObject;
+  const calico = (kind: string, name: string, spec: object) =>
+    ({ apiVersion: "projectcalico.org/v3", kind, metadata: { name }, spec }) as KubeObject;
   const ref = (plural: string) => ({ group: "projectcalico.org", version: "v3", plural });
-  network.store.create(ref("felixconfigurations"), calico("FelixConfiguration", "default", { natPortRange: "40000:50000", vxlanVNI: 77, vxlanPort: 4444 }));
+  network.store.create(
+    ref("felixconfigurations"),
+    calico("FelixConfiguration", "default", { natPortRange: "40000:50000", vxlanVNI: 77, vxlanPort: 4444 }),
+  );
   const device = () => outputOf(node, "ip", "-d", "link", "show", "vxlan.calico");
   assert.ok(await network.settle(() => /vxlan id 77 .*dstport 4444/.test(device())), device());
   assert.match(outputOf(node, "nft", "list", "chain", "inet", "fairlead", "postrouting-nat"), /masquerade to :40000-50000 fully-random/);
