@@ -34,6 +34,7 @@ want_test="
 /usr/bin/cc:gcc:compiles the CNI executable
 /usr/include/stdio.h:libc6-dev:compiles the CNI executable
 /usr/bin/dig:dnsutils:DNS tests ask with dig
+/usr/bin/musl-gcc:musl-tools:DNS tests ask with musl's resolver too
 /usr/bin/podman:podman:one real container is wired through our CNI
 /usr/sbin/runc:runc:runs that container
 /usr/sbin/bird:bird2:a neighbour in the BGP tests and benchmark

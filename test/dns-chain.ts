@@ -31,7 +31,7 @@ export interface ChainOptions {
   readonly environment?: Record<string, string>;
 }
 
-/** Sets up and starts the first block of the Corefile. `text` without braces is put into `.:53 { … }`. */
+/** Sets up and starts the first block of the Corefile. A text that does not begin with a dot is put into `.:53 { … }`. */
 export async function chain(text: string, options: ChainOptions = {}): Promise<Chain> {
   const logged: string[] = [];
   const metrics = createMetrics();
@@ -51,7 +51,7 @@ export async function chain(text: string, options: ChainOptions = {}): Promise<C
     digest: () => "",
     fail: (reason) => logged.push(`fail: ${reason}`),
   };
-  const corefile = /^\S+[^{}\n]*\{\s*$/m.test(text.split("\n")[0] ?? "") && /:\d|^\./.test(text) ? text : `.:53 {\n${text}\n}\n`;
+  const corefile = text.startsWith(".") ? text : `.:53 {\n${text}\n}\n`;
   const configuration = readConfiguration(corefile, { file: options.path ?? "Corefile", environment: options.environment ?? {} }, host);
   configured.current = configuration;
   const [block] = configuration.blocks;

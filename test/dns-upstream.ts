@@ -62,12 +62,10 @@ export function fromTable(query: Message, records: readonly ResourceRecord[] = O
   };
 }
 
-/** On a port of its own of 127.0.0.1. */
+/** On a port of its own of 127.0.0.1, for both transports. */
 export async function startUpstream(port = 0): Promise<TestUpstream> {
-  const udp = createSocket("udp4");
-  await new Promise<void>((resolve) => udp.bind(port, "127.0.0.1", resolve));
   const behave: TestUpstream["behave"] = (query) => fromTable(query);
-  const upstream = { port: udp.address().port, asked: [] as string[], behave };
+  const upstream = { port, asked: [] as string[], behave };
   const answer = async (bytes: Uint8Array, transport: "udp" | "tcp") => {
     const query = decodeMessage(bytes);
     const [question] = query.questions;
@@ -76,13 +74,24 @@ export async function startUpstream(port = 0): Promise<TestUpstream> {
     if (given === undefined || given instanceof Uint8Array) return given;
     return encodeMessage(given, transport === "udp" ? Math.max(512, query.edns?.udpSize ?? 512) : undefined);
   };
-  udp.on("message", async (bytes, remote) => {
-    const given = await answer(bytes, "udp");
-    if (given) udp.send(given, remote.port, remote.address);
-  });
-  const tcp = serveTcp((bytes) => answer(bytes, "tcp"));
-  await new Promise<void>((resolve) => tcp.listen(upstream.port, "127.0.0.1", resolve));
-  return Object.assign(upstream, { close: () => end(udp, tcp) });
+  for (let attempt = 0; ; attempt++) {
+    const udp = createSocket("udp4");
+    await new Promise<void>((resolve) => udp.bind(port, "127.0.0.1", resolve));
+    upstream.port = udp.address().port;
+    udp.on("message", async (bytes, remote) => {
+      const given = await answer(bytes, "udp");
+      if (given) udp.send(given, remote.port, remote.address);
+    });
+    const tcp = serveTcp((bytes) => answer(bytes, "tcp"));
+    const taken = await new Promise<Error | undefined>((resolve) => {
+      tcp.once("error", resolve);
+      tcp.listen(upstream.port, "127.0.0.1", () => resolve(undefined));
+    });
+    if (!taken) return Object.assign(upstream, { close: () => end(udp, tcp) });
+    udp.close();
+    // Somebody has that port by TCP: another one.
+    if (port !== 0 || attempt > 20) throw taken;
+  }
 }
 
 function serveTcp(answer: (bytes: Uint8Array) => Promise<Uint8Array | undefined>): Server & { closeAll(): void } {

@@ -26,6 +26,7 @@ export function randomCalico(seed: number, count = 5): KubeObject[] {
     ...["set-1", "set-2"].filter(() => often(0.7)).map((name) => networkSet(chance, name)),
     ...NAMESPACES.map((namespace) => account(namespace, pick(["a", "b"]))),
     ...service(),
+    ...[1, 2].filter(() => often(0.25)).map((n) => host(chance, n)),
     ...(often(0.1) ? [calico("Profile", "kns.blue", { ingress: [rule(chance, "ingress")], egress: [{ action: "Allow" }] })] : []),
   ];
   for (let index = 0; index < count; index++)
@@ -38,6 +39,16 @@ export function randomCalico(seed: number, count = 5): KubeObject[] {
 function calico(kind: string, name: string, spec: object, namespace?: string, labels?: object): object {
   const metadata = { name, ...(namespace === undefined ? {} : { namespace }), ...(labels ? { labels } : {}) };
   return { apiVersion: "projectcalico.org/v3", kind, metadata, spec };
+}
+
+function host({ pick, often }: Chance, n: number): object {
+  const spec = {
+    node: `node-${n}`,
+    interfaceName: "*",
+    expectedIPs: [`10.112.0.5${n}`, `fd00:10:112::5${n}`],
+    ...(often(0.7) ? { profiles: ["projectcalico-default-allow"] } : {}),
+  };
+  return calico("HostEndpoint", `host-${n}`, spec, undefined, { [pick(["app", "role"])]: pick(["a", "b"]) });
 }
 
 function networkSet({ pick, some, often }: Chance, name: string): object {
@@ -80,6 +91,8 @@ function policy(chance: Chance, { name, tiers }: { readonly name: string; readon
     ...(often(0.6) ? {} : { types: pick([["Ingress"], ["Egress"], ["Ingress", "Egress"]]) }),
     ...(often(0.85) ? {} : { serviceAccountSelector: pick(["tier == 'a'", "has(tier)", "all()", "tier != 'a'"]) }),
     ...(namespace === undefined && often(0.4) ? { namespaceSelector: namespaces(chance, false) } : {}),
+    // What is not tracked has answers that are asked like anything else: a rig can't see it come in to a node.
+    ...(namespace === undefined && often(0.3) ? { applyOnForward: true, ...(often(0.4) ? { preDNAT: true } : {}) } : {}),
     ...rules("ingress"),
     ...rules("egress"),
   };

@@ -15,9 +15,11 @@ import {
   ROUTE_PROTOCOL,
 } from "../src/kernel/index.ts";
 import { type NodeFacts, type PodAttachment, planNode, type ServiceMode, TABLE } from "../src/plan/index.ts";
-import type { EndpointSlice, KubeObject, Node, Service } from "../src/resources/index.ts";
-import { SERVICE_CHAINS } from "../src/services/index.ts";
+import type { KubeObject, Node } from "../src/resources/index.ts";
+import { SERVICE_BALANCER, SERVICE_CHAINS } from "../src/services/index.ts";
 import { node } from "./service-objects.ts";
+
+export type { ServiceMode } from "../src/plan/index.ts";
 
 const LINK = "ens160";
 const PODS = { a: 1, b: 1, d: 1, c: 2 } as const;
@@ -33,10 +35,17 @@ export interface Answer {
   readonly seen?: string;
 }
 
+/** The modes that this kernel has. The second kernel (npm run test:vm) has them all. */
+export const TESTED_MODES: readonly ServiceMode[] =
+  process.getuid?.() === 0 && createLinuxKernel().hostNamespace().ipvs.lack() === undefined
+    ? ["nftables", "iptables", "ipvs"]
+    : ["nftables", "iptables"];
+
 /** A connection that stays open: what is said comes back. */
 export interface HeldConnection {
   readonly pod: string;
   say(text: string): Promise<string>;
+  /** By a reset: nothing of it is left to wait for. */
   close(): void;
 }
 
@@ -50,6 +59,7 @@ export class ServiceNetwork {
   readonly #namespaces = new Map<string, NetworkNamespace>();
   readonly #reconcilers = new Map<string, Reconciler>();
   readonly #planned = new Map<string, KernelState>();
+  readonly #remarks = new Map<string, readonly string[]>();
   readonly #closers: (() => void)[] = [];
 
   /** How the nodes balance Services; may be changed between two calls of `set`. */
@@ -80,7 +90,7 @@ export class ServiceNetwork {
   }
 
   /** Plans and writes both nodes for these Services. Throws if a node is not in sync. */
-  set(objects: readonly (Service | EndpointSlice)[]): void {
+  set(objects: readonly KubeObject[]): void {
     const nodes: KubeObject[] = [1, 2].map((number) =>
       inZone(
         `zone-${number}`,
@@ -93,6 +103,7 @@ export class ServiceNetwork {
     for (const number of [1, 2] as const) {
       const plan = planNode(snapshot, { ...factsOf(number), options: { services: this.mode } });
       this.#planned.set(`node-${number}`, plan.kernel);
+      this.#remarks.set(`node-${number}`, plan.remarks);
       const status = this.#reconciler(`node-${number}`).set(plan.kernel);
       if (!status.inSync) throw new Error(status.lastError ?? "not in sync");
       for (const [id, state] of plan.pods) if (this.#namespaces.has(id)) this.#podReconciler(id).set(state);
@@ -102,6 +113,11 @@ export class ServiceNetwork {
   /** What a node's kernel must hold since the last `set`. */
   planned(node: "node-1" | "node-2"): KernelState {
     return this.#planned.get(node) ?? EMPTY_STATE;
+  }
+
+  /** What was not followed in the last `set`. */
+  remarks(node: "node-1" | "node-2"): readonly string[] {
+    return this.#remarks.get(node) ?? [];
   }
 
   /** Reads everything back. Number of objects that differed from what was written. */
@@ -123,6 +139,7 @@ export class ServiceNetwork {
           routeProtocol: ROUTE_PROTOCOL.fairlead,
           tables: [TABLE],
           iptables: SERVICE_CHAINS,
+          ipvs: SERVICE_BALANCER,
         },
         watch: false,
       });
@@ -267,7 +284,7 @@ export class ServiceNetwork {
         socket.write(text);
         return await answer;
       },
-      close: () => socket.destroy(),
+      close: () => socket.resetAndDestroy(),
     };
   }
 

@@ -26,14 +26,19 @@ import {
 } from "../kernel/index.ts";
 import { keepSame, type Network, type NodeFacts, type NodePlan, nodeSettings, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
+import { countNoLocal, healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
 import { ActiveNetwork } from "./active-network.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
+import { NodeBgp } from "./bgp/node-bgp.ts";
+import { bgpPages } from "./bgp/pages.ts";
+import { secretsFromApi } from "./bgp/secrets.ts";
 import { BlockAddresses, type CollectTiming } from "./block-addresses.ts";
 import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
+import { type ForeignPart, foreignProxy, remarksOf } from "./foreign-proxy.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
+import { createNodeMetrics, type NodeMetrics, nodeMetricsPort } from "./node-metrics.ts";
 import { type PodAddresses, rangeAddresses } from "./pod-addresses.ts";
 import { PodNetwork } from "./pod-network.ts";
 import { createPolicyLog, type PolicyLog, type PolicyLogStatus } from "./policy-log.ts";
@@ -54,6 +59,8 @@ export interface AgentOptions {
   readonly api?: ObjectApi;
   /** How often lost addresses are looked for. */
   readonly collect?: CollectTiming;
+  /** Removes what another service proxy has left, instead of only telling of it. */
+  readonly cleanForeign?: boolean;
   /** Writes the annotations that tell other nodes where this one's tunnels end; null takes one away. */
   readonly annotate: (annotations: Readonly<Record<string, string | null>>) => Promise<void> | void;
   readonly log: (message: string) => void;
@@ -71,6 +78,8 @@ export interface AgentStatus {
   readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
   readonly kernel: ReconcileStatus;
   readonly podDrifts: number;
+  /** Null where BGP is off. */
+  readonly bgp: { readonly as: number; readonly neighbours: number; readonly established: number } | null;
   /** How Services are balanced here. */
   readonly services: ServiceMode;
   /** What policies' Log rules noted. */
@@ -122,11 +131,14 @@ class NodeAgent implements Agent {
   #snapshot: ClusterSnapshot | undefined;
   #plan: NodePlan | undefined;
   readonly #network: ActiveNetwork;
+  readonly #bgp: NodeBgp;
+  readonly #nodeMetrics: NodeMetrics;
   #ranges: { readonly cidrs: string; readonly addresses: PodAddresses } | undefined;
   /** When a node of the overlay was last seen, in milliseconds. */
   #overlaySeen = Number.NEGATIVE_INFINITY;
   #facts: NodeFacts["underlay"] | undefined;
   #lacks: NodeFacts["lacks"];
+  #foreign: { readonly mode: ServiceMode; readonly remarks: readonly string[] } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
@@ -144,7 +156,13 @@ class NodeAgent implements Agent {
     for (const file of this.#attachments.damaged) options.log(`damaged record set aside: ${file}`);
     this.#reconciler = createReconciler({
       namespace: options.namespace,
-      owns: { links: isOurLink, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE], iptables: SERVICE_CHAINS },
+      owns: {
+        links: isOurLink,
+        routeProtocol: ROUTE_PROTOCOL.fairlead,
+        tables: [TABLE],
+        iptables: SERVICE_CHAINS,
+        ipvs: SERVICE_BALANCER,
+      },
       onStatus: (status) => {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
       },
@@ -157,6 +175,7 @@ class NodeAgent implements Agent {
       eligible: () => isEligible(this.#snapshot?.nodes.get(options.node)),
       status: () => this.status,
       metrics: () => this.#metrics.read(this.status),
+      page: bgpPages(options.node, () => this.#bgp, options.namespace),
       asked: (code) => this.#metrics.asked(code),
       log: options.log,
     });
@@ -184,6 +203,19 @@ class NodeAgent implements Agent {
       impaired: () => (this.#reconciler.status.inSync ? undefined : this.#reconciler.status.lastError),
       kernel: options.kernel,
       planned: () => this.#plan?.kernel,
+    });
+    this.#bgp = new NodeBgp({
+      node: options.node,
+      namespace: options.namespace,
+      stateDirectory: options.stateDirectory,
+      secrets: secretsFromApi(options.api, options.log),
+      changed: () => this.#schedule(),
+      log: options.log,
+    });
+    this.#nodeMetrics = createNodeMetrics({
+      namespace: options.namespace,
+      read: () => this.#snapshot && this.#plan && { status: this.status, snapshot: this.#snapshot, plan: this.#plan, bgp: this.#bgp },
+      log: options.log,
     });
     this.#network = new ActiveNetwork({
       stateDirectory: options.stateDirectory,
@@ -273,6 +305,7 @@ class NodeAgent implements Agent {
       this.#network.follow(nodeSettings(snapshot, this.#options.node, { options: this.#said }).network);
       this.#readRanges(node);
       const { current } = this.#network;
+      const { learned } = this.#bgp;
       if (current === "routed") this.#pods.nameRouted();
       const plan = keepSame(
         this.#plan,
@@ -287,8 +320,10 @@ class NodeAgent implements Agent {
           ...(current === undefined ? {} : { network: current }),
           keepOverlay: this.#overlayLingers(snapshot),
           ...(this.#network.blocks ? { tunnels: this.#network.blocks.tunnels } : {}),
+          ...(learned ? { learnedRoutes: learned } : {}),
         }),
       );
+      this.#lookForForeign(plan.settings.services);
       const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
@@ -305,12 +340,33 @@ class NodeAgent implements Agent {
         noLocal: countNoLocal(snapshot, this.#options.node),
       });
       this.#synced = snapshot;
+      this.#bgp.follow(snapshot, plan.routed);
+      this.#nodeMetrics.follow(nodeMetricsPort(snapshot, plan));
       if (plan.routed) this.#network.blocks?.want(plan.routed.tunnels);
       this.#annotate(plan.annotations, node);
     } catch (error) {
       this.#options.log(`plan: ${messageOf(error)}`);
     }
     this.#lastMs = performance.now() - started;
+  }
+
+  /** Once for each mode: what a mode takes over is foreign to the others. */
+  #lookForForeign(mode: ServiceMode): void {
+    if (this.#foreign?.mode === mode) return;
+    let parts: readonly ForeignPart[] = [];
+    try {
+      parts = foreignProxy(this.#options.namespace, mode);
+      if (this.#options.cleanForeign) {
+        for (const { says, remove } of parts) {
+          remove();
+          this.#options.log(`removed what another service proxy had left: ${says}`);
+        }
+        parts = [];
+      }
+    } catch (error) {
+      this.#options.log(`another service proxy: ${messageOf(error)}`);
+    }
+    this.#foreign = { mode, remarks: remarksOf(parts) };
   }
 
   /** The tunnel device's MAC, kept on disk so that the peers' entries stay right over restarts. */
@@ -441,10 +497,11 @@ class NodeAgent implements Agent {
       ranges: this.#addresses()?.usage() ?? [],
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
+      bgp: this.#bgp.summary,
       services: this.#plan?.settings.services ?? "nftables",
       policyLog: this.#policyLog.status,
-      follows: this.#plan?.follows ?? [],
-      remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? [])],
+      follows: [...(this.#plan?.follows ?? []), ...this.#bgp.follows],
+      remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks, ...(this.#foreign?.remarks ?? [])],
     };
   }
 
@@ -456,6 +513,8 @@ class NodeAgent implements Agent {
     for (const close of this.#closers) await close();
     this.#cutter.close();
     this.#health.close();
+    this.#bgp.close();
+    this.#nodeMetrics.close();
     this.#network.close();
     this.#announcer.close();
     this.#policyLog.close();

@@ -1,5 +1,5 @@
 // The API server: TLS with an authority of its own, who may speak, and the streams that leave HTTP.
-import { randomBytes } from "node:crypto";
+import { type KeyObject, randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -20,6 +20,8 @@ export interface ApiServerOptions extends RouteOptions {
   readonly listen: { readonly fd: number } | { readonly host: string; readonly port: number };
   /** Further listening sockets, such as the one behind the cluster's Service "kubernetes". */
   readonly alsoListen?: readonly { readonly fd: number }[];
+  /** Signs service account tokens; a new one with each start if not given. */
+  readonly tokenKey?: KeyObject;
   /** More names and addresses for the certificate. */
   readonly names?: readonly string[];
 }
@@ -60,7 +62,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const token = randomBytes(32).toString("base64url");
   seedRoles(options.store);
   const administrator = authenticated("kubernetes-admin", [ADMINISTRATORS]);
-  const access: Access = { store: options.store, tokens: createTokens(options.store), fixed: { token, identity: administrator } };
+  const access: Access = {
+    store: options.store,
+    tokens: createTokens(options.store, Date.now, options.tokenKey),
+    fixed: { token, identity: administrator },
+  };
   const names = ["127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default.svc", "10.96.0.1", ...(options.names ?? [])];
   const { caPem, certificatePem, keyPem, authorityKeyPem } = await makeCertificatesAside([...new Set(names)], Date.now());
   const app = routes(options, access);

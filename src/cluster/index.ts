@@ -26,6 +26,7 @@ export {
 export { apiFromStore, type ObjectApi, type WritableStore } from "./object-api.ts";
 export type * from "./snapshot.ts";
 export {
+  ChangeSource,
   createReplicaSource,
   loadSnapshot,
   NETWORK_RESOURCES,

@@ -117,9 +117,13 @@ function listening(server: Server, listen: () => void): Promise<void> {
 
 function bound(socket: UdpSocket, bind: (ready: () => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    socket.once("error", reject);
+    const failed = (error: Error) => {
+      socket.close();
+      reject(error);
+    };
+    socket.once("error", failed);
     bind(() => {
-      socket.off("error", reject);
+      socket.off("error", failed);
       // An ICMP error for an answer that nobody took is no concern of the server.
       socket.on("error", () => {});
       resolve();

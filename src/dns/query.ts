@@ -3,7 +3,7 @@
 import type { Edns, EdnsOption, Message, Name, ResourceRecord } from "./message.ts";
 import { RCODE } from "./message.ts";
 
-export type Transport = "udp" | "tcp";
+type Transport = "udp" | "tcp";
 
 /** Who asked, and where the question came in. */
 export interface Origin {

@@ -118,6 +118,7 @@ function notYet(node: string): AgentStatus {
     ranges: [],
     kernel,
     podDrifts: 0,
+    bgp: null,
     services: "nftables",
     policyLog,
     follows: [],

@@ -14,7 +14,10 @@ import {
 import type { ConntrackFlow, NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
+import { type DnsQueryParams, queryInLab } from "./dns/query.ts";
 import type { Lab } from "./lab.ts";
+import type { LabNode } from "./node.ts";
+import { askNode, followNode } from "./node-pages.ts";
 import { namespaceOf, type ProbeOptions, type ProbeResult, probe, probeAll } from "./probing.ts";
 import { readiness, waitReady, whyNotReady } from "./ready.ts";
 import type { Call, Methods } from "./rpc.ts";
@@ -90,6 +93,11 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
       const node = lab.nodes.get(params.node);
       return { mode: node?.agent.status.services ?? "nftables", flows: node?.namespace.conntrack.list() ?? [] };
     },
+    dnsQuery: (params: DnsQueryParams) => queryInLab(lab, params),
+    dnsReports: () => lab.dns.reports(),
+    page: (params: { node: string; path: string }) => askNode(nodeOf(lab, params.node).namespace, params.path),
+    follow: (params: { node: string; path: string }, call: Call) =>
+      followNode(nodeOf(lab, params.node).namespace, params.path, (text) => call.item(text), call.signal),
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.api.kubeconfig(lab.options.name),
     down: () => shutDown(),
@@ -168,6 +176,13 @@ async function matrix(lab: Lab, params: MatrixParams, call: Call): Promise<Matri
   return expectations ? { pairs: results, failures: unexpected(results, expected) } : { pairs: results };
 }
 
+/** @throws FairleadError `no-such-node` */
+function nodeOf(lab: Lab, name: string): LabNode {
+  const node = lab.nodes.get(name);
+  if (node) return node;
+  throw new FairleadError("no-such-node", `there is no node "${name}"`, { remedy: `there are ${[...lab.nodes.keys()].join(", ")}` });
+}
+
 /** The observed state of some nodes and their pods, or of all. */
 function observe(lab: Lab, only: readonly string[] | undefined): object {
   const sysctls = [
@@ -196,6 +211,9 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
 }
 
 async function place(lab: Lab, what: string): Promise<ExecPlace> {
+  // The router between the subnets is none of the cluster's, and nevertheless a place to look from.
+  if (what === "router")
+    return { pid: process.pid, netns: lab.fabric.router.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: what };
   const end = findEnd(lab.snapshot, what);
   const namespace = namespaceOf(lab, end, what);
   const common = { pid: process.pid, netns: namespace.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: nameOfEnd(end) };

@@ -1,11 +1,11 @@
 // One node of a lab: its namespace, its agent, its CNI configuration, and kubelet's part.
 import { join } from "node:path";
 import { type Agent, type Network, type ServiceMode, startAgent } from "../agent/index.ts";
-import type { ObjectStore } from "../api/index.ts";
+import { eventRecorder, LEASE_NAMESPACE, type ObjectStore } from "../api/index.ts";
 import { apiFromStore, type ClusterSource } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
-import type { Node, Pod, Service } from "../resources/index.ts";
+import type { KubeObject, Node, Pod, Service } from "../resources/index.ts";
 import { type AgentProcess, startAgentProcess } from "./agent-process.ts";
 import type { NodePlace } from "./fabric.ts";
 import { createCniRuntime } from "./kubelet/cni-runtime.ts";
@@ -29,7 +29,7 @@ export interface LabNodeOptions {
   readonly network: Network;
   readonly resolvConf: (pod: Pod) => string;
   readonly token: KubeletContext["token"];
-  readonly serveSpecial: KubeletContext["serveSpecial"];
+  readonly component: KubeletContext["component"];
   readonly log: (message: string) => void;
 }
 
@@ -85,7 +85,7 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     find: (kind, namespace, name) => store.get(kind === "Secret" ? REFS.secrets : REFS.configMaps, namespace, name),
     services: (podNamespace) => serviceVariables(store, podNamespace),
     token: options.token,
-    serveSpecial: options.serveSpecial,
+    component: options.component,
     report(pod, status) {
       const { namespace: podNamespace, name, uid } = pod.metadata;
       const now = store.get<Pod>(REFS.pods, podNamespace, name);
@@ -97,9 +97,12 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
       if (store.get(REFS.pods, podNamespace, name)?.metadata.uid === uid)
         store.delete(REFS.pods, podNamespace, name, { gracePeriodSeconds: 0 });
     },
+    note: eventRecorder(store, "kubelet", () => new Date().toISOString().replace(/\.\d+Z$/, "Z")),
     log: (message) => log(`${place.name}: ${message}`),
     now: () => new Date().toISOString().replace(/\.\d+Z$/, "Z"),
   });
+  const heartbeat = setInterval(() => renewLease(store, place.name), LEASE_SECONDS * 250).unref();
+  renewLease(store, place.name);
   return {
     name: place.name,
     place,
@@ -107,10 +110,33 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     agent,
     kubelet,
     async close() {
+      clearInterval(heartbeat);
       kubelet.abandon();
       await agent.close();
     },
   };
+}
+
+/** Seconds that a node's lease holds; it is renewed four times as often (kubelet's own numbers). */
+const LEASE_SECONDS = 40;
+
+/** Says that the node lives. */
+function renewLease(store: ObjectStore, node: string): void {
+  const renewTime = new Date().toISOString().replace(/Z$/, "000Z");
+  const spec = { holderIdentity: node, leaseDurationSeconds: LEASE_SECONDS, renewTime };
+  try {
+    const before = store.get(REFS.leases, LEASE_NAMESPACE, node);
+    if (before) store.update(REFS.leases, { ...before, spec } as KubeObject);
+    else if (store.get(REFS.namespaces, undefined, LEASE_NAMESPACE))
+      store.create(REFS.leases, {
+        apiVersion: "coordination.k8s.io/v1",
+        kind: "Lease",
+        metadata: { name: node, namespace: LEASE_NAMESPACE },
+        spec,
+      } as unknown as KubeObject);
+  } catch {
+    // The next one is soon.
+  }
 }
 
 /** null takes an annotation away. */

@@ -12,6 +12,7 @@ export const REFS = {
   secrets: core("secrets"),
   endpointSlices: { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
   replicationControllers: core("replicationcontrollers"),
+  leases: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
   jobs: { group: "batch", version: "v1", plural: "jobs" },
   deployments: { group: "apps", version: "v1", plural: "deployments" },
   replicaSets: { group: "apps", version: "v1", plural: "replicasets" },

@@ -18,7 +18,7 @@ import {
   type TableContribution,
 } from "../kernel/index.ts";
 import { planPolicy } from "../policy/index.ts";
-import { electAnnouncer, planServiceMode } from "../services/index.ts";
+import { electAnnouncer, IPVS_INPUT, planServiceMode } from "../services/index.ts";
 import { planOverlayPath, planRoutedPath } from "./path.ts";
 import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
 import { nodeSettings } from "./settings.ts";
@@ -52,9 +52,15 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
   const policy = planPolicy(snapshot, facts.node, pods, { interfaces: [facts.underlay] });
   const services = planServiceMode(snapshot, facts.node, {
     mode: settings.services,
+    own: [...underlayAddresses(facts), ...(path.state.addresses ?? []).map(({ address }) => plain(address))],
     podNetworks: { 4: elementsOf(path.table, "pod-networks4"), 6: elementsOf(path.table, "pod-networks6") },
   });
-  const table = composeTable([path.table, services.table, policy.table]);
+  const table = composeTable([
+    path.table,
+    services.table,
+    policy.table,
+    ...(settings.services === "ipvs" ? [besideIpvs(policy.table)] : []),
+  ]);
   const { underlay, lost = NOBODY } = facts;
   const announcement = electAnnouncer(snapshot, { node: facts.node, prefixes: underlay.addresses, lost });
   return {
@@ -81,6 +87,31 @@ const NOBODY: ReadonlySet<string> = new Set();
 function wandering(address: string, link: string): LinkAddress {
   const length = familyOf(address) === 4 ? 32 : 128;
   return { link, address: `${address}/${length}`, nodad: true, deprecated: true, protocol: ROUTE_PROTOCOL.fairlead };
+}
+
+const plain = (address: string) => address.replace(/\/.*/, "");
+
+function underlayAddresses({ underlay }: NodeFacts): string[] {
+  return underlay.addresses.map(plain);
+}
+
+/**
+ * What IPVS forwards passes the hooks of what the node itself receives and sends, never the forward hook: policies are
+ * asked as it leaves, when its end point is known. Forged sources are told by the device that a packet came in by.
+ */
+function besideIpvs(policy: TableContribution): TableContribution {
+  const forged = policy.chains.find(({ name }) => name === "policy-input")?.rules.filter(({ owner }) => owner?.name === "forged-source");
+  const passing: NftRule = { matches: [], statements: [{ verdict: "accept" }] };
+  const foreign: NftRule = {
+    matches: [{ left: "fib saddr type", op: "!=", right: "local" }],
+    statements: [{ verdict: "jump", chain: "policy-forward" }],
+  };
+  const asked = policy.chains.some(({ name }) => name === "policy-forward");
+  return {
+    chains: [{ name: IPVS_INPUT, rules: [...(forged ?? []), passing] }],
+    sets: [],
+    hooks: asked ? [{ chain: "filter-output", order: 50, rules: [foreign] }] : [],
+  };
 }
 
 function elementsOf(table: TableContribution, name: string): readonly NftElement[] {

@@ -19,6 +19,8 @@ export interface Flow {
   /** IANA's number. */
   readonly protocol: number;
   readonly icmp?: { readonly type: number; readonly code: number };
+  /** Hears each question (decide.ts) that is asked about the packet, in order; for who explains. */
+  readonly hear?: (question: object) => void;
 }
 
 interface FlowEnd {
@@ -31,16 +33,21 @@ interface FlowEnd {
 /** The protocols that have ports, and those whose ports Kubernetes can name. */
 export const WITH_PORTS: readonly number[] = [6, 17, 132, 136];
 
+export type RulePart = "application" | "family" | "traffic" | "source" | "destination";
+
 /** Whether every part of the rule holds. */
 export function ruleMatches(rule: Rule, flow: Flow): boolean {
+  return missingPart(rule, flow) === undefined;
+}
+
+/** The first part of the rule that does not hold. */
+export function missingPart(rule: Rule, flow: Flow): RulePart | undefined {
   // What the application says is not seen here: such a rule allows nothing, and denies what it might mean.
-  if (rule.application && rule.action !== "deny") return false;
-  if (rule.family !== undefined && familyOfFlow(flow) !== rule.family) return false;
-  return (
-    (rule.traffic === "any" || rule.traffic.some((each) => trafficMatches(each, flow))) &&
-    sideHolds(rule.source, flow, flow.source) &&
-    sideHolds(rule.destination, flow, flow.destination)
-  );
+  if (rule.application && rule.action !== "deny") return "application";
+  if (rule.family !== undefined && familyOfFlow(flow) !== rule.family) return "family";
+  if (rule.traffic !== "any" && !rule.traffic.some((each) => trafficMatches(each, flow))) return "traffic";
+  if (!sideHolds(rule.source, flow, flow.source)) return "source";
+  return sideHolds(rule.destination, flow, flow.destination) ? undefined : "destination";
 }
 
 function familyOfFlow({ source, destination }: Flow): 4 | 6 | undefined {
@@ -54,7 +61,8 @@ function sideHolds(side: Side, flow: Flow, end: FlowEnd): boolean {
   );
 }
 
-function peerHolds(peer: Peer, flow: Flow, { end, address, port }: FlowEnd): boolean {
+/** Whether the peer is this end. */
+export function peerHolds(peer: Peer, flow: Flow, { end, address, port }: FlowEnd): boolean {
   const { snapshot } = flow;
   switch (peer.kind) {
     case "ends":

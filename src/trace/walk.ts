@@ -7,6 +7,7 @@ import {
   isOwnAddress,
   type Link,
   makePacket,
+  netfilterTables,
   type Owner,
   onTheWire,
   type Packet,
@@ -336,7 +337,7 @@ class Walk {
   }
 
   #hook(place: Place, hook: HookName, packet: Packet, inDevice: string, outDevice: string): HookResult | Ending {
-    const result = evaluateHook(place.state.tables, hook, packet, {
+    const result = evaluateHook(netfilterTables(place.state), hook, packet, {
       inDevice,
       outDevice,
       isLocal: (address) => isOwnAddress(place.state, address),

@@ -32,6 +32,7 @@ export interface UpFlags {
   readonly apiPort: number;
   readonly timeout: number;
   readonly foreground?: boolean;
+  readonly keep?: boolean;
   readonly quiet?: boolean;
 }
 
@@ -58,6 +59,7 @@ export function command(command: Command): void {
         .default("inline"),
     )
     .option("--timeout <seconds>", "how long to wait until all is ready", number(1, 3600), 60)
+    .option("--keep", "the cluster's objects outlive the lab; raised again with --keep it goes on with them")
     .option("--foreground", "stay until Ctrl-C, then take the lab down")
     .addHelpText(
       "after",
@@ -90,7 +92,13 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
       const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort, services } = flags;
       const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort, services };
       const network = flags.network ?? (asksForRouted(objects) ? "routed" : "overlay");
-      const launching = { ...options, network, networkObjects: networkObjects(objects), agentProcesses: flags.agents === "processes" };
+      const launching = {
+        ...options,
+        network,
+        networkObjects: networkObjects(objects),
+        agentProcesses: flags.agents === "processes",
+        keep: flags.keep === true,
+      };
       await launchLab(launching, (text) => progress?.update(text), interruption.signal);
       raised = true;
     } else if (paths.length === 0) {

@@ -85,7 +85,7 @@ export function pattern({ text, place }: Argument, flags = ""): RegExp {
   }
 }
 
-export interface HostPort {
+interface HostPort {
   /** "" for every address. */
   readonly address: string;
   readonly port: number;
@@ -115,12 +115,13 @@ export function unknownOption(plugin: string, option: Directive, known: readonly
   return new CorefileError(option.place, `${plugin} has no option "${option.name}"`, remedy);
 }
 
-/** The word that differs least, by at most a third of its letters. */
+/** The word that differs least, by not half of its letters. */
 export function closest(word: string, known: readonly string[]): string | undefined {
   let best: { readonly text: string; readonly distance: number } | undefined;
   for (const text of known) {
     const distance = editDistance(word, text);
-    if (distance <= Math.max(1, Math.floor(text.length / 3)) && (best === undefined || distance < best.distance)) best = { text, distance };
+    if (distance <= Math.max(1, Math.floor(text.length / 2.5)) && (best === undefined || distance < best.distance))
+      best = { text, distance };
   }
   return best?.text;
 }

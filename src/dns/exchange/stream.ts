@@ -24,6 +24,7 @@ const CONNECTIONS = 8;
 export class StreamPool {
   readonly #options: StreamOptions;
   readonly #connections = new Set<Connection>();
+  #closed = false;
 
   constructor(options: StreamOptions) {
     this.#options = options;
@@ -31,6 +32,7 @@ export class StreamPool {
 
   /** The peer's answer. A kept connection that the peer closed meanwhile is replaced once. @throws ExchangeError */
   async ask(query: Message, timeout: number): Promise<{ readonly answer: Message; readonly reused: boolean }> {
+    if (this.#closed) throw new ExchangeError("the server is ending");
     const kept = this.#pick();
     if (kept) {
       const answer = await kept.ask(query, timeout);
@@ -55,6 +57,7 @@ export class StreamPool {
   }
 
   close(): void {
+    this.#closed = true;
     for (const connection of [...this.#connections]) connection.end(new ExchangeError("the server is ending"));
   }
 }

@@ -44,6 +44,7 @@ export class UdpPool {
 
   /** The peer's answer. @throws ExchangeError */
   async ask(peer: Peer, query: Message, timeout: number): Promise<{ readonly answer: Message; readonly reused: boolean }> {
+    if (this.#closed) throw new ExchangeError("the server is ending");
     const { socket, reused } = this.#pick(peer);
     let port: UdpPort;
     try {

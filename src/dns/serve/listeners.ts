@@ -36,6 +36,8 @@ export interface Prepared {
   abandon(): void;
 }
 
+const ATTEMPTS = 20;
+
 export class Listeners {
   readonly #network: DnsNetwork;
   readonly #counts: Counts;
@@ -95,26 +97,35 @@ export class Listeners {
   }
 
   async #openDns(listening: Listening): Promise<DnsListener> {
-    const { address } = listening;
-    const where = `${address === "" ? "every address" : address}, port ${listening.port}`;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#openBoth(listening);
+      } catch (error) {
+        // Port 0 is any port, but the same for both transports: one that is free for both.
+        if (listening.port !== 0 || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** Both transports on one port. @throws DnsServeError `dns-listen` */
+  async #openBoth({ address, port: wanted, ...listening }: Listening): Promise<DnsListener> {
+    const where = `${address === "" ? "every address" : address}, port ${wanted}`;
     let udp: UdpPort;
     try {
-      udp = await this.#network.bindUdp(address, listening.port);
+      udp = await this.#network.bindUdp(address, wanted);
     } catch (error) {
       throw cannotListen(`UDP on ${where}`, error);
     }
-    // With port 0 the system chooses one, for both transports.
-    const { port } = udp;
-    const name = `dns://${address}:${listening.port}`;
+    const name = `dns://${address}:${wanted}`;
     const listener: DnsListener = {
       name,
-      responder: this.#responder(listening),
+      responder: this.#responder({ address, port: wanted, ...listening }),
       udp,
-      port,
+      port: udp.port,
       tcp: new TcpService(name, (bytes, origin) => listener.responder.answer(bytes, origin)),
     };
     try {
-      await this.#network.listenTcp(listener.tcp.server, address, port);
+      await this.#network.listenTcp(listener.tcp.server, address, udp.port);
     } catch (error) {
       udp.close();
       throw cannotListen(`TCP on ${where}`, error);

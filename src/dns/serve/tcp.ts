@@ -18,6 +18,9 @@ export interface TcpLimits {
 
 export const TCP_LIMITS: TcpLimits = { connections: 16_384, idle: 10_000, pipelined: 128, unfinished: 64 * 1024 * 1024 };
 
+/** Connections above the limit while those that are closed for them end. */
+const SPARE = 64;
+
 type Answer = (bytes: Uint8Array, origin: Origin) => Uint8Array | undefined | Promise<Uint8Array | undefined>;
 
 /** Bytes that an answer waits with in a connection before it is read no further. */
@@ -53,6 +56,11 @@ export class TcpService {
     if (this.#open.size >= this.#limits.connections) {
       const [oldest] = this.#open;
       oldest?.end();
+      // It still has answers to give, as has every other: then it is this one's turn to wait.
+      if (this.#open.size >= this.#limits.connections + SPARE) {
+        socket.destroy();
+        return;
+      }
     }
     const origin: Origin = {
       transport: "tcp",
@@ -134,7 +142,7 @@ class Connection {
     }
     const busy = this.#working >= limits.pipelined || socket.writableLength >= UNSENT;
     if (busy !== socket.isPaused()) busy ? socket.pause() : socket.resume();
-    if (this.#ending && this.#working === 0 && this.#wholeLength() < 0) socket.end();
+    if (this.#ending && this.#working === 0 && this.#wholeLength() < 0) socket.destroySoon();
   }
 
   /** Length of the first message with its two bytes; -1 where it is not there whole. */

@@ -94,7 +94,8 @@ export class FakeNetwork {
     const { name } = change.link;
     if (change.op === "add") {
       const { kind } = change.link;
-      if (kind.type !== "bridge" && kind.type !== "vxlan" && kind.type !== "ipip")
+      const isDummy = kind.type === "other" && kind.name === "dummy";
+      if (kind.type !== "bridge" && kind.type !== "vxlan" && kind.type !== "ipip" && !isDummy)
         refuse("EOPNOTSUPP", `links of kind ${kind.type} are not made this way`, name);
       this.make(name, kind, change.link);
     } else if (change.op === "set") {
