@@ -1,3 +1,4 @@
+// A lab that goes on where one before it ended (lab up --keep): what of its objects still holds.
 import { LEASE_NAMESPACE, type ObjectStore } from "../api/index.ts";
 import type { Node, Pod } from "../resources/index.ts";
 import { REFS } from "./refs.ts";
