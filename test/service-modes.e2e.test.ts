@@ -69,7 +69,7 @@ describe("modes of Services in a lab", () => {
     await isServed();
   });
 
-  test("a foreign proxy's chains are told and left alone", async () => {
+  test("chains that another proxy left are taken over, and go with the mode", async () => {
     await use("nftables");
     assert.ok(await eventually(async () => !(await hasChains("node-1")), PATIENCE_MS));
     await onNode("node-1", "iptables", "-t", "nat", "-N", "KUBE-SVC-FOREIGN");
