@@ -52,6 +52,7 @@ function partOf<T extends KubeObject>(objects: readonly KubeObject[], kind: stri
     size: map.size,
     get: (key) => map.get(key),
     values: () => map.values(),
+    changedSince: () => undefined,
     inNamespace: (namespace) => [...map.values()].filter((object) => object.metadata.namespace === namespace),
   };
 }

@@ -392,18 +392,9 @@ class NodeAgent implements Agent {
   }
 }
 
-/** How many objects of a kind are new, other or gone. */
+/** How many objects of a kind are new, other or gone; all of them, where it is not known. */
 function changesOf(before: Part<KubeObject> | undefined, after: Part<KubeObject>): number {
-  if (before === after) return 0;
-  let changes = 0;
-  let kept = 0;
-  for (const object of after.values()) {
-    const { namespace, name } = object.metadata;
-    const old = before?.get(namespace === undefined ? name : `${namespace}/${name}`);
-    if (old !== undefined) kept++;
-    if (old !== object) changes++;
-  }
-  return changes + (before ? before.size - kept : 0);
+  return before ? (after.changedSince(before)?.length ?? after.size) : after.size;
 }
 
 /** A node that is going takes no new connections from load balancers (KEP-3836). */

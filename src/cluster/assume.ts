@@ -17,6 +17,7 @@ import { assumeNodes } from "./assume-nodes.ts";
 import { placePods } from "./assume-places.ts";
 import { assumePods } from "./assume-pods.ts";
 import { assumeServices } from "./assume-services.ts";
+import { Names } from "./names.ts";
 import { PodObjectPart } from "./parts.ts";
 
 /** Namespaces that every cluster has. */
@@ -73,7 +74,7 @@ function assumeSlices(
     const names = namespaces.get(namespace) ?? new Map<string, Pod>();
     namespaces.set(namespace, names.set(pod.metadata.name, pod));
   }
-  const index = new PodObjectPart(namespaces);
+  const index = new PodObjectPart(new Map([...namespaces].map(([name, names]) => [name, Names.from(names)])));
   const byName = new Map(nodes.map((node) => [node.metadata.name, node]));
   const manual = new Map(
     given.filter(({ kind }) => kind === "Endpoints").map((each) => [`${each.metadata.namespace}/${each.metadata.name}`, each]),

@@ -1,7 +1,8 @@
 // Builds snapshots from changes: each shares with the one before what did not change.
 import type { KubeObject } from "../resources/index.ts";
+import { Names } from "./names.ts";
 import { ObjectPart, PodObjectPart, SliceObjectPart } from "./parts.ts";
-import type { ClusterSnapshot, ObjectChange, Part } from "./snapshot.ts";
+import type { ClusterSnapshot, ObjectChange, ObjectMove } from "./snapshot.ts";
 
 export interface SnapshotBuilder {
   /** Takes changes in; nothing is calculated until `snapshot` is asked. */
@@ -25,26 +26,26 @@ type AnyPart = ObjectPart<KubeObject>;
 /** A builder that starts empty. */
 export function createSnapshotBuilder(): SnapshotBuilder {
   const parts = new Map<string, AnyPart>();
-  /** Kind → namespace → map that is being changed and not yet shared. */
-  const drafts = new Map<string, Map<string, Map<string, KubeObject>>>();
+  /** Kind → namespace → what changed since the last snapshot. */
+  const drafts = new Map<string, Map<string, Map<string, KubeObject | undefined>>>();
   let current: ClusterSnapshot | undefined;
   let revision = 0;
 
-  function draftOf(kind: string, namespace: string): Map<string, KubeObject> {
+  function draftOf(kind: string, namespace: string): Map<string, KubeObject | undefined> {
     let draft = drafts.get(kind);
     if (!draft) {
       draft = new Map();
       drafts.set(kind, draft);
     }
-    let names = draft.get(namespace);
-    if (!names) {
-      names = new Map(parts.get(kind)?.maps.get(namespace));
-      draft.set(namespace, names);
+    let changes = draft.get(namespace);
+    if (!changes) {
+      changes = new Map();
+      draft.set(namespace, changes);
     }
-    return names;
+    return changes;
   }
 
-  function part(kind: string): Part<KubeObject> {
+  function part(kind: string): AnyPart {
     let found = parts.get(kind);
     if (!found) {
       found = makePart(kind, new Map());
@@ -57,20 +58,28 @@ export function createSnapshotBuilder(): SnapshotBuilder {
     apply(changes) {
       for (const { type, object } of changes) {
         const kind = `${object.apiVersion}/${object.kind}`;
-        const names = draftOf(kind, object.metadata.namespace ?? "");
-        if (type === "DELETED") names.delete(object.metadata.name);
-        else names.set(object.metadata.name, object);
+        draftOf(kind, object.metadata.namespace ?? "").set(object.metadata.name, type === "DELETED" ? undefined : object);
       }
     },
     snapshot() {
       if (current && drafts.size === 0) return current;
       for (const [kind, draft] of drafts) {
-        const namespaces = new Map(parts.get(kind)?.maps);
-        for (const [namespace, names] of draft) {
-          if (names.size > 0) namespaces.set(namespace, names);
+        const older = part(kind);
+        const namespaces = new Map(older.maps);
+        const moves: ObjectMove<KubeObject>[] = [];
+        for (const [namespace, changes] of draft) {
+          const before = older.maps.get(namespace) ?? Names.EMPTY;
+          const after = before.with(changes);
+          if (after.size > 0) namespaces.set(namespace, after);
           else namespaces.delete(namespace);
+          for (const [name, object] of changes) {
+            const known: KubeObject | undefined = before.get(name);
+            if (known !== object) moves.push({ before: known, after: object });
+          }
         }
-        parts.set(kind, makePart(kind, namespaces));
+        const made = makePart(kind, namespaces);
+        made.follows(older, moves);
+        parts.set(kind, made);
       }
       drafts.clear();
       revision++;
@@ -82,8 +91,8 @@ export function createSnapshotBuilder(): SnapshotBuilder {
   };
 }
 
-function makePart(kind: string, namespaces: ReadonlyMap<string, ReadonlyMap<string, KubeObject>>): AnyPart {
-  const maps = namespaces as unknown as ReadonlyMap<string, ReadonlyMap<string, never>>;
+function makePart(kind: string, namespaces: ReadonlyMap<string, Names<KubeObject>>): AnyPart {
+  const maps = namespaces as unknown as ReadonlyMap<string, Names<never>>;
   if (kind === "v1/Pod") return new PodObjectPart(maps) as unknown as AnyPart;
   if (kind === "discovery.k8s.io/v1/EndpointSlice") return new SliceObjectPart(maps) as unknown as AnyPart;
   return new ObjectPart<KubeObject>(maps);

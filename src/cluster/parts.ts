@@ -1,15 +1,27 @@
-// Persistent parts of a snapshot: a change copies the one namespace's map it touches, everything else is shared.
-
+// Persistent parts of a snapshot: a change makes a new version of the one namespace that it touches, everything else is shared.
 import type { EndpointSlice, LabelSelector, Pod } from "../resources/index.ts";
 import { compileSelector, type KubeObject } from "../resources/index.ts";
-import type { EndpointSlicePart, Part, PodPart } from "./snapshot.ts";
+import { Names } from "./names.ts";
+import type { EndpointSlicePart, ObjectMove, Part, PodPart } from "./snapshot.ts";
 
 /** Objects of one kind by namespace ("" for kinds without), then by name. */
-type Namespaces<T> = ReadonlyMap<string, ReadonlyMap<string, T>>;
+type Namespaces<T> = ReadonlyMap<string, Names<T>>;
+
+/** What became of one version's objects in the next. */
+interface Version<T> {
+  readonly from: WeakRef<object>;
+  readonly moves: readonly ObjectMove<T>[];
+}
+
+/** So many versions back it is known what changed. */
+const REMEMBERED = 16;
+/** More changes than this are not worth following. */
+const MOST_MOVES = 1000;
 
 export class ObjectPart<T extends KubeObject> implements Part<T> {
   readonly size: number;
   protected readonly namespaces: Namespaces<T>;
+  #history: readonly Version<T>[] = [];
 
   constructor(namespaces: Namespaces<T>) {
     this.namespaces = namespaces;
@@ -27,24 +39,27 @@ export class ObjectPart<T extends KubeObject> implements Part<T> {
     for (const namespace of [...this.namespaces.keys()].sort()) yield* this.inNamespace(namespace);
   }
 
-  *inNamespace(namespace: string): Iterable<T> {
-    const names = this.namespaces.get(namespace);
-    if (!names) return;
-    let sorted = sortedValues.get(names) as T[] | undefined;
-    if (!sorted) {
-      sorted = [...names].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, object]) => object);
-      sortedValues.set(names, sorted);
-    }
-    yield* sorted;
+  inNamespace(namespace: string): Iterable<T> {
+    return this.namespaces.get(namespace)?.values() ?? [];
   }
 
-  /** The namespaces' maps, for the next version to share. */
+  changedSince(older: Part<T>): readonly ObjectMove<T>[] | undefined {
+    if ((older as object) === this) return [];
+    const at = this.#history.findIndex(({ from }) => from.deref() === (older as object));
+    return at < 0 ? undefined : this.#history.slice(at).flatMap(({ moves }) => moves);
+  }
+
+  /** This is the version after another, and these are the changes. */
+  follows(older: ObjectPart<T>, moves: readonly ObjectMove<T>[]): void {
+    if (moves.length > MOST_MOVES) return;
+    this.#history = [...older.#history.slice(1 - REMEMBERED), { from: new WeakRef(older), moves }];
+  }
+
+  /** The namespaces' objects, for the next version to share. */
   get maps(): Namespaces<T> {
     return this.namespaces;
   }
 }
-
-const sortedValues = new WeakMap<object, readonly KubeObject[]>();
 
 export class PodObjectPart extends ObjectPart<Pod> implements PodPart {
   #byAddress: Map<string, Pod> | undefined;
@@ -93,7 +108,7 @@ export class PodObjectPart extends ObjectPart<Pod> implements PodPart {
 const labelIndexes = new WeakMap<object, Map<string, Pod[]>>();
 
 /** "key=value" → pods of one namespace, kept while the namespace's pods stay the same. */
-function labelIndex(names: ReadonlyMap<string, Pod>): Map<string, Pod[]> {
+function labelIndex(names: Names<Pod>): Map<string, Pod[]> {
   let index = labelIndexes.get(names);
   if (!index) {
     index = new Map();
@@ -111,7 +126,7 @@ function labelIndex(names: ReadonlyMap<string, Pod>): Map<string, Pod[]> {
 
 const addressIndexes = new WeakMap<object, [string, Pod][]>();
 
-function addressIndex(names: ReadonlyMap<string, Pod>): [string, Pod][] {
+function addressIndex(names: Names<Pod>): [string, Pod][] {
   let index = addressIndexes.get(names);
   if (!index) {
     index = [];
@@ -125,26 +140,29 @@ function addressIndex(names: ReadonlyMap<string, Pod>): [string, Pod][] {
 }
 
 export class SliceObjectPart extends ObjectPart<EndpointSlice> implements EndpointSlicePart {
+  /** By namespace: slices under "service slice". */
+  #byService: Map<string, Names<EndpointSlice>> | undefined;
+
   ofService(namespace: string, service: string): Iterable<EndpointSlice> {
-    const names = this.namespaces.get(namespace);
-    return names ? (serviceIndex(names).get(service) ?? []) : [];
+    this.#byService ??= new Map([...this.namespaces].map(([name, slices]) => [name, Names.from([...slices.values()].flatMap(indexed))]));
+    return this.#byService.get(namespace)?.under(`${service} `) ?? [];
+  }
+
+  override follows(older: SliceObjectPart, moves: readonly ObjectMove<EndpointSlice>[]): void {
+    super.follows(older, moves);
+    if (!older.#byService) return;
+    const index = new Map(older.#byService);
+    for (const [namespace, moved] of Map.groupBy(moves, ({ before, after }) => (after ?? before)?.metadata.namespace ?? "")) {
+      const changes = new Map<string, EndpointSlice | undefined>();
+      for (const { before } of moved) for (const [key] of before ? indexed(before) : []) changes.set(key, undefined);
+      for (const { after } of moved) for (const [key, slice] of after ? indexed(after) : []) changes.set(key, slice);
+      index.set(namespace, (index.get(namespace) ?? Names.EMPTY).with(changes));
+    }
+    this.#byService = index;
   }
 }
 
-const serviceIndexes = new WeakMap<object, Map<string, EndpointSlice[]>>();
-
-function serviceIndex(names: ReadonlyMap<string, EndpointSlice>): Map<string, EndpointSlice[]> {
-  let index = serviceIndexes.get(names);
-  if (!index) {
-    index = new Map();
-    for (const [, slice] of [...names].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      const service = slice.metadata.labels?.["kubernetes.io/service-name"];
-      if (service === undefined) continue;
-      const slices = index.get(service);
-      if (slices) slices.push(slice);
-      else index.set(service, [slice]);
-    }
-    serviceIndexes.set(names, index);
-  }
-  return index;
+function indexed(slice: EndpointSlice): [string, EndpointSlice][] {
+  const service = slice.metadata.labels?.["kubernetes.io/service-name"];
+  return service === undefined ? [] : [[`${service} ${slice.metadata.name}`, slice]];
 }

@@ -36,6 +36,14 @@ export interface Part<T extends KubeObject> {
   values(): Iterable<T>;
   /** The objects of one namespace, in order of name. */
   inNamespace(namespace: string): Iterable<T>;
+  /** What changed since an older version of this part, in order; undefined where that is not known (any more). */
+  changedSince(older: Part<T>): readonly ObjectMove<T>[] | undefined;
+}
+
+/** What became of one object: it came (no `before`), changed, or went (no `after`). */
+export interface ObjectMove<T> {
+  readonly before: T | undefined;
+  readonly after: T | undefined;
 }
 
 export interface PodPart extends Part<Pod> {

@@ -12,6 +12,7 @@ export { checkNftables } from "./linux/nftables.ts";
 export { type ProgramEnd, runProgram } from "./linux/program.ts";
 export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
 export type * from "./netfilter.ts";
+export { deriveSet, type ElementChanges, setChanges } from "./nft/derived.ts";
 export { diffTable } from "./nft/diff.ts";
 export { formatOwner, parseOwner } from "./nft/owner.ts";
 export { printRule, printTable } from "./nft/print.ts";

@@ -2,29 +2,42 @@
 import { parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import type { NftElement, Owner } from "../kernel/index.ts";
 import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
-import { endpointIds, INSIDE_OFFSET, type Pick, pickMaps, pickName, type Way } from "./pick.ts";
+import { endpointIds, INSIDE_OFFSET, type Pick, pickMaps, pickName, pickSet, type Way } from "./pick.ts";
 import { type Choice, chooseAnywhere, chooseEndpoints, entryAddresses, letsNodeIn, placeKey, type Standpoint } from "./table.ts";
 
 /** Elements that belong together: all are written, or (when the address or node port is another Service's) none. */
 export interface ElementGroup {
   /** The address, or "node" for the node port, or undefined for what no other Service can claim. */
   readonly at: string | undefined;
-  readonly elements: readonly { readonly set: string; readonly element: NftElement }[];
+  readonly elements: readonly NftElement[];
+  /** The set that each of them stands in. */
+  readonly sets: readonly string[];
   readonly picks: readonly Pick[];
 }
 
-const kept = new WeakMap<ServiceEntry, Map<string, readonly ElementGroup[]>>();
+/** What was calculated for one place, and for others. There are many entries, and mostly one place: this is smaller than a map. */
+interface Memo {
+  readonly place: string;
+  readonly groups: readonly ElementGroup[];
+  readonly next: Memo | undefined;
+}
+
+const kept = new WeakMap<ServiceEntry, Memo>();
+let lastPlace: { readonly standpoint: Standpoint; readonly text: string } | undefined;
+
+/** The same string for the same object. */
+function placeOf(standpoint: Standpoint): string {
+  if (lastPlace?.standpoint !== standpoint) lastPlace = { standpoint, text: placeKey(standpoint) };
+  return lastPlace.text;
+}
 
 /** The elements of one entry on one node; kept with the entry. */
 export function elementsOf(entry: ServiceEntry, standpoint: Standpoint): readonly ElementGroup[] {
-  const byPlace = kept.get(entry) ?? new Map<string, readonly ElementGroup[]>();
-  kept.set(entry, byPlace);
-  const place = placeKey(standpoint);
-  let groups = byPlace.get(place);
-  if (!groups) {
-    groups = calculate(entry, standpoint);
-    byPlace.set(place, groups);
-  }
+  const place = placeOf(standpoint);
+  const first = kept.get(entry);
+  for (let memo = first; memo; memo = memo.next) if (memo.place === place) return memo.groups;
+  const groups = calculate(entry, standpoint);
+  kept.set(entry, { place, groups, next: first });
   return groups;
 }
 
@@ -58,19 +71,37 @@ function unclaimed(entry: ServiceEntry, node: string): ElementGroup {
   const { family, clusterIP } = entry;
   const owner: Owner = { kind: "Service", namespace: entry.namespace, name: entry.name, rule: "clusterIP" };
   const hairpin = entry.endpoints.filter((endpoint) => endpoint.node === undefined || endpoint.node === node);
+  const cluster = clusterIP === undefined ? [] : [{ key: [clusterIP], owner }];
   return {
     at: undefined,
-    elements: [
-      ...(clusterIP === undefined ? [] : [{ set: `cluster-ips${family}`, element: { key: [clusterIP], owner } }]),
-      ...hairpin.map(({ address }) => ({ set: `hairpin${family}`, element: { key: [address, address] } })),
-    ],
-    picks: [],
+    elements: [...cluster, ...hairpin.map(({ address }) => ({ key: [address, address] }))],
+    sets: [...cluster.map(() => `cluster-ips${family}`), ...hairpin.map(() => `hairpin${family}`)],
+    picks: NO_PICKS,
   };
+}
+
+const NO_PICKS: readonly Pick[] = [];
+const TEXTS: string[] = [];
+
+/** A port or number in text: the same string each time, for there are many. */
+function textOf(number: number): string {
+  TEXTS[number] ??= String(number);
+  return TEXTS[number];
+}
+
+const PICKS = new Map<string, Pick>();
+
+function samePick(pick: Pick): Pick {
+  const name = pickName(pick);
+  const known = PICKS.get(name);
+  if (!known) PICKS.set(name, pick);
+  return known ?? pick;
 }
 
 class Group implements ElementGroup {
   readonly at: string;
-  readonly elements: { set: string; element: NftElement }[] = [];
+  readonly elements: NftElement[] = [];
+  readonly sets: string[] = [];
   readonly picks: Pick[] = [];
   readonly #entry: ServiceEntry;
   readonly #owner: Owner;
@@ -97,9 +128,8 @@ class Group implements ElementGroup {
       count: choice.use.length,
       ...(affinitySeconds === undefined ? {} : { sticky: affinitySeconds }),
     };
-    this.picks.push(pick);
-    const entrance = `${by === "node" ? "nodeports" : "services"}${way === "inside" ? "-inside" : ""}${family}`;
-    this.#add(entrance, this.#key(), { verdict: "goto", chain: pickName(pick) });
+    this.picks.push(samePick(pick));
+    this.#add(pickSet(pick), this.#key());
     if (pick.sticky === undefined) this.#number(pick, choice.use);
     else this.#identify(pick, choice.use);
   }
@@ -116,7 +146,7 @@ class Group implements ElementGroup {
   #number(pick: Pick, endpoints: readonly ServiceEndpoint[]): void {
     const { numbered } = pickMaps(pick);
     for (const [index, { address, port }] of endpoints.entries())
-      this.#add(numbered, this.#numberedKey(pick, index), [address, String(port)]);
+      this.#add(numbered, this.#numberedKey(pick, index), [address, textOf(port)]);
   }
 
   #identify(pick: Pick, endpoints: readonly ServiceEndpoint[]): void {
@@ -125,7 +155,7 @@ class Group implements ElementGroup {
     for (const [index, { address, port }] of endpoints.entries()) {
       const id = marks[index] ?? "";
       this.#add(ids, this.#numberedKey(pick, index), [id]);
-      this.#add(byId, [...this.#key(), id], [address, String(port)]);
+      this.#add(byId, [...this.#key(), id], [address, textOf(port)]);
     }
   }
 
@@ -138,16 +168,17 @@ class Group implements ElementGroup {
   /** Address, protocol and port; protocol and port for a node port. */
   #key(): string[] {
     const { protocol, port, nodePort } = this.#entry;
-    return this.at === "node" ? [protocol, String(nodePort)] : [this.at, protocol, String(port)];
+    return this.at === "node" ? [protocol, textOf(nodePort ?? 0)] : [this.at, protocol, textOf(port)];
   }
 
   #numberedKey({ way }: Pick, index: number): string[] {
     const { port, nodePort } = this.#entry;
-    const number = String(index + (way === "inside" ? INSIDE_OFFSET : 0));
-    return this.at === "node" ? [String(nodePort), number] : [this.at, String(port), number];
+    const number = textOf(index + (way === "inside" ? INSIDE_OFFSET : 0));
+    return this.at === "node" ? [textOf(nodePort ?? 0), number] : [this.at, textOf(port), number];
   }
 
   #add(set: string, key: readonly string[], value?: NftElement["value"]): void {
-    this.elements.push({ set, element: { key, ...(value === undefined ? {} : { value }), owner: this.#owner } });
+    this.elements.push(value === undefined ? { key, owner: this.#owner } : { key, value, owner: this.#owner });
+    this.sets.push(set);
   }
 }

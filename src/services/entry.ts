@@ -65,6 +65,9 @@ export interface ServiceEntry {
   readonly endpoints: readonly ServiceEndpoint[];
 }
 
+/** One for all: there are many. */
+const NONE: readonly string[] = [];
+
 const AFFINITY_DEFAULT_SECONDS = 10_800;
 const AFFINITY_MOST_SECONDS = 86_400;
 
@@ -166,9 +169,8 @@ class Reader {
     const { spec, metadata } = this.#service;
     const family = familyOf(clusterIP);
     const sourceRanges = this.#sourceRanges(family);
-    const ofFamily = (addresses: readonly string[]) => [
-      ...new Set(addresses.filter((address) => familyOf(address) === family && address !== clusterIP)),
-    ];
+    const ofFamily = (addresses: readonly string[]): readonly string[] =>
+      addresses.length === 0 ? NONE : [...new Set(addresses.filter((address) => familyOf(address) === family && address !== clusterIP))];
     return {
       namespace: metadata.namespace ?? "",
       name: metadata.name,
@@ -180,8 +182,8 @@ class Reader {
       ...(port.nodePort !== undefined && isPort(port.nodePort) ? { nodePort: port.nodePort } : {}),
       externalAddresses: ofFamily(this.#external),
       balancedAddresses: ofFamily(this.#balanced),
-      guardedAddresses: sourceRanges ? ofFamily(this.#balanced) : [],
-      sourceRanges: sourceRanges ?? [],
+      guardedAddresses: sourceRanges ? ofFamily(this.#balanced) : NONE,
+      sourceRanges: sourceRanges ?? NONE,
       ...(spec.sessionAffinity === "ClientIP" ? { affinitySeconds: affinitySeconds(this.#service) } : {}),
       internalLocal: spec.internalTrafficPolicy === "Local",
       externalLocal: spec.externalTrafficPolicy === "Local",

@@ -19,12 +19,12 @@ export function holdsOf(entry: ServiceEntry, standpoint: Standpoint, mode: ModeO
 const placeOf = (entry: ServiceEntry, at: string) => (at === "node" ? `node port ${entry.nodePort}` : at);
 
 function mapElements(entry: ServiceEntry, standpoint: Standpoint): Hold[] {
-  return elementsOf(entry, standpoint).flatMap(({ at, elements }) =>
-    elements.flatMap(({ set, element }) => {
-      if (at === undefined || !/^(services|nodeports|no-)/.test(set)) return [];
-      const { value } = element;
-      const leads = value && "verdict" in value && "chain" in value ? ` : ${value.verdict} ${value.chain}` : "";
-      return [{ at: placeOf(entry, at), entry: `${leads === "" ? "set" : "map"} ${set} { ${element.key.join(" . ")}${leads} }` }];
+  return elementsOf(entry, standpoint).flatMap(({ at, elements, sets }) =>
+    elements.flatMap((element, number) => {
+      const set = sets[number] ?? "";
+      if (at === undefined || !/^(at-|nodeports-|no-)/.test(set)) return [];
+      const leads = set.startsWith("at-") ? ` → chain ${set.slice(3)}` : "";
+      return [{ at: placeOf(entry, at), entry: `set ${set} { ${element.key.join(" . ")} }${leads}` }];
     }),
   );
 }

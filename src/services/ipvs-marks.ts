@@ -1,15 +1,15 @@
 // The nft table's part of the IPVS mode: who is masqueraded, who is refused, and what IPVS itself can't tell apart.
 //
 //   prerouting-nat, output-nat ─▶ services ─┬▶ services-inside: what insiders have of a Local Service, translated as in the nftables mode
-//                                           └▶ services4, nodeports4 ─▶ ipvs-cluster4, ipvs-external4: the mark; IPVS comes after
+//                                           └▶ sets at-ipvs-pick4, at-ipvs-masq-pick4, … ─▶ ipvs-pick4, ipvs-masq-pick4: the mark; IPVS comes after
 //   filter-input ─▶ (an address and port that IPVS serves) ipvs-input: it passes, and is looked at on its way out
 //
 // IPVS takes a packet at the input hook (priority 98) and sends it out by the output hook, so what policies say of forwarded
 // packets is asked there.
 import type { Family } from "../base/index.ts";
-import type { NftChain, NftField, NftMatch, NftRule, NftSet, NftStatement, TableContribution } from "../kernel/index.ts";
+import type { NftElement, NftField, NftMatch, NftRule, NftSet, NftStatement, TableContribution } from "../kernel/index.ts";
 import type { ElementGroup } from "./elements.ts";
-import { INSIDE_OFFSET, MASQUERADE_MARK, POD_NETWORKS, pickName } from "./pick.ts";
+import { INSIDE_OFFSET, type Pick, pickName, pickSet } from "./pick.ts";
 
 const FAMILIES = [4, 6] as const;
 
@@ -23,7 +23,6 @@ export const IPVS_ADDRESSES = "ipvs-ips";
 export interface Balancing {
   readonly name: string;
   through(group: ElementGroup): ElementGroup;
-  readonly chains: readonly NftChain[];
   readonly sets: readonly NftSet[];
   readonly hooks: TableContribution["hooks"];
 }
@@ -41,40 +40,32 @@ function through(group: ElementGroup): ElementGroup {
 }
 
 function translate(group: ElementGroup): ElementGroup {
-  const picks = group.picks.filter(({ way }) => way === "inside");
-  const ways = new Map(group.picks.map((pick) => [pickName(pick), pick]));
-  const sticky = picks.some((pick) => pick.sticky !== undefined);
-  const elements: ElementGroup["elements"][number][] = [];
-  for (const each of group.elements) {
-    const { set, element } = each;
-    const { value } = element;
-    const pick = value && "verdict" in value && "chain" in value ? ways.get(value.chain) : undefined;
+  const leads = new Map(group.picks.map((pick) => [pickSet(pick), pick]));
+  const picks = new Map(group.picks.flatMap((pick) => (pick.way === "inside" ? [[pickName(pick), pick]] : [])));
+  const sticky = [...picks.values()].some((pick) => pick.sticky !== undefined);
+  const elements: NftElement[] = [];
+  const sets: string[] = [];
+  const put = (set: string, element: NftElement) => {
+    elements.push(element);
+    sets.push(set);
+  };
+  for (const [number, element] of group.elements.entries()) {
+    const set = group.sets[number] ?? "";
+    const pick = leads.get(set);
     if (pick && pick.way !== "inside") {
-      elements.push({ set, element: { ...element, value: { verdict: "goto", chain: `ipvs-${pick.way}${pick.family}` } } });
-      const { owner, key } = element;
-      elements.push({ set: `ipvs-${set}`, element: { key, ...(owner ? { owner } : {}) } });
+      const { by, way, family } = pick;
+      const marked: Pick = { by, way, family, protocol: "tcp", count: 0, ipvs: true };
+      picks.set(pickName(marked), marked);
+      put(pickSet(marked), element);
+      put(`ipvs-${by === "node" ? "nodeports" : "services"}${family}`, element);
     } else if (/^(node-)?(endpoints|ids)[46]-/.test(set)) {
-      if (Number(element.key.at(-1)) >= INSIDE_OFFSET) elements.push(each);
-    } else if (!/^(node-)?endpoints-by-id/.test(set) || sticky) elements.push(each);
+      if (Number(element.key.at(-1)) >= INSIDE_OFFSET) put(set, element);
+    } else if (!/^(node-)?endpoints-by-id/.test(set) || sticky) put(set, element);
   }
-  return { at: group.at, elements, picks };
+  return { at: group.at, elements, sets, picks: [...picks.values()] };
 }
 
 const daddr = (family: Family): NftField => (family === 4 ? "ip daddr" : "ip6 daddr");
-
-const mark: NftStatement = { setMark: { value: MASQUERADE_MARK, mask: ~MASQUERADE_MARK >>> 0 } };
-
-const CHAINS: readonly NftChain[] = FAMILIES.flatMap((family): NftChain[] => [
-  {
-    name: `ipvs-cluster${family}`,
-    rules: [
-      { matches: [{ left: family === 4 ? "ip saddr" : "ip6 saddr", op: "!=", right: { set: POD_NETWORKS[family] } }], statements: [mark] },
-    ],
-  },
-  { name: `ipvs-external${family}`, rules: [{ matches: [], statements: [mark] }] },
-  // Pods see the client as it is.
-  { name: `ipvs-local${family}`, rules: [] },
-]);
 
 const SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   const address = family === 4 ? "ipv4_addr" : "ipv6_addr";
@@ -113,7 +104,6 @@ export function ipvsBalancing(toNode: (family: Family) => NftMatch[]): Balancing
   return {
     name: "ipvs",
     through,
-    chains: CHAINS,
     sets: SETS,
     hooks: [
       { chain: "filter-input", order: 9, rules: FAMILIES.flatMap((family) => served(family, toNode)) },

@@ -43,7 +43,7 @@ function traces() {
       net
         .at("node-1")
         .nft.readTable("inet", "fairlead")
-        ?.sets.some(({ name }) => name === "services4") === true,
+        ?.sets.some(({ name }) => name.startsWith("at-")) === true,
     iptables: /KUBE-/.test(run("iptables-save") + run("ip6tables-save")),
     ipvs:
       net

@@ -1,6 +1,7 @@
 // Services as tables and elements: who owns an address, who is served, what is refused, which flows are stale.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { node, type SliceSpec, service, slice } from "../../test/service-objects.ts";
 import { createSnapshotBuilder, snapshotOf } from "../cluster/index.ts";
 import type { ConntrackFlow, NftSet } from "../kernel/index.ts";
@@ -15,17 +16,31 @@ const web = (spec: Partial<ServiceSpec> = {}, balanced: readonly string[] = []) 
 const webSlice = (endpoints: SliceSpec["endpoints"]) => slice("web", { endpoints, port: 8080 });
 const tableOf = (...objects: (Service | EndpointSlice)[]) => serviceTable(snapshotOf(objects));
 
+/** Who is led where: addresses and node ports of outsiders (and ClusterIPs), and of insiders where they are told apart. */
+const LEADS: Readonly<Record<string, (set: string) => boolean>> = {
+  services4: (set) => /^at-(?!inside).*pick4/.test(set),
+  "services-inside4": (set) => /^at-inside-pick4/.test(set),
+  nodeports4: (set) => /^at-(?!inside).*node4/.test(set),
+  "nodeports-inside4": (set) => /^at-inside-node4/.test(set),
+};
+
 function planOf(...objects: (Service | EndpointSlice)[]) {
   const plan = planServices(snapshotOf(objects), "node-1");
   const set = (name: string): NftSet | undefined => plan.table.sets.find((each) => each.name === name);
   return {
     ...plan,
     /** Elements as "key: value". */
-    elements: (name: string) =>
-      (set(name)?.elements ?? []).map(({ key, value }) => {
+    elements: (name: string) => {
+      const lead = LEADS[name];
+      if (lead)
+        return plan.table.sets
+          .flatMap((each) => (lead(each.name) ? each.elements.map(({ key }) => `${key.join(" ")}: ${each.name.slice(3)}`) : []))
+          .sort();
+      return (set(name)?.elements ?? []).map(({ key, value }) => {
         const says = value === undefined ? "" : `: ${"chain" in value ? value.chain : (value as readonly string[]).join(" ")}`;
         return `${key.join(" ")}${says}`;
-      }),
+      });
+    },
   };
 }
 
@@ -319,11 +334,102 @@ test("what did not change is the same object", () => {
   const changed = second.table.sets.filter((set) => !first.table.sets.includes(set)).map(({ name }) => name);
   assert.deepEqual(
     changed.sort(),
-    ["cluster-ips4", "endpoints4-tcp", "hairpin4", "node-endpoints4-tcp", "nodeports4", "services4"].filter((name) =>
+    ["at-masq-node4-tcp-2", "at-pick4-tcp-2", "cluster-ips4", "endpoints4-tcp", "hairpin4", "node-endpoints4-tcp"].filter((name) =>
       changed.includes(name),
     ),
   );
   assert.ok(!changed.includes("endpoints4-udp"));
   assert.equal(second.table.hooks, first.table.hooks);
   assert.notEqual(planServices(builder.snapshot(), "node-2"), second);
+});
+
+test("a table that follows another by changes is the table of its objects, and so is the plan", () => {
+  const change = fc.record({
+    name: fc.integer({ min: 0, max: 5 }),
+    what: fc.constantFrom("service", "slice", "gone", "no slice"),
+    address: fc.integer({ min: 1, max: 4 }),
+    external: fc.integer({ min: 1, max: 3 }),
+    port: fc.integer({ min: 80, max: 81 }),
+    nodePort: fc.integer({ min: 30_000, max: 30_003 }),
+    local: fc.boolean(),
+    sticky: fc.boolean(),
+    endpoints: fc.array(fc.integer({ min: 2, max: 6 }), { maxLength: 3 }),
+    /** How many changes come at once. */
+    taken: fc.boolean(),
+  });
+  // Enough others that an account is kept.
+  const crowd = Array.from({ length: 510 }, (_, index) => {
+    const name = `crowd-${index}`;
+    const clusterIP = `10.97.${index >> 8}.${index & 255}`;
+    return [service(name, { clusterIP, ports: [{ port: 80 }] }), slice(name, { endpoints: [A], port: 8080 })];
+  }).flat();
+  const bySet = (snapshot: ReturnType<typeof snapshotOf>) => {
+    const { table, remarks } = planServices(snapshot, "node-1");
+    const sets = table.sets.map((set) => [set.name, set.elements.map((element) => JSON.stringify(element)).sort()]);
+    return { sets, chains: table.chains.map(({ name }) => name), remarks };
+  };
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 14 }), (changes) => {
+      const builder = createSnapshotBuilder();
+      const objects = new Map<string, Service | EndpointSlice>();
+      const put = (object: Service | EndpointSlice, type: "MODIFIED" | "DELETED" = "MODIFIED") => {
+        const key = `${object.kind} ${object.metadata.name}`;
+        if (type === "DELETED") objects.delete(key);
+        else objects.set(key, object);
+        builder.apply([{ type, object }]);
+      };
+      for (const object of crowd) put(object);
+      planServices(builder.snapshot(), "node-1");
+      for (const { name: number, what, address, external, port, nodePort, local, sticky, endpoints, taken } of changes) {
+        const name = `s${number}`;
+        const made = service(name, {
+          clusterIP: `10.96.0.${address}`,
+          externalIPs: [`203.0.113.${external}`],
+          ports: [{ port, nodePort }],
+          externalTrafficPolicy: local ? "Local" : "Cluster",
+          sessionAffinity: sticky ? "ClientIP" : "None",
+        });
+        const points = slice(name, {
+          endpoints: endpoints.map((host) => ({ address: `10.244.1.${host}`, node: `node-${host % 2}` })),
+          port: 8080,
+        });
+        if (what === "service" || what === "gone") put(made, what === "gone" ? "DELETED" : "MODIFIED");
+        else put(points, what === "no slice" ? "DELETED" : "MODIFIED");
+        if (!taken) continue;
+        const snapshot = builder.snapshot();
+        const older = serviceTable(snapshot);
+        const fresh = snapshotOf([...objects.values()].map((object) => structuredClone(object)));
+        assert.deepEqual(bySet(snapshot), bySet(fresh));
+        const again = serviceTable(fresh);
+        assert.deepEqual(older.entries, again.entries);
+        assert.deepEqual(older.faults, again.faults);
+        for (const entry of again.entries)
+          for (const at of [entry.clusterIP ?? "", ...entry.externalAddresses])
+            assert.deepEqual(older.lookup(at, entry.protocol, entry.port), again.lookup(at, entry.protocol, entry.port));
+      }
+    }),
+    { numRuns: 12 },
+  );
+});
+
+test("an older table still says what it said", () => {
+  const builder = createSnapshotBuilder();
+  const claims = (name: string, clusterIP: string) => service(name, { clusterIP, externalIPs: ["203.0.113.1"], ports: [{ port: 80 }] });
+  builder.apply([{ type: "ADDED", object: claims("b", "10.96.0.2") }]);
+  const tables = [serviceTable(builder.snapshot())];
+  const steps = [
+    { type: "ADDED", object: claims("a", "10.96.0.1") },
+    { type: "DELETED", object: claims("b", "10.96.0.2") },
+    { type: "DELETED", object: claims("a", "10.96.0.1") },
+  ] as const;
+  for (const step of steps) {
+    builder.apply([step]);
+    tables.push(serviceTable(builder.snapshot()));
+  }
+  const owners = () => tables.map((table) => table.lookup("203.0.113.1", "TCP", 80)?.name);
+  assert.deepEqual(owners(), ["b", "a", "a", undefined]);
+  assert.deepEqual(
+    tables.map((table) => table.lookup("10.96.0.2", "TCP", 80)?.name),
+    ["b", "b", undefined, undefined],
+  );
 });

@@ -1,13 +1,15 @@
 // The service table: Services and EndpointSlices as one list of what is balanced to where. Every writer works from it.
 //
-// An entry whose Service and slices did not change is the same object in the next table, so writers keep what they
-// calculated from it.
+// An entry whose Service and slices did not change is the same object in the next table, and a table that follows another
+// by a few changes is made from it: with fifty thousand Services, one more costs what one costs.
 import { type Family, parsePrefix, prefixContains, tryParseAddress } from "../base/index.ts";
-import type { ClusterSnapshot } from "../cluster/index.ts";
+import type { ClusterSnapshot, EndpointSlicePart, Part } from "../cluster/index.ts";
 import type { EndpointSlice, Service } from "../resources/index.ts";
 import { type Fault, type ServiceEndpoint, type ServiceEntry, serviceEntries } from "./entry.ts";
+import { type Claim, Owners } from "./owners.ts";
 
 export interface ServiceTable {
+  /** In order of namespace and name. */
   readonly entries: readonly ServiceEntry[];
   /** The entry that an address, protocol and port belong to. Node ports are found with `nodePort`. */
   lookup(address: string, protocol: string, port: number): ServiceEntry | undefined;
@@ -16,34 +18,72 @@ export interface ServiceTable {
   readonly faults: readonly Fault[];
   /** The same in text. */
   readonly remarks: readonly string[];
+  /** The table that this was made from, and what is otherwise in it. */
+  readonly origin: { readonly table: ServiceTable; readonly changes: TableChanges } | undefined;
+}
+
+/** Entries that are in one table only, and those (in both lists) that got or lost an address or node port. */
+export interface TableChanges {
+  readonly removed: readonly ServiceEntry[];
+  readonly added: readonly ServiceEntry[];
 }
 
 /** Where a connection to an entry may go on a node. */
 export type Choice = { readonly use: readonly ServiceEndpoint[] } | { readonly refuse: "reject" | "drop" };
 
+/** One Service's part of a table. */
 interface Kept {
   readonly slices: readonly EndpointSlice[];
   readonly entries: readonly ServiceEntry[];
   readonly faults: readonly Fault[];
 }
 
-const tables = new WeakMap<object, { slices: object; table: ServiceTable }>();
+const tables = new WeakMap<Part<Service>, { readonly slices: EndpointSlicePart; readonly table: Table }>();
+/** The parts that the newest tables were made from, to make the next from. */
+let recent: readonly { readonly services: WeakRef<Part<Service>>; readonly slices: WeakRef<EndpointSlicePart> }[] = [];
+const RECENT = 4;
+/** With more changes, a table is made anew. */
+const MOST_CHANGES = 200;
+
 const kept = new WeakMap<Service, Kept>();
+const NO_FAULTS: readonly Fault[] = [];
 
 /** The table of a snapshot; the same object as long as Services and EndpointSlices stay the same. */
 export function serviceTable(snapshot: ClusterSnapshot): ServiceTable {
   const before = tables.get(snapshot.services);
   if (before?.slices === snapshot.endpointSlices) return before.table;
-  const entries: ServiceEntry[] = [];
-  const faults: Fault[] = [];
-  for (const service of snapshot.services.values()) {
-    const part = entriesOf(snapshot, service);
-    entries.push(...part.entries);
-    faults.push(...part.faults);
-  }
-  const table = makeTable(entries, faults);
+  const table = nextTable(snapshot) ?? Table.of(snapshot);
   tables.set(snapshot.services, { slices: snapshot.endpointSlices, table });
+  recent = [
+    { services: new WeakRef(snapshot.services), slices: new WeakRef(snapshot.endpointSlices) },
+    ...recent.filter(({ services }) => services.deref() !== undefined && services.deref() !== snapshot.services),
+  ].slice(0, RECENT);
   return table;
+}
+
+/** The table made from a recent one, if it is known what changed since. */
+function nextTable(snapshot: ClusterSnapshot): Table | undefined {
+  for (const each of recent) {
+    const [services, slices] = [each.services.deref(), each.slices.deref()];
+    const base = services && tables.get(services);
+    if (!base || base.slices !== slices || !base.table.isNewest) continue;
+    const moved = snapshot.services.changedSince(services);
+    const slicesMoved = snapshot.endpointSlices.changedSince(slices);
+    if (!moved || !slicesMoved || moved.length + slicesMoved.length > MOST_CHANGES) continue;
+    const touched = new Set<string>();
+    for (const { before, after } of moved) for (const service of [before, after]) if (service) touched.add(keyOf(service));
+    for (const { before, after } of slicesMoved)
+      for (const slice of [before, after]) {
+        const name = slice?.metadata.labels?.["kubernetes.io/service-name"];
+        if (name !== undefined) touched.add(`${slice?.metadata.namespace ?? ""}/${name}`);
+      }
+    return base.table.next(snapshot, touched);
+  }
+  return undefined;
+}
+
+function keyOf({ metadata: { namespace = "", name } }: Service): string {
+  return `${namespace}/${name}`;
 }
 
 function entriesOf(snapshot: ClusterSnapshot, service: Service): Kept {
@@ -51,45 +91,115 @@ function entriesOf(snapshot: ClusterSnapshot, service: Service): Kept {
   const before = kept.get(service);
   if (before && before.slices.length === slices.length && before.slices.every((slice, index) => slice === slices[index])) return before;
   const faults: Fault[] = [];
-  const made: Kept = { slices, entries: serviceEntries(service, slices, faults), faults };
+  const entries = serviceEntries(service, slices, faults);
+  const made: Kept = { slices, entries, faults: faults.length > 0 ? faults : NO_FAULTS };
   kept.set(service, made);
   return made;
 }
 
-/**
- * Gives every address and port to one entry: the first by namespace and name. Cluster addresses are given out before
- * external ones, so that nobody takes over another's ClusterIP by naming it in externalIPs (CVE-2020-8554).
- */
-function makeTable(entries: readonly ServiceEntry[], found: readonly Fault[]): ServiceTable {
-  const faults = [...found];
-  const owners = new Map<string, ServiceEntry>();
-  const claim = (key: string, what: string, entry: ServiceEntry) => {
-    const owner = owners.get(key);
-    if (!owner) owners.set(key, entry);
-    else if (owner !== entry) {
-      const { namespace, name } = entry;
-      const says = `${what} is not served, it belongs to Service ${owner.namespace}/${owner.name} already`;
-      faults.push({ namespace, name, reason: what.startsWith("node port") ? "NodePortInUse" : "AddressInUse", says });
-    }
-  };
-  const addressKey = (address: string, protocol: string, port: number) => `${address} ${protocol} ${port}`;
-  const claimAddress = (address: string, entry: ServiceEntry) =>
-    claim(addressKey(address, entry.protocol, entry.port), `${address} port ${entry.port}/${entry.protocol}`, entry);
-  const nodeKey = (family: Family, protocol: string, port: number) => `node${family} ${protocol} ${port}`;
+const addressKey = (address: string, protocol: string, port: number) => `${address} ${protocol} ${port}`;
+const nodeKey = (family: Family, protocol: string, port: number) => `node${family} ${protocol} ${port}`;
 
-  for (const entry of entries) if (entry.clusterIP !== undefined) claimAddress(entry.clusterIP, entry);
-  for (const entry of entries) {
-    for (const address of entry.externalAddresses) claimAddress(address, entry);
-    if (entry.nodePort !== undefined)
-      claim(nodeKey(entry.family, entry.protocol, entry.nodePort), `node port ${entry.nodePort}/${entry.protocol}`, entry);
+function claimsOf(entries: readonly ServiceEntry[]): Claim[] {
+  return entries.flatMap((entry): Claim[] => {
+    const { protocol, port, nodePort, family } = entry;
+    const claims = entryAddresses(entry).map((address) => ({ key: addressKey(address, protocol, port), entry }));
+    return nodePort === undefined ? claims : [...claims, { key: nodeKey(family, protocol, nodePort), entry }];
+  });
+}
+
+class Table implements ServiceTable {
+  readonly entries: readonly ServiceEntry[];
+  readonly faults: readonly Fault[];
+  readonly remarks: readonly string[];
+  readonly #owners: Owners;
+  /** What is at fault in itself, by Service. */
+  readonly #faulty: ReadonlyMap<string, readonly Fault[]>;
+  #made: { readonly from: WeakRef<ServiceTable>; readonly changes: TableChanges } | undefined;
+
+  private constructor(entries: readonly ServiceEntry[], owners: Owners, faulty: ReadonlyMap<string, readonly Fault[]>) {
+    this.entries = entries;
+    this.#owners = owners;
+    this.#faulty = faulty;
+    this.faults = [...[...faulty].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, faults]) => faults), ...owners.faults()];
+    this.remarks = this.faults.map(({ namespace, name, says }) => `Service ${namespace}/${name}: ${says}`);
   }
-  return {
-    entries,
-    lookup: (address, protocol, port) => owners.get(addressKey(address, protocol.toLowerCase(), port)),
-    nodePort: (family, protocol, port) => owners.get(nodeKey(family, protocol.toLowerCase(), port)),
-    faults,
-    remarks: faults.map(({ namespace, name, says }) => `Service ${namespace}/${name}: ${says}`),
-  };
+
+  static of(snapshot: ClusterSnapshot): Table {
+    const entries: ServiceEntry[] = [];
+    const faulty = new Map<string, readonly Fault[]>();
+    const claims: Claim[] = [];
+    for (const service of snapshot.services.values()) {
+      const part = entriesOf(snapshot, service);
+      for (const entry of part.entries) entries.push(entry);
+      for (const claim of claimsOf(part.entries)) claims.push(claim);
+      if (part.faults.length > 0) faulty.set(keyOf(service), part.faults);
+    }
+    return new Table(entries, Owners.empty().change([], claims).owners, faulty);
+  }
+
+  /** The table after these Services may have changed. This one can't be made another from any more. */
+  next(snapshot: ClusterSnapshot, touched: ReadonlySet<string>): Table {
+    const removed = new Set<ServiceEntry>();
+    const added = new Set<ServiceEntry>();
+    const faulty = new Map(this.#faulty);
+    const [gone, come]: [Claim[], Claim[]] = [[], []];
+    let { entries } = this;
+    for (const key of [...touched].sort()) {
+      const service = snapshot.services.get(key);
+      const part = service && entriesOf(snapshot, service);
+      const [from, to] = rangeOf(entries, key);
+      const before = entries.slice(from, to);
+      const after = part?.entries ?? [];
+      if (part?.faults.length) faulty.set(key, part.faults);
+      else faulty.delete(key);
+      if (before.length === after.length && before.every((entry, at) => entry === after[at])) continue;
+      entries = entries.toSpliced(from, to - from, ...after);
+      gone.push(...claimsOf(before));
+      come.push(...claimsOf(after));
+      for (const entry of before) removed.add(entry);
+      for (const entry of after) added.add(entry);
+    }
+    const { owners, shifted } = this.#owners.change(gone, come);
+    const table = new Table(entries, owners, faulty);
+    const moved = [...shifted].filter((entry) => !removed.has(entry) && !added.has(entry));
+    table.#made = { from: new WeakRef<ServiceTable>(this), changes: { removed: [...removed, ...moved], added: [...added, ...moved] } };
+    return table;
+  }
+
+  get isNewest(): boolean {
+    return this.#owners.isNewest;
+  }
+
+  lookup(address: string, protocol: string, port: number): ServiceEntry | undefined {
+    return this.#owners.ownerOf(addressKey(address, protocol.toLowerCase(), port));
+  }
+
+  nodePort(family: Family, protocol: string, port: number): ServiceEntry | undefined {
+    return this.#owners.ownerOf(nodeKey(family, protocol.toLowerCase(), port));
+  }
+
+  get origin(): ServiceTable["origin"] {
+    const table = this.#made?.from.deref();
+    return this.#made && table && { table, changes: this.#made.changes };
+  }
+}
+
+/** Where a Service's entries are, or would be. */
+function rangeOf(entries: readonly ServiceEntry[], key: string): [from: number, to: number] {
+  const slash = key.indexOf("/");
+  const [namespace, name] = [key.slice(0, slash), key.slice(slash + 1)];
+  const isBefore = (entry: ServiceEntry) => entry.namespace < namespace || (entry.namespace === namespace && entry.name < name);
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (isBefore(entries[middle] as ServiceEntry)) low = middle + 1;
+    else high = middle;
+  }
+  let end = low;
+  while (entries[end]?.namespace === namespace && entries[end]?.name === name) end++;
+  return [low, end];
 }
 
 /** The addresses at which an entry is reached: the cluster's, then the external ones. */

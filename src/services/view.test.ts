@@ -55,8 +55,8 @@ test("why an end point is not used", () => {
 
 test("what holds a port, and what refuses it", () => {
   assert.deepEqual(view([HERE, THERE]).holds, [
-    { at: "10.96.0.80", entry: "map services4 { 10.96.0.80 . tcp . 80 : goto pick4-tcp-2 }" },
-    { at: "node port 30080", entry: "map nodeports4 { tcp . 30080 : goto masq-node4-tcp-2 }" },
+    { at: "10.96.0.80", entry: "set at-pick4-tcp-2 { 10.96.0.80 . tcp . 80 } → chain pick4-tcp-2" },
+    { at: "node port 30080", entry: "set at-masq-node4-tcp-2 { tcp . 30080 } → chain masq-node4-tcp-2" },
   ]);
   assert.deepEqual(view([]).holds, [
     { at: "10.96.0.80", entry: "set no-endpoints4 { 10.96.0.80 . tcp . 80 }" },

@@ -245,5 +245,14 @@ function withTunnelEnds(snapshot: ClusterSnapshot): ClusterSnapshot {
   )
     return snapshot;
   const byName = new Map(told.map((node) => [node.metadata.name, node]));
-  return { ...snapshot, nodes: { size: byName.size, get: (key) => byName.get(key), values: () => byName.values(), inNamespace: () => [] } };
+  return {
+    ...snapshot,
+    nodes: {
+      size: byName.size,
+      get: (key) => byName.get(key),
+      values: () => byName.values(),
+      inNamespace: () => [],
+      changedSince: () => undefined,
+    },
+  };
 }

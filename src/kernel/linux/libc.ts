@@ -57,6 +57,7 @@ const PROTOTYPES = {
   setrlimit: "int setrlimit(int resource, const void *limit)",
   memfd_create: "int memfd_create(const char *name, unsigned int flags)",
   syscall: "long syscall(long number, long first, long second)",
+  malloc_trim: "int malloc_trim(size_t kept)",
   waitpid: "int waitpid(int pid, void *status, int options)",
   posix_spawn:
     "int posix_spawn(void *pid, const char *path, const void *actions, const void *attributes, const char **argv, const char **envp)",
@@ -100,6 +101,15 @@ export function call(name: Name, args: readonly unknown[], failure?: Partial<Omi
   const result = Number(libc(name)(...args));
   if (result < 0) throw new KernelError({ operation: name, ...failure, errno: errno() });
   return result;
+}
+
+/** Gives memory that the C library has freed and keeps back to the system, where it can (glibc). */
+export function trimMemory(): void {
+  try {
+    libc("malloc_trim")(0);
+  } catch {
+    // musl has no such function, and nothing to give back.
+  }
 }
 
 /** Sets an integer option of a socket; whether it worked. */

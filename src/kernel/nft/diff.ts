@@ -1,6 +1,7 @@
 // What changes one table into another, as commands of one transaction: elements by key, chains that differ refilled.
 import type { NftChain, NftElement, NftSet, NftTable } from "../netfilter.ts";
 import { canonicalTable } from "./canonical.ts";
+import { setChanges } from "./derived.ts";
 import { printChain, printElement, printRule, printSetHead } from "./print.ts";
 
 const ELEMENTS_PER_COMMAND = 1000;
@@ -44,10 +45,11 @@ function diffCanonical(observed: NftTable | undefined, desired: NftTable): strin
 
 function diffElements(lines: string[], at: string, before: NftSet | undefined, after: NftSet): void {
   if (before === after || after.flags?.includes("dynamic")) return;
-  const old = new Map((before?.elements ?? []).map((element) => [keyOf(element), element]));
+  const changes = before && setChanges(after, before);
+  const old = new Map((changes?.removed ?? before?.elements ?? []).map((element) => [keyOf(element), element]));
   const added: string[] = [];
   const removed: string[] = [];
-  for (const element of after.elements) {
+  for (const element of changes?.added ?? after.elements) {
     const key = keyOf(element);
     const known = old.get(key);
     old.delete(key);

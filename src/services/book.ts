@@ -1,0 +1,147 @@
+// A running account of the elements that all entries of a table have in the node's sets, kept from table to table, so that
+// a changed Service costs what concerns it.
+import type { ElementChanges, NftElement } from "../kernel/index.ts";
+import { Blocks } from "./blocks.ts";
+import type { ElementGroup } from "./elements.ts";
+import { type Pick, pickName } from "./pick.ts";
+
+interface Page {
+  elements: Blocks<NftElement>;
+  /** Where each stands; found out at the first removal. */
+  places: Map<NftElement, number> | undefined;
+  added: Set<NftElement>;
+  removed: Set<NftElement>;
+}
+
+const ownerOf = ({ owner }: NftElement) => `${owner?.namespace}/${owner?.name}`;
+
+/** Elements by set, and the picks that are in use. */
+export class Book {
+  /** While the book is begun: plain arrays, which nobody has seen. */
+  #begun: Map<string, NftElement[]> | undefined = new Map();
+  readonly #pages = new Map<string, Page>();
+  /** What several entries may name: by set and key, all who do; the first stands in the set. */
+  readonly #shared = new Map<string, readonly [NftElement, ...NftElement[]]>();
+  readonly #picks = new Map<string, { readonly pick: Pick; count: number }>();
+
+  add({ at, elements, sets, picks }: ElementGroup): void {
+    for (const [number, element] of elements.entries()) {
+      const set = sets[number] as string;
+      if (at === undefined) this.#share(set, element);
+      else this.#put(set, element);
+    }
+    for (const pick of picks) {
+      const name = pickName(pick);
+      const known = this.#picks.get(name);
+      if (known) known.count++;
+      else this.#picks.set(name, { pick, count: 1 });
+    }
+  }
+
+  remove({ at, elements, sets, picks }: ElementGroup): void {
+    for (const [number, element] of elements.entries()) {
+      const set = sets[number] as string;
+      if (at === undefined) this.#unshare(set, element);
+      else this.#take(set, element);
+    }
+    for (const pick of picks) {
+      const name = pickName(pick);
+      const known = this.#picks.get(name);
+      if (known && --known.count === 0) this.#picks.delete(name);
+    }
+  }
+
+  /** The elements of a set; undefined if there is none. */
+  elements(set: string): Blocks<NftElement> | undefined {
+    const elements = this.#pages.get(set)?.elements;
+    return elements?.length ? elements : undefined;
+  }
+
+  get picks(): readonly Pick[] {
+    return [...this.#picks.values()].map(({ pick }) => pick);
+  }
+
+  /** What changed since the last time, by set; the first time, nothing. */
+  turn(): ReadonlyMap<string, ElementChanges> {
+    for (const [set, elements] of this.#begun ?? [])
+      this.#pages.set(set, { elements: Blocks.of(elements), places: undefined, added: new Set(), removed: new Set() });
+    this.#begun = undefined;
+    const changes = new Map<string, ElementChanges>();
+    for (const [name, page] of this.#pages) {
+      if (page.added.size > 0 || page.removed.size > 0) changes.set(name, { added: [...page.added], removed: [...page.removed] });
+      page.added = new Set();
+      page.removed = new Set();
+    }
+    return changes;
+  }
+
+  /** Of those who name one element, the first by name is its owner: the same whoever came first. */
+  #share(set: string, element: NftElement): void {
+    const key = `${set} ${element.key.join(" ")}`;
+    const known = this.#shared.get(key);
+    if (!known) this.#shared.set(key, [element]);
+    else if (ownerOf(element) < ownerOf(known[0])) {
+      this.#take(set, known[0]);
+      this.#shared.set(key, [element, ...known]);
+    } else {
+      const at = known.findIndex((other) => ownerOf(other) > ownerOf(element));
+      this.#shared.set(key, at < 0 ? [...known, element] : (known.toSpliced(at, 0, element) as [NftElement, ...NftElement[]]));
+      return;
+    }
+    this.#put(set, element);
+  }
+
+  #unshare(set: string, element: NftElement): void {
+    const key = `${set} ${element.key.join(" ")}`;
+    const known = this.#shared.get(key) ?? [];
+    const [first, ...others] = known.filter((other) => other !== element);
+    if (known[0] === element) {
+      this.#take(set, element);
+      if (first) this.#put(set, first);
+    }
+    if (first) this.#shared.set(key, [first, ...others]);
+    else this.#shared.delete(key);
+  }
+
+  #page(set: string): Page {
+    let page = this.#pages.get(set);
+    if (!page) {
+      page = { elements: Blocks.of([]), places: undefined, added: new Set(), removed: new Set() };
+      this.#pages.set(set, page);
+    }
+    return page;
+  }
+
+  #put(set: string, element: NftElement): void {
+    if (this.#begun) {
+      const elements = this.#begun.get(set);
+      if (elements) elements.push(element);
+      else this.#begun.set(set, [element]);
+      return;
+    }
+    const page = this.#page(set);
+    page.places?.set(element, page.elements.length);
+    page.elements = page.elements.push(element);
+    if (!page.removed.delete(element)) page.added.add(element);
+  }
+
+  #take(set: string, element: NftElement): void {
+    const begun = this.#begun?.get(set);
+    if (begun) {
+      begun.splice(begun.indexOf(element), 1);
+      return;
+    }
+    const page = this.#page(set);
+    page.places ??= new Map(page.elements.toArray().map((each, at) => [each, at]));
+    const at = page.places.get(element);
+    const last = page.elements.at(page.elements.length - 1);
+    if (at === undefined || last === undefined) throw new Error(`set ${set} has no such element: ${element.key.join(" . ")}`);
+    page.places.delete(element);
+    page.elements = page.elements.pop();
+    if (last !== element) {
+      page.elements = page.elements.with(at, last);
+      page.places.set(last, at);
+    }
+    if (!page.added.delete(element)) page.removed.add(element);
+  }
+}
