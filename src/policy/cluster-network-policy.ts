@@ -136,7 +136,7 @@ class Reader {
     const patterns = list.map((name, index) => {
       const valid = typeof name === "string" && /^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\.?$/i.test(name);
       if (!valid) this.#remark(`${path}[${index}]`, `${JSON.stringify(name)} is no DNS name such as example.com or *.example.com`);
-      return valid ? name.toLowerCase().replace(/\.$/, "") : undefined;
+      return valid ? name.toLowerCase().replace(/\.$/, "").replace(/^\*\./, "**.") : undefined;
     });
     return patterns.includes(undefined) ? undefined : [{ kind: "names", patterns: patterns.flatMap((each) => each ?? []) }];
   }
