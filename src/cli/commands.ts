@@ -41,6 +41,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "Services as a node serves them: rules, end points, connections",
     load: () => import("./commands/services.ts"),
   },
+  {
+    name: "bench services",
+    summary: "Services by each mode against their number: latency, programming time, memory",
+    load: () => import("./commands/bench-services.ts"),
+  },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
@@ -49,5 +54,6 @@ export const COMMANDS: readonly CommandEntry[] = [
 /** Words that stand for several commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: "a cluster's network on this machine, in network namespaces",
+  bench: "measurements, as tables and plots",
   policy: "policies explained, checked, compared and tested",
 };
