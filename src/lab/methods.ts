@@ -34,6 +34,8 @@ export interface LabStatus {
     readonly reason: string | null;
     readonly mended: number;
     readonly agentPid: number | null;
+    /** What of the configuration is not followed on the node, and why. */
+    readonly remarks: readonly string[];
   }[];
   readonly pods: readonly {
     readonly namespace: string;
@@ -115,6 +117,7 @@ function statusOf(lab: Lab): LabStatus {
         reason: status.reason ?? null,
         mended: status.kernel.drifts + status.podDrifts,
         agentPid: "pid" in node.agent ? (node.agent.pid ?? null) : null,
+        remarks: node.agent.status.remarks,
       };
     }),
     pods: [...lab.snapshot.pods.values()].map((pod) => {
