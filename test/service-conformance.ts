@@ -12,9 +12,11 @@ export interface Pace {
   readonly patience: number;
   /** Rows under way at once. */
   readonly atOnce: number;
+  /** One row of so many is tried; all with FAIRLEAD_ROWS=all. */
+  readonly every: number;
 }
 
-const PACE: Pace = { silence: 350, patience: 4000, atOnce: 48 };
+const PACE: Pace = { silence: 350, patience: 4000, atOnce: 48, every: 1 };
 /** Attempts after which an end point that has not answered never will: of three, one is missed by chance once in 10^16. */
 const MOST_ATTEMPTS = 90;
 /** Attempts at least: an end point that should not answer has its chance. */
@@ -22,7 +24,11 @@ const LEAST_ATTEMPTS = 5;
 
 /** One test for each source, so that a failure says where to look. */
 export function testRows(net: () => ServiceNetwork, pace: Pace = PACE): void {
-  const bySource = Map.groupBy(rows(), ({ from }) => from);
+  const every = process.env.FAIRLEAD_ROWS === "all" ? 1 : pace.every;
+  const bySource = Map.groupBy(
+    rows().filter((_, index) => index % every === 0),
+    ({ from }) => from,
+  );
   for (const [from, group] of bySource)
     test(`from ${from}: ${group.length} rows`, async () => {
       const wrong: string[] = [];
