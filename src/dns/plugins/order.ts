@@ -1,39 +1,64 @@
 // Every plugin, in the one order in which they stand in a chain, whatever the Corefile's order is. It is CoreDNS's own.
 // To add one: its folder, and its line here.
 import type { Plugin } from "../plugin.ts";
+import { acl } from "./acl/setup.ts";
+import { any } from "./any/setup.ts";
+import { auto } from "./auto/setup.ts";
 import { autopath } from "./autopath/setup.ts";
+import { bind } from "./bind/setup.ts";
+import { bufsize } from "./bufsize/setup.ts";
 import { cache } from "./cache/setup.ts";
+import { chaos } from "./chaos/setup.ts";
+import { dns64 } from "./dns64/setup.ts";
 import { errors } from "./errors/setup.ts";
+import { file } from "./file/setup.ts";
 import { forward } from "./forward/setup.ts";
+import { header } from "./header/setup.ts";
 import { health } from "./health/setup.ts";
+import { hosts } from "./hosts/setup.ts";
 import { kubernetes } from "./kubernetes/setup.ts";
 import { loadbalance } from "./loadbalance/setup.ts";
 import { log } from "./log/setup.ts";
 import { loop } from "./loop/setup.ts";
+import { minimal } from "./minimal/setup.ts";
+import { nsid } from "./nsid/setup.ts";
 import { prometheus } from "./prometheus/setup.ts";
 import { ready } from "./ready/setup.ts";
 import { reload } from "./reload/setup.ts";
+import { rewrite } from "./rewrite/setup.ts";
+import { template } from "./template/setup.ts";
+import { view } from "./view/setup.ts";
+import { whoami } from "./whoami/setup.ts";
 
 export const PLUGINS: readonly Plugin[] = [
   reload,
-  // nsid, bufsize, bind
+  nsid,
+  bufsize,
+  bind,
   ready,
   health,
   prometheus,
   errors,
   log,
-  // dns64, any, chaos
+  dns64,
+  acl,
+  any,
+  chaos,
   loadbalance,
-  // rewrite
-  autopath,
-  // acl
   cache,
-  // header, minimal, template, hosts
+  rewrite,
+  header,
+  autopath,
+  minimal,
+  template,
+  hosts,
   kubernetes,
-  // file, auto
+  file,
+  auto,
   loop,
   forward,
-  // whoami, view
+  whoami,
+  view,
 ];
 
 /** CoreDNS has these too, and Fairlead does not: a Corefile with one of them is refused with what to do instead. */

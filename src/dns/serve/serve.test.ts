@@ -143,7 +143,7 @@ test("blocks: the longest zone answers, on its port; what is nobody's is refused
 test("a Corefile that cannot be served says where and why", async () => {
   for (const [corefile, says] of [
     ["", /Corefile:1:1: no server block/],
-    [".:53 {\n cash 30\n}", /Corefile:2:2: there is no plugin "cash" \(did you mean cache\? the plugins are autopath, cache, /],
+    [".:53 {\n cash 30\n}", /Corefile:2:2: there is no plugin "cash" \(did you mean cache\? the plugins are acl, any, /],
     [".:53 {\n route53 x\n}", /plugin route53 is one of CoreDNS's that Fairlead does not have \(use file or forward\)/],
     ["a.org {\n errors\n}\na.org {\n errors\n}", /Corefile:4:1: a\.org\.:53 is served by another block already/],
     ["tls://. {\n errors\n}", /tls:\/\/ is not served here/],

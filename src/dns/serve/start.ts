@@ -33,6 +33,8 @@ export interface DnsOptions {
   readonly random?: () => number;
   /** Told of every answer. */
   readonly observe?: (answered: Answered) => void;
+  /** Awaited at the end before the sockets close, beside the plugins' own lame-duck time: for queries that are still on their way. */
+  readonly drain?: () => Promise<void>;
   /** Told when a plugin ends the server (loop); the caller should close it. */
   readonly failed?: (reason: string) => void;
 }
@@ -215,7 +217,7 @@ class Server implements DnsServer {
     this.#closed = true;
     await this.#turn;
     const installed = (this.#current?.blocks ?? []).flatMap((block) => block.installed);
-    await Promise.all(installed.map((each) => each.installed.retire?.()));
+    await Promise.all([this.#options.drain?.(), ...installed.map((each) => each.installed.retire?.())]);
     this.#listeners.close();
     for (const entry of [...this.#draining]) this.#stop(entry);
     if (this.#current) stopPlugins(this.#current);

@@ -8,7 +8,7 @@ export function formatRecord(record: ResourceRecord): string {
 }
 
 /** The data alone; of an unknown type as RFC 3597 §5 has it. */
-function formatData(data: RecordData): string {
+export function formatData(data: RecordData): string {
   if (data.type === "other") return `\\# ${data.bytes.length} ${hex(data.bytes)}`.trimEnd();
   const values = data as unknown as Readonly<Record<string, never>>;
   return Object.entries(RECORD_FIELDS[data.type])

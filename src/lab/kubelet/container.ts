@@ -8,6 +8,7 @@ import type { Container, Pod, Probe } from "../../resources/index.ts";
 import { openLog } from "../workload/log-file.ts";
 import { Program } from "../workload/program.ts";
 import { askToEnd, enterCommand, firstProcess, PATH, type SandboxFiles, sandboxCommand } from "../workload/sandbox.ts";
+import type { Component } from "./component.ts";
 import { type Hook, runHook } from "./hooks.ts";
 import type { KubeletContext } from "./kubelet.ts";
 import type { ContainerState } from "./pod-files.ts";
@@ -28,6 +29,8 @@ export interface ContainerHost {
   simulate(container: Container): Promise<string | undefined>;
   /** Whether the container could run a program of this machine, as far as can be told before its volumes are there. */
   mayRun(container: Container): boolean;
+  /** What Fairlead itself is in the image's place; undefined for every image but CoreDNS's. */
+  componentOf(container: Container): Component | undefined;
   /** The program of this machine that the container runs; undefined where a responder stands for it. */
   programOf(container: Container): string | undefined;
   /** Something that the status tells has changed. */
@@ -147,6 +150,7 @@ export class ContainerRun {
       } catch (error) {
         if (!(error instanceof MissingReference)) throw error;
         this.#set({ state: "waiting", ready: false, reason: "CreateContainerConfigError", message: error.message });
+        this.#host.context.note(this.#host.pod, { type: "Warning", reason: "Failed", message: `Error: ${error.message}` });
         await this.#pause(CONFIG_RETRY_MS);
       }
     }
@@ -156,6 +160,8 @@ export class ContainerRun {
   #launch({ files, argv }: Prepared): Program {
     const { namespace } = this.#host;
     if (!namespace) throw new Error("the pod has no network yet");
+    const component = this.#host.componentOf(this.container);
+    if (component) return component.launch({ namespace, files, env: this.#environment(files.hostname), log: openLog(this.logFile) });
     const { tty, stdin, workingDir } = this.container as { readonly tty?: boolean; readonly stdin?: boolean; readonly workingDir?: string };
     return new Program({
       namespace,
@@ -219,6 +225,7 @@ export class ContainerRun {
     this.#probing.abort();
     this.#probing = new AbortController();
     const signal = AbortSignal.any([this.#stop.signal, this.#probing.signal]);
+    this.#host.context.note(this.#host.pod, { type: "Normal", reason: "Started", message: `Started container ${this.container.name}` });
     this.#set({ state: "running", started: !startupProbe, ready: !readinessProbe && !startupProbe, startedAt: this.#host.context.now() });
     if (!startupProbe) {
       this.#watch(signal);
@@ -236,7 +243,14 @@ export class ContainerRun {
 
   #watch(signal: AbortSignal): void {
     const { readinessProbe, livenessProbe } = this.container;
-    if (readinessProbe) this.#probe(readinessProbe, signal, (ready, message) => this.#set({ ready, ...(ready ? {} : { message }) }));
+    // Readiness is asked for until the end: a container that drains says so by it.
+    if (readinessProbe)
+      this.#probe(readinessProbe, this.#probing.signal, (ready, message) => {
+        this.#set({ ready, ...(ready ? {} : { message }) });
+        if (ready) return;
+        const { context, pod } = this.#host;
+        context.note(pod, { type: "Warning", reason: "Unhealthy", message: `Readiness probe failed: ${message}` });
+      });
     if (livenessProbe)
       this.#probe(livenessProbe, signal, (success, message) => {
         if (!success) this.#kill("Unhealthy", `Liveness probe failed: ${message}`, livenessProbe);
@@ -250,6 +264,8 @@ export class ContainerRun {
       address: addresses[0] ?? "127.0.0.1",
       container: this.container,
       simulated: this.#simulated,
+      // What has not begun to live is not asked whether it does before its time.
+      eager: probe !== this.container.livenessProbe && (this.#simulated || this.#host.componentOf(this.container) !== undefined),
       exec: (command: readonly string[]) => this.#status(command),
     };
     runProbe(probe, target, signal, (success, message) => {
@@ -260,6 +276,13 @@ export class ContainerRun {
   /** A container that failed its probe is ended, and begins again as its restart policy says. */
   #kill(reason: string, message: string, probe: Probe): void {
     this.#killed = { reason, message };
+    const { context, pod } = this.#host;
+    context.note(pod, { type: "Warning", reason, message });
+    context.note(pod, {
+      type: "Normal",
+      reason: "Killing",
+      message: `Container ${this.container.name} failed its probe, will be restarted`,
+    });
     const grace = (probe as { readonly terminationGracePeriodSeconds?: number }).terminationGracePeriodSeconds;
     const program = this.#program;
     this.#probing.abort();
@@ -279,7 +302,7 @@ export class ContainerRun {
   async #ended(program: Program, exitCode: number): Promise<void> {
     if (this.#program === program) this.#program = undefined;
     this.#probing.abort();
-    if (isOfImage(exitCode) && !this.#stop.signal.aborted && this.#state.restarts === 0) {
+    if (isOfImage(exitCode) && !program.isDirect && !this.#stop.signal.aborted && this.#state.restarts === 0) {
       // The machine has the shell, but not what the shell was to run: a responder stands for the container after all.
       await this.#simulate();
       return;
@@ -308,6 +331,11 @@ export class ContainerRun {
     const restarts = this.#state.restarts + 1;
     if (wait > 0) {
       const text = `back-off ${wait / 1000}s restarting failed container=${this.container.name} pod=${this.#host.pod.metadata.name}`;
+      this.#host.context.note(this.#host.pod, {
+        type: "Warning",
+        reason: "BackOff",
+        message: `Back-off restarting failed container ${this.container.name}`,
+      });
       this.#set({ state: "waiting", ready: false, last, reason: "CrashLoopBackOff", message: text });
       await this.#pause(wait);
     }
@@ -358,9 +386,11 @@ export class ContainerRun {
   async firstProcess(): Promise<number | undefined> {
     if (this.#stop.signal.aborted && !this.#program) return undefined;
     const { namespace } = this.#host;
-    const running = this.#program ?? (this.#holder?.status === undefined ? this.#holder : undefined);
+    const own = this.#program?.isDirect ? undefined : this.#program;
+    const running = own ?? (this.#holder?.status === undefined ? this.#holder : undefined);
     if (running?.pid !== undefined) return firstProcess(running.pid);
-    if (this.#state.state !== "running" || !this.#simulated || !namespace) return undefined;
+    const outside = this.#simulated || this.#program?.isDirect;
+    if (this.#state.state !== "running" || !outside || !namespace) return undefined;
     const files = this.#host.sandboxOf(this.container);
     const env = this.#environment(files.hostname);
     this.#holder = new Program({ namespace, argv: sandboxCommand(files, ["sleep", "infinity"]), env, tty: false, stdin: false });
@@ -370,18 +400,21 @@ export class ContainerRun {
   /** Ends it as the documentation states: the hook, SIGTERM, and after the grace period (counted from now) SIGKILL. */
   async stop(graceMs: number): Promise<void> {
     const deadline = Date.now() + graceMs;
+    if (this.#state.state === "running")
+      this.#host.context.note(this.#host.pod, { type: "Normal", reason: "Killing", message: `Stopping container ${this.container.name}` });
     if (this.#state.state === "running" && graceMs > 0)
       await Promise.race([this.#hook("preStop"), new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
     this.#stop.abort();
-    this.#probing.abort();
     if (this.#program) await this.#end(this.#program, Math.max(0, deadline - Date.now()));
+    this.#probing.abort();
     this.#holder?.kill();
     await this.#holder?.exited;
     if (this.#state.state === "running") this.#terminated(0);
   }
 
   async #end(program: Program, graceMs: number): Promise<void> {
-    const inner = program.pid === undefined || graceMs === 0 ? undefined : await firstProcess(program.pid);
+    const { pid, isDirect } = program;
+    const inner = pid === undefined || graceMs === 0 ? undefined : isDirect ? pid : await firstProcess(pid);
     if (inner !== undefined) askToEnd(inner);
     else program.kill();
     const force = setTimeout(() => program.kill(), graceMs);

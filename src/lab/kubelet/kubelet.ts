@@ -1,8 +1,10 @@
 // Kubelet's part for one node: a worker for each pod bound to it, and the status of node and pods in the API.
+import type { EventNote } from "../../api/index.ts";
 import type { Kernel, NetworkNamespace } from "../../kernel/index.ts";
-import type { KubeObject, Pod, PodStatus } from "../../resources/index.ts";
+import type { Container, KubeObject, Pod, PodStatus } from "../../resources/index.ts";
 import type { Responders } from "../workload/responders.ts";
 import type { CniRuntime } from "./cni-runtime.ts";
+import type { Component } from "./component.ts";
 import { PodWorker } from "./pod-worker.ts";
 import type { ServiceVariable } from "./references.ts";
 
@@ -22,12 +24,14 @@ export interface KubeletContext {
   services(namespace: string): readonly { readonly name: string; readonly address: string; readonly ports: readonly ServiceVariable[] }[];
   /** A token of the pod's service account; undefined where it has none. */
   token(pod: Pod, request: { readonly audience?: string; readonly expirationSeconds?: number }): string | undefined;
-  /** Serves what is more than a responder (cluster DNS); undefined for every other pod. */
-  serveSpecial(pod: Pod, namespace: NetworkNamespace): { close(): void } | undefined;
+  /** The program of a container that Fairlead itself can be (cluster DNS); undefined for every other. */
+  component(pod: Pod, container: Container): Component | undefined;
   /** Writes the status that the function makes of the newest object; a pod that is gone is no error. */
   report(pod: Pod, status: (pod: Pod) => PodStatus): void;
   /** Removes a terminated pod from the API for good. */
   removed(pod: Pod): void;
+  /** Notes an event about a pod. */
+  note(pod: Pod, note: EventNote): void;
   log(message: string): void;
   now(): string;
 }

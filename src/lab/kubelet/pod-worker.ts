@@ -6,6 +6,7 @@ import type { NetworkNamespace } from "../../kernel/index.ts";
 import type { Container, Pod } from "../../resources/index.ts";
 import { findProgram, type SandboxFiles } from "../workload/sandbox.ts";
 import type { CniCall } from "./cni-runtime.ts";
+import type { Component } from "./component.ts";
 import { type ContainerHost, ContainerRun } from "./container.ts";
 import type { KubeletContext } from "./kubelet.ts";
 import { hostsFile, podStatus } from "./pod-files.ts";
@@ -28,7 +29,6 @@ export class PodWorker implements ContainerHost {
   readonly #stop = new AbortController();
   #namespace: NetworkNamespace | undefined;
   #addresses: readonly string[] = [];
-  #service: { close(): void } | undefined;
   #initialized = false;
   #phase: "Pending" | "Running" | "Succeeded" | "Failed" = "Pending";
   #message: string | undefined;
@@ -115,7 +115,6 @@ export class PodWorker implements ContainerHost {
       if (this.#stop.signal.aborted) return;
     }
     this.#initialized = true;
-    this.#service = this.context.serveSpecial(this.pod, this.namespace as NetworkNamespace);
     for (const run of this.#containers) run.wait("ContainerCreating");
     this.#phase = "Running";
     await Promise.all(this.#containers.map((run) => run.start()));
@@ -193,7 +192,12 @@ export class PodWorker implements ContainerHost {
     }
   }
 
+  componentOf(container: Container): Component | undefined {
+    return this.context.component(this.pod, container);
+  }
+
   mayRun(container: Container): boolean {
+    if (this.componentOf(container)) return true;
     const [program] = container.command ?? [];
     const { privileged } = (container.securityContext ?? {}) as { readonly privileged?: boolean };
     if (program === undefined || privileged) return false;
@@ -202,11 +206,12 @@ export class PodWorker implements ContainerHost {
   }
 
   programOf(container: Container): string | undefined {
+    if (this.componentOf(container)) return container.image;
     return hostProgram(container, this.#volumes, (name) => this.#volumeDirectory(name));
   }
 
   async simulate(container: Container): Promise<string | undefined> {
-    if (this.#service === undefined) for (const port of portsOf(container)) this.#ports.set(keyOf(port), port);
+    for (const port of portsOf(container)) this.#ports.set(keyOf(port), port);
     const failed = await this.#serve();
     const bad = failed.find((failure) => container.ports?.some((port) => port.containerPort === failure.port));
     return bad && `port ${bad.port}: ${bad.message}`;
@@ -214,7 +219,7 @@ export class PodWorker implements ContainerHost {
 
   /** All its containers are responders: ports that none of them declares are served too. */
   get #isOpen(): boolean {
-    return this.#initialized && this.#service === undefined && this.#containers.every((run) => run.simulated);
+    return this.#initialized && this.#containers.every((run) => run.simulated);
   }
 
   /** Ports that Services send to this pod: where responders stand for all its containers, they answer there too. */
@@ -287,7 +292,6 @@ export class PodWorker implements ContainerHost {
   abandon(): void {
     this.#stop.abort();
     for (const run of this.#all) run.abandon();
-    this.#service?.close();
     this.#namespace?.close();
   }
 
@@ -306,7 +310,6 @@ export class PodWorker implements ContainerHost {
     for (const run of this.#init.toReversed()) await run.stop(left());
     this.#stop.abort();
     await this.#started;
-    this.#service?.close();
     await this.context.responders.stop(this.pod.metadata.uid ?? "");
     if (this.#wired)
       await this.context.cni

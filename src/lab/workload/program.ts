@@ -16,28 +16,34 @@ export interface ProgramOptions {
   /** Whether it has a standard input that somebody may write to. */
   readonly stdin: boolean;
   readonly log?: LogWriter;
+  /** It is a Node program of Fairlead's own, which speaks over Node's message channel; nothing stands between it and the process started. */
+  readonly onMessage?: (message: never) => void;
 }
 
 export class Program {
   /** Exit status; 128 and the signal's number where a signal ended it. Settled after all output was given to the listeners. */
   readonly exited: Promise<number>;
   readonly stdin: Writable | undefined;
+  /** The process that was started is the program itself. */
+  readonly isDirect: boolean;
   readonly #child: ChildProcess;
   readonly #terminal: Terminal | undefined;
   readonly #listeners = new Set<(stream: OutputName, chunk: Buffer) => void>();
   status: number | undefined;
 
   /** @throws KernelError, where there is no terminal; a program that can't be started ends with 127 */
-  constructor({ namespace, argv, env, tty, stdin, log }: ProgramOptions) {
+  constructor({ namespace, argv, env, tty, stdin, log, onMessage }: ProgramOptions) {
     const [command = "", ...args] = tty ? ["setsid", "--ctty", "--", ...argv] : argv;
     this.#terminal = tty ? openTerminal() : undefined;
     const fd = this.#terminal?.programFd;
     const stdio = fd === undefined ? ([stdin ? "pipe" : "ignore", "pipe", "pipe"] as const) : [fd, fd, fd];
+    this.isDirect = onMessage !== undefined;
     this.#child = namespace.spawn(command, args, {
       env: { ...env, ...(tty ? { TERM: env.TERM ?? "xterm" } : {}) },
-      stdio: [...stdio],
+      stdio: onMessage ? [...stdio, "ipc"] : [...stdio],
       cwd: "/",
     });
+    if (onMessage) this.#child.on("message", (message) => onMessage(message as never));
     if (fd !== undefined) closeSync(fd);
     const take = (stream: OutputName) => (chunk: Buffer) => {
       log?.write(stream, chunk);
@@ -92,6 +98,13 @@ export class Program {
 
   resize(size: TerminalSize): void {
     this.#terminal?.resize(size);
+  }
+
+  /** False where nobody hears. */
+  send(message: object): boolean {
+    if (!this.#child.connected) return false;
+    this.#child.send(message);
+    return true;
   }
 
   kill(): void {
