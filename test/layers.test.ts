@@ -40,7 +40,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "kernel",
     "base",
   ],
-  trace: ["plan", "datapath/overlay", "datapath/routed", "services", "policy", "cluster", "resources", "kernel", "base"],
+  trace: ["plan", "ipam", "datapath/overlay", "datapath/routed", "services", "policy", "cluster", "resources", "kernel", "base"],
   lab: ["agent", "api", "dns", "cni", "services", "ipam", "cluster", "resources", "kernel", "base"],
   cli: [
     "lab",

@@ -52,6 +52,8 @@ describe("the guide's Installation", () => {
     const answer = await place.json<MatrixAnswer>("matrix", "--all", "--expect", join(SHOP, "expect.yaml"));
     assert.deepEqual(answer.failures, []);
     assert.ok(answer.pairs.length > 60);
+    const calculated = await place.json<MatrixAnswer>("matrix", "--all", "--static", "--expect", join(SHOP, "expect.yaml"));
+    assert.deepEqual(calculated.failures, [], "by calculation as well");
     const { nodes, pods } = await status();
     assert.deepEqual(new Set(pods.map(({ node }) => node)).size, 3);
     assert.deepEqual(new Set(nodes.map(({ addresses }) => addresses[0]?.split(".")[2])).size, 2, "on two subnets");

@@ -1,6 +1,7 @@
 // The routed data path on the real kernel: every encapsulation that this kernel has, both families, forged sources, drift.
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import type { KubeObject } from "../src/resources/index.ts";
 import { outputOf, type RoutedNetwork, type RoutedPod, raiseRouted } from "./routed-network.ts";
 
 async function raise(t: TestContext, options: Parameters<typeof raiseRouted>[0]): Promise<RoutedNetwork> {
@@ -150,4 +151,29 @@ test("DEL takes all of a pod away: routes, addresses, and its place in the block
   assert.ok(await network.settle(() => agent.status.kernel.inSync));
   const next = await network.pod(0, "two");
   assert.notEqual(next.addresses[0], pod.addresses[0], "an address rests");
+});
+
+test("settings on the running network: ports of masquerade, VNI and port of the tunnel, a pool that is wrapped otherwise", async (t) => {
+  const network = await raise(t, { nodes: 2, pools: { four: both({ vxlanMode: "Always" }).four } });
+  const [one, two] = [await network.pod(0, "one"), await network.pod(1, "two")];
+  const { namespace: node, agent } = network.nodes[0] ?? assert.fail();
+  const address = two.addresses[0] ?? "";
+  const calico = (kind: string, name: string, spec: object) =>
+    ({ apiVersion: "projectcalico.org/v3", kind, metadata: { name }, spec }) as KubeObject;
+  const ref = (plural: string) => ({ group: "projectcalico.org", version: "v3", plural });
+  network.store.create(
+    ref("felixconfigurations"),
+    calico("FelixConfiguration", "default", { natPortRange: "40000:50000", vxlanVNI: 77, vxlanPort: 4444 }),
+  );
+  const device = () => outputOf(node, "ip", "-d", "link", "show", "vxlan.calico");
+  assert.ok(await network.settle(() => /vxlan id 77 .*dstport 4444/.test(device())), device());
+  assert.match(outputOf(node, "nft", "list", "chain", "inet", "fairlead", "postrouting-nat"), /masquerade to :40000-50000 fully-random/);
+  assert.ok(await network.settle(() => ping(one, address)));
+  assert.equal(agent.status.kernel.lastError, undefined);
+  const pool = network.store.get<KubeObject & { spec: object }>(ref("ippools"), undefined, "four") ?? assert.fail();
+  network.store.update(ref("ippools"), { ...pool, spec: { ...pool.spec, vxlanMode: "Never" } });
+  assert.ok(await network.settle(() => /^10\.244\.1\.0\/26 via 10\.112\.0\.52 dev eth0/m.test(outputOf(node, "ip", "route"))));
+  assert.ok(await network.settle(() => !outputOf(node, "ip", "link").includes("vxlan.calico")), "the tunnel goes");
+  assert.ok(await network.settle(() => agent.status.ranges[0]?.used === 1), "its address is given back");
+  assert.ok(await network.settle(() => ping(one, address)));
 });

@@ -276,6 +276,7 @@ export class ServiceNetwork {
       });
     const greeting = heard(1);
     socket.connect({ host: address, port });
+    this.#closers.push(() => socket.destroy());
     const pod = await greeting;
     return {
       pod,

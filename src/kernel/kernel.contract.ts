@@ -82,6 +82,13 @@ const ROWS: readonly Row[] = [
     is: 1450,
   },
   { says: "a VNI is taken once per port", given: [vxlan()], change: vxlan("flannel.2"), refused: "EEXIST" },
+  {
+    says: "a VNI and port may be taken once per family",
+    given: [{ op: "add", address: { link: "eth0", address: "fd00:112::51/64", nodad: true } }, vxlan()],
+    change: vxlan("vxlan-v6", { ...VXLAN, local: "fd00:112::51" }),
+    look: linkNames,
+    is: ["eth0", "flannel.1", "lo", "vxlan-v6"],
+  },
   { says: "a VXLAN device needs its outer device", change: vxlan("flannel.1", { ...VXLAN, device: "none0" }), refused: "ENODEV" },
   {
     says: "a link is born with what is asked",

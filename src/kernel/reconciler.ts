@@ -46,6 +46,13 @@ const STALE_BY: Readonly<Record<WatchTopic, readonly Part[]>> = {
   iptables: ["iptables"],
 };
 
+/** Parts of a state that most nodes have nothing of. */
+const RARE = [
+  ["iptables", "iptables"],
+  ["ipsets", "ipset"],
+  ["ipvs", "ipvs"],
+] as const;
+
 const SYSTEM_CLOCK: ReconcilerClock = {
   now: () => performance.now(),
   after: (milliseconds, action) => {
@@ -101,6 +108,10 @@ class KernelReconciler implements Reconciler {
   set(desired: KernelState): ReconcileStatus {
     if (this.#closed) return this.#status;
     if (desired === this.#held && this.#belief.stale.size === 0) return this.#status;
+    // Whether an end point may go at once depends on its connections, which the kernel counts and does not tell.
+    if (this.#belief.balances && desired.ipvs !== this.#held?.ipvs) this.#belief.stale.add("ipvs");
+    // Where nothing was wanted, others' changes were not listened to.
+    for (const [key, part] of RARE) if (desired[key].length > 0 && this.#desired?.[key].length === 0) this.#belief.stale.add(part);
     this.#desired = desired;
     // Listening begins before the first reading, so that no change falls between them.
     this.#watch();

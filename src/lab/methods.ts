@@ -38,6 +38,8 @@ export interface LabStatus {
     readonly mended: number;
     readonly policyLog: AgentStatus["policyLog"];
     readonly agentPid: number | null;
+    /** What of the configuration is not followed on the node, and why. */
+    readonly remarks: readonly string[];
   }[];
   readonly pods: readonly {
     readonly namespace: string;
@@ -126,6 +128,7 @@ function statusOf(lab: Lab): LabStatus {
         mended: status.kernel.drifts + status.podDrifts,
         policyLog: status.policyLog,
         agentPid: "pid" in node.agent ? (node.agent.pid ?? null) : null,
+        remarks: node.agent.status.remarks,
       };
     }),
     pods: [...lab.snapshot.pods.values()].map((pod) => {

@@ -2,7 +2,7 @@
 import { addressBits, familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import { hostLinkName, macOf, podCidrs } from "../datapath/overlay/index.ts";
-import { caliName } from "../datapath/routed/index.ts";
+import { caliName, readNode } from "../datapath/routed/index.ts";
 import {
   EMPTY_STATE,
   type KernelState,
@@ -15,6 +15,7 @@ import {
 } from "../kernel/index.ts";
 import { type NodeFacts, type NodePlan, nodeSettings, type PodAttachment, planNode } from "../plan/index.ts";
 import { type DnsAnswers, joinBooks, type NameBook, NO_NAMES, nameBook } from "../policy/index.ts";
+import { assumedTunnels, withBlocks } from "./blocks.ts";
 import { type Node, podAddressesOf } from "./objects.ts";
 
 /** One network namespace on the way. */
@@ -286,10 +287,18 @@ function vtepOf(node: Node): { readonly vtepMac?: string } {
 }
 
 /** Nodes of manifests have not told each other their tunnel ends: they get those that they would tell. */
-function withTunnelEnds(snapshot: ClusterSnapshot): ClusterSnapshot {
+function withTunnelEnds(given: ClusterSnapshot): ClusterSnapshot {
+  const snapshot = withBlocks(given);
   const nodes = [...snapshot.nodes.values()];
   const told = nodes.map((node): Node => {
-    const plan = planNode(snapshot, { ...factsOf(snapshot, node), attachments: [] });
+    const facts = factsOf(snapshot, node);
+    const routed = nodeSettings(snapshot, node.metadata.name).network === "routed";
+    const plan = planNode(snapshot, {
+      ...facts,
+      // What an overlay's node tells does not depend on its pods.
+      attachments: routed ? facts.attachments : [],
+      tunnels: { ...assumedTunnels(snapshot, node.metadata.name), ...readNode(node).tunnels },
+    });
     const annotations = Object.fromEntries(
       Object.entries(plan.annotations).flatMap(([key, value]) => (value === null ? [] : [[key, value]])),
     );
