@@ -77,7 +77,7 @@ class StormNode {
 
   end(): void {
     this.#stop?.();
-    this.#child?.disconnect();
+    if (this.#child?.connected) this.#child.disconnect();
   }
 
   /** What a restarted agent would find on disk. */

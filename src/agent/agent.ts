@@ -12,8 +12,8 @@ import {
   snapshotOf,
 } from "../cluster/index.ts";
 import { type AttachmentStore, openAttachments, serveCni } from "../cni/index.ts";
-import { BRIDGE, isOverlayNode, podCidrs } from "../datapath/overlay/index.ts";
-import { ACTIVE_NETWORK, createIpam } from "../ipam/index.ts";
+import { BRIDGE, podCidrs } from "../datapath/overlay/index.ts";
+import { createIpam } from "../ipam/index.ts";
 import {
   createReconciler,
   diffState,
@@ -41,6 +41,7 @@ import { type ForeignPart, foreignProxy, remarksOf } from "./foreign-proxy.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
 import { createNodeMetrics, type NodeMetrics, nodeMetricsPort } from "./node-metrics.ts";
+import { OverlayTail } from "./overlay-tail.ts";
 import { type PodAddresses, rangeAddresses } from "./pod-addresses.ts";
 import { PodNetwork } from "./pod-network.ts";
 import { createPolicyLog, type PolicyLog, type PolicyLogStatus } from "./policy-log.ts";
@@ -108,8 +109,6 @@ const POD_WAIT_MS = 5000;
 const SAVE_EVERY_MS = 2000;
 /** Saving takes this share of the time at most. */
 const SAVE_SHARE = 100;
-/** The overlay's tunnel stays so long after the last node has left the overlay, in milliseconds. */
-const OVERLAY_LINGERS_MS = 5000;
 /** A plan is never put off longer, in milliseconds. */
 const LONGEST_WAIT_MS = 1000;
 
@@ -139,8 +138,7 @@ class NodeAgent implements Agent {
   readonly #bgp: NodeBgp;
   readonly #nodeMetrics: NodeMetrics;
   #ranges: { readonly cidrs: string; readonly addresses: PodAddresses } | undefined;
-  /** When a node of the overlay was last seen, in milliseconds. */
-  #overlaySeen = Number.NEGATIVE_INFINITY;
+  readonly #overlayTail = new OverlayTail(() => this.#schedule());
   #facts: NodeFacts["underlay"] | undefined;
   #lacks: NodeFacts["lacks"];
   #foreign: { readonly mode: ServiceMode; readonly remarks: readonly string[] } | undefined;
@@ -330,7 +328,7 @@ class NodeAgent implements Agent {
           ...(this.#lacks ? { lacks: this.#lacks } : {}),
           options: this.#said,
           ...(current === undefined ? {} : { network: current }),
-          keepOverlay: this.#overlayLingers(snapshot),
+          keepOverlay: this.#overlayTail.lingers(snapshot, this.#options.node, learned),
           ...(this.#network.blocks ? { tunnels: this.#network.blocks.tunnels } : {}),
           ...(learned ? { learnedRoutes: learned } : {}),
         }),
@@ -474,15 +472,6 @@ class NodeAgent implements Agent {
     }
   }
 
-  /** Whether packets may still come through the overlay's tunnel: other nodes take a moment to follow the last that left it. */
-  #overlayLingers(snapshot: ClusterSnapshot): boolean {
-    const isOverlay = (node: Node) => isOverlayNode(node) && node.metadata.annotations?.[ACTIVE_NETWORK] !== "routed";
-    if ([...snapshot.nodes.values()].some(isOverlay)) this.#overlaySeen = performance.now();
-    const left = this.#overlaySeen + OVERLAY_LINGERS_MS - performance.now();
-    if (left > 0) setTimeout(() => this.#schedule(), left + 1).unref();
-    return left > 0;
-  }
-
   /** Why the kernel does not hold the newest plan's policy; what else is out of order does not keep a pod from being wired. */
   #unprotected(): string | undefined {
     const { namespace } = this.#options;
@@ -530,6 +519,7 @@ class NodeAgent implements Agent {
     this.#bgp.close();
     this.#nodeMetrics.close();
     this.#network.close();
+    this.#overlayTail.close();
     this.#announcer.close();
     this.#policyLog.close();
     this.#dnsWatch.close();

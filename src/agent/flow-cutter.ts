@@ -21,8 +21,9 @@ export interface FlowCutter {
 
 /** Milliseconds that changes are collected for. */
 const COLLECT_MS = 50;
-/** A walk may take this share of the time at most. */
+/** A walk may take this share of the time at most; but a busy machine, where it takes long, must not leave flows to where nobody is. */
 const SHARE = 10;
+const MOST_MS = 1000;
 
 /** A cutter over one namespace's flows. */
 export function createFlowCutter(conntrack: Conntrack, log: (message: string) => void): FlowCutter {
@@ -36,7 +37,7 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
   let lastMs = 0;
 
   function schedule(): void {
-    timer ??= setTimeout(run, Math.max(COLLECT_MS, lastMs * SHARE)).unref();
+    timer ??= setTimeout(run, Math.max(COLLECT_MS, Math.min(MOST_MS, lastMs * SHARE))).unref();
   }
 
   function run(): void {
