@@ -25,6 +25,7 @@ import {
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
 import { keepSame, type Network, type NodeFacts, type NodePlan, nodeSettings, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
+import { type DnsAnswers, nameBook } from "../policy/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
 import { countNoLocal, healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
 import { ActiveNetwork } from "./active-network.ts";
@@ -33,6 +34,7 @@ import { NodeBgp } from "./bgp/node-bgp.ts";
 import { bgpPages } from "./bgp/pages.ts";
 import { secretsFromApi } from "./bgp/secrets.ts";
 import { BlockAddresses, type CollectTiming } from "./block-addresses.ts";
+import { createDnsWatch, type DnsWatch } from "./dns-watch.ts";
 import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
 import { type ForeignPart, foreignProxy, remarksOf } from "./foreign-proxy.ts";
@@ -85,6 +87,8 @@ export interface AgentStatus {
   readonly services: ServiceMode;
   /** What policies' Log rules noted. */
   readonly policyLog: PolicyLogStatus;
+  /** What pods were answered about the names that policies speak of. */
+  readonly dnsAnswers: DnsAnswers;
   /** What of the network's configuration is followed. */
   readonly follows: readonly string[];
   /** What is not, and why. */
@@ -124,6 +128,7 @@ class NodeAgent implements Agent {
   readonly #health: HealthPorts;
   readonly #announcer: Announcer;
   readonly #policyLog: PolicyLog;
+  readonly #dnsWatch: DnsWatch;
   readonly #metrics = createMetrics();
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
@@ -167,6 +172,12 @@ class NodeAgent implements Agent {
     });
     this.#cutter = createFlowCutter(options.namespace.conntrack, options.log);
     this.#policyLog = createPolicyLog(options.namespace, options.log);
+    this.#dnsWatch = createDnsWatch({
+      namespace: options.namespace,
+      stateDirectory: options.stateDirectory,
+      changed: () => this.#apply(),
+      log: options.log,
+    });
     this.#health = createHealthPorts({
       namespace: options.namespace,
       impaired: () => this.#unready() ?? this.#unprotected(),
@@ -313,6 +324,7 @@ class NodeAgent implements Agent {
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
           lost: this.#announcer.lost,
+          dnsAnswers: this.#dnsWatch.answers,
           ...(this.#lacks ? { lacks: this.#lacks } : {}),
           options: this.#said,
           ...(current === undefined ? {} : { network: current }),
@@ -327,7 +339,8 @@ class NodeAgent implements Agent {
       this.#reconciler.set(plan.kernel);
       this.#announcer.follow(plan.announcement, this.#facts, snapshot.namespaces.get("kube-system")?.metadata.uid ?? "");
       this.#pods.reconcile();
-      this.#cutter.follow(snapshot, moved);
+      this.#cutter.follow(snapshot, moved, nameBook(this.#dnsWatch.ever));
+      this.#dnsWatch.follow(plan);
       this.#policyLog.follow(plan, snapshot);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
       this.#metrics.synced({
@@ -489,6 +502,7 @@ class NodeAgent implements Agent {
       bgp: this.#bgp.summary,
       services: this.#plan?.settings.services ?? "nftables",
       policyLog: this.#policyLog.status,
+      dnsAnswers: this.#dnsWatch.answers,
       follows: [...(this.#plan?.follows ?? []), ...this.#bgp.follows],
       remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks, ...(this.#foreign?.remarks ?? [])],
     };
@@ -508,6 +522,7 @@ class NodeAgent implements Agent {
     this.#overlayTail.close();
     this.#announcer.close();
     this.#policyLog.close();
+    this.#dnsWatch.close();
     this.#reconciler.close();
     this.#pods.close();
   }

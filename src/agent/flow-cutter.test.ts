@@ -53,6 +53,7 @@ function plan({ pods, selected = {}, peers = ["10.0.9.9"], chains = { "ingress-x
     podMtu: 1450,
     announcement: { own: [], winners: new Map() },
     settings: { services: "nftables", network: "overlay", remarks: [] },
+    namePatterns: [],
     remarks: [],
   };
 }

@@ -1,6 +1,4 @@
-// A lab that goes on where one before it ended (lab up --keep): what of its objects still holds, and the key of its tokens.
-import { type KeyObject as CryptoKeyObject, createPrivateKey, generateKeyPairSync } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+// A lab that goes on where one before it ended (lab up --keep): what of its objects still holds.
 import { LEASE_NAMESPACE, type ObjectStore } from "../api/index.ts";
 import type { Node, Pod } from "../resources/index.ts";
 import { REFS } from "./refs.ts";
@@ -20,12 +18,4 @@ export function resume(store: ObjectStore, nodes: readonly string[]): void {
     else if (pod.spec.nodeName !== undefined && pod.status?.phase !== "Succeeded" && pod.status?.phase !== "Failed")
       store.update(REFS.pods, { ...pod, status: { phase: "Pending" } }, { subresource: "status" });
   }
-}
-
-/** The key that signs service account tokens, made when it is first asked for: tokens go on to hold. */
-export function keptKey(path: string): CryptoKeyObject {
-  if (existsSync(path)) return createPrivateKey(readFileSync(path));
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  writeFileSync(path, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
-  return privateKey;
 }

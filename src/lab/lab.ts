@@ -28,7 +28,7 @@ import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.t
 import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod, type Service } from "../resources/index.ts";
 import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
-import { keptKey, resume } from "./keep.ts";
+import { resume } from "./keep.ts";
 import type { PodWorker } from "./kubelet/pod-worker.ts";
 import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
@@ -134,7 +134,7 @@ export class Lab {
       // What pods reach as Service default/kubernetes.
       alsoListen: [{ fd: this.#fabric.router.bindSocket({ protocol: "tcp", address: FABRIC.apiServer, port: CLUSTER.apiPort }) }],
       names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
-      ...(options.keep ? { tokenKey: keptKey(this.#start.paths.tokenKey) } : {}),
+      ...(options.keep ? { identityFile: this.#start.paths.identity } : {}),
       pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
     });
     this.#startUpstream(this.#fabric);

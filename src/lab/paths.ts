@@ -10,10 +10,10 @@ export interface LabPaths {
   /** Process id and start time of the daemon, for finding one that was killed. */
   readonly daemon: string;
   readonly kubeconfig: string;
-  /** What outlives the lab where that is asked for (--keep): the API's objects, and the key of its tokens. */
+  /** What outlives the lab where that is asked for (--keep): the API's objects, and what makes the server the same. */
   readonly kept: string;
   readonly database: string;
-  readonly tokenKey: string;
+  readonly identity: string;
   readonly log: string;
   node(name: string): string;
   pod(uid: string): string;
@@ -42,7 +42,7 @@ export function labPaths(name: string): LabPaths {
     kubeconfig: join(directory, "kubeconfig"),
     kept,
     database: join(kept, "api.db"),
-    tokenKey: join(kept, "token-key.pem"),
+    identity: join(kept, "identity.json"),
     log: join(directory, "daemon.log"),
     node: (node) => join(directory, "nodes", node),
     pod: (uid) => join(directory, "pods", uid),

@@ -21,6 +21,7 @@ const plan = (kernel: Partial<KernelState>, pods: Readonly<Record<string, Kernel
   podMtu: 1450,
   announcement: { own: [], winners: new Map() },
   settings: { services: "nftables", network: "overlay", remarks: [] },
+  namePatterns: [],
   remarks: [],
 });
 

@@ -17,7 +17,7 @@ import {
   ROUTE_PROTOCOL,
   type TableContribution,
 } from "../kernel/index.ts";
-import { planPolicy } from "../policy/index.ts";
+import { nameBook, planPolicy } from "../policy/index.ts";
 import { electAnnouncer, IPVS_INPUT, planServiceMode } from "../services/index.ts";
 import { planOverlayPath, planRoutedPath } from "./path.ts";
 import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
@@ -49,7 +49,10 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
   const path = network === "routed" ? planRoutedPath(snapshot, facts) : planOverlayPath(snapshot, facts);
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
-  const policy = planPolicy(snapshot, facts.node, pods, { interfaces: [facts.underlay] });
+  const policy = planPolicy(snapshot, facts.node, pods, {
+    interfaces: [facts.underlay],
+    ...(facts.dnsAnswers ? { names: nameBook(facts.dnsAnswers) } : {}),
+  });
   const services = planServiceMode(snapshot, facts.node, {
     mode: settings.services,
     own: [...underlayAddresses(facts), ...(path.state.addresses ?? []).map(({ address }) => plain(address))],
@@ -76,6 +79,7 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
     ...(path.routed ? { routed: path.routed } : {}),
     ...(path.follows ? { follows: path.follows } : {}),
     announcement,
+    namePatterns: policy.namePatterns,
     settings,
     remarks: [...settings.remarks, ...path.remarks, ...services.remarks, ...policy.remarks],
   };

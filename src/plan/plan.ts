@@ -2,6 +2,7 @@
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { LearnedRoute, RoutedExports, TunnelKind } from "../datapath/routed/index.ts";
 import type { KernelState } from "../kernel/index.ts";
+import type { DnsAnswers } from "../policy/index.ts";
 import type { Announcement } from "../services/index.ts";
 import type { Network, NodeAbilities, NodeSettings } from "./settings.ts";
 
@@ -24,6 +25,8 @@ export interface NodeFacts extends NodeAbilities {
   readonly learnedRoutes?: readonly LearnedRoute[];
   /** Nodes whose heartbeats have stopped: others announce their load balancers' addresses. */
   readonly lost?: ReadonlySet<string>;
+  /** Addresses that DNS names had in answers to the node's pods. */
+  readonly dnsAnswers?: DnsAnswers;
 }
 
 /** One pod's wiring, as the CNI records keep it. */
@@ -58,6 +61,8 @@ export interface NodePlan {
   readonly follows?: readonly string[];
   /** Load balancers' addresses: which this node announces, and who announces others. */
   readonly announcement: Announcement;
+  /** Patterns of the DNS names that the node's policies speak of: answers about them are worth learning. */
+  readonly namePatterns: readonly string[];
   /** How it is done here: said by objects, or by default. */
   readonly settings: NodeSettings;
   /** What in the configuration is not understood or not followed, and why. */

@@ -10,7 +10,7 @@ import { rulePath } from "./rule-path.ts";
 import { type Direction, type NameBook, type Policy, peerSide, type Rule } from "./rules.ts";
 import { describeSelection } from "./selection.ts";
 
-export interface RuleWalk {
+interface RuleWalk {
   readonly rule: Owner;
   /** Where it stands in its object: "spec.ingress[0]". */
   readonly path: string;
@@ -20,7 +20,7 @@ export interface RuleWalk {
   readonly says: string;
 }
 
-export interface PolicyWalk {
+interface PolicyWalk {
   readonly policy: Owner;
   /** Whom it selects, in words. */
   readonly selects: string;
@@ -31,7 +31,7 @@ export interface PolicyWalk {
   readonly rules: readonly RuleWalk[];
 }
 
-export interface TierWalk {
+interface TierWalk {
   readonly tier: string;
   readonly order: number | null;
   /** What befalls what no rule of it decided, while one of its policies isolates. */

@@ -27,9 +27,10 @@ const EVERY_POD: PodChoice = { key: "*", namespace: undefined, holds: (_, pod) =
 const choices = new WeakMap<Selection, PodChoice>();
 const needs = new WeakMap<Policy, PolicyNeed>();
 
-/** The needs of every policy that is in force, in every language. */
+/** The needs of every policy, in every language: of those that are in force, and of those that are only counted. */
 export function policyNeeds(snapshot: ClusterSnapshot): readonly PolicyNeed[] {
-  return indexPolicies(snapshot).all.map(needOf);
+  const { all, staged } = indexPolicies(snapshot);
+  return [...all, ...staged].map(needOf);
 }
 
 function needOf(policy: Policy): PolicyNeed {

@@ -50,15 +50,16 @@ test("staged policies are counted, in their place, and not enforced", () => {
     assert.deepEqual([...rig.send(sent).keys()].sort(), [0, 1, 2], "the policy that is in force decides");
 
     const listing = rig.namespace("node-2").run(() => execFileSync("nft", ["list", "table", "inet", "fairlead"], { encoding: "utf8" }));
-    const counts = [...listing.matchAll(/counter packets (\d+).*comment "(Staged[^"]*)"/g)].map(
-      ([, packets, owner]) => `${owner}: ${packets}`,
-    );
-    assert.deepEqual(counts.sort(), [
-      "StagedKubernetesNetworkPolicy/prod/closed: 2",
-      "StagedNetworkPolicy/prod/db: 1",
-      "StagedNetworkPolicy/prod/db#0: 1",
-      "StagedNetworkPolicy/prod/db#1: 3",
-    ]);
+    // A rule of the policy may be several of the kernel's: one for each family.
+    const counts: Record<string, number> = {};
+    for (const [, packets, owner = ""] of listing.matchAll(/counter packets (\d+).*comment "Staged([^"]*)"/g))
+      counts[owner] = (counts[owner] ?? 0) + Number(packets);
+    assert.deepEqual(counts, {
+      "NetworkPolicy/prod/db#0": 1,
+      "NetworkPolicy/prod/db#1": 3,
+      "NetworkPolicy/prod/db": 1,
+      "KubernetesNetworkPolicy/prod/closed": 2,
+    });
   } finally {
     rig.close();
   }

@@ -26,6 +26,7 @@ import {
 } from "../../cluster/index.ts";
 import { installPlugin } from "../../cni/index.ts";
 import { createLinuxKernel } from "../../kernel/index.ts";
+import { LEASE } from "../lease.ts";
 import { type RelayFlags, relayFlags, relaySource } from "../relay-flags.ts";
 import { stopped } from "../signals.ts";
 
@@ -41,12 +42,6 @@ interface AgentFlags extends RelayFlags {
   readonly cleanForeign?: boolean;
 }
 
-/** Whoever holds it writes what is written once for the cluster: load balancers' addresses, Events about Services. */
-const LEASE = {
-  resource: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
-  namespace: "kube-system",
-  name: "fairlead",
-} as const;
 const NODES = { group: "", version: "v1", plural: "nodes" } as const;
 /** How often it is asked whether the node can be given to the container runtime, in milliseconds. */
 const LOOK_EVERY_MS = 100;

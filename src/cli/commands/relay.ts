@@ -1,9 +1,12 @@
 // fairlead relay: watches the API server once, and feeds any number of agents.
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import type { Command } from "commander";
+import { holdLease, startServiceDuties } from "../../agent/index.ts";
 import { FairleadError, messageOf } from "../../base/index.ts";
-import { inClusterAccess, readKubeconfig, sourceFromKubernetes } from "../../cluster/index.ts";
+import { inClusterAccess, readKubeconfig, sourceFromKubernetes, writerToKubernetes } from "../../cluster/index.ts";
 import { checkRelay, type RelayOptions, startRelay } from "../../relay/index.ts";
+import { LEASE } from "../lease.ts";
 import { stopped } from "../signals.ts";
 
 interface RelayFlags {
@@ -50,9 +53,20 @@ async function run(flags: RelayFlags): Promise<void> {
   });
   const relay = await startRelay({ source, listen, log, ...security });
   log(`relaying ${access.server.origin} on port ${relay.port}`);
+  // What is done once for all needs the whole cluster, which agents that are fed by relays do not know.
+  const writer = writerToKubernetes(access);
+  const lease = holdLease({
+    writer,
+    place: LEASE,
+    identity: `${hostname()}-${process.pid}`,
+    held: () => startServiceDuties({ source, writer, log }).close,
+    log,
+  });
   await stopped("relay");
+  await lease.close();
   await relay.close();
   source.close();
+  writer.close();
   log("stopped; the agents move to another replica");
   process.exit(0);
 }

@@ -36,10 +36,14 @@ export interface DnsReport {
   readonly metrics: string;
 }
 
-/** Nobody asked for so long: the load has gone elsewhere. Milliseconds. */
-const QUIET_MS = 300;
-/** Askers that stay are left after this; the plugin health may ask for more (lameduck). */
+/**
+ * The end, in milliseconds. First the server answers as if nothing were: who balances it has heard of its end, and sends new
+ * askers elsewhere. Only if some stay (they go on from one port, which connection tracking remembers) it says that it is not
+ * ready, so that these are sent elsewhere too. Saying so at once would cut off questions that are being answered.
+ */
+const QUIET_MS = 400;
 const DRAIN_MS = 3000;
+const STAYERS_MS = 2000;
 const LOOK_MS = 50;
 
 /** Serves. Resolves with the exit status when it has ended. @throws CorefileError, DnsServeError where it can't begin */
@@ -57,7 +61,8 @@ export async function runDns(options: DnsProcessOptions): Promise<number> {
     environment: process.env,
     log,
     observe: (answered) => begun.observe?.(answered),
-    drain: () => drained(server),
+    // Beside the plugins' own lame-duck time, when the plugin ready has said no.
+    drain: () => quiet(server, STAYERS_MS),
     failed: () => finish(1),
   });
   const watch = watchLookups(options.domain, server.metrics);
@@ -66,7 +71,9 @@ export async function runDns(options: DnsProcessOptions): Promise<number> {
     if (ending) return;
     ending = true;
     if (status === 0) log("info", "", "ending: answering until nobody asks any more");
-    void server.close().then(() => end(status));
+    void quiet(server, status === 0 ? DRAIN_MS : 0)
+      .then(() => server.close())
+      .then(() => end(status));
   };
   const look = () =>
     server.reload().catch((error: unknown) => log("error", "reload", `${messageOf(error)}; the Corefile before stays in force`));
@@ -90,14 +97,14 @@ export async function runDns(options: DnsProcessOptions): Promise<number> {
   return ended;
 }
 
-/** Resolves when nobody asks any more, or after a while. */
-async function drained(server: DnsServer): Promise<void> {
+/** Resolves when nobody has asked for a while, or after `most` milliseconds. */
+async function quiet(server: DnsServer, most: number): Promise<void> {
   let { queries } = server.status();
-  let quiet = 0;
-  for (let waited = 0; waited < DRAIN_MS && quiet < QUIET_MS; waited += LOOK_MS) {
+  let silence = 0;
+  for (let waited = 0; waited < most && silence < QUIET_MS; waited += LOOK_MS) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     const now = server.status().queries;
-    quiet = now === queries ? quiet + LOOK_MS : 0;
+    silence = now === queries ? silence + LOOK_MS : 0;
     queries = now;
   }
 }
