@@ -68,6 +68,11 @@ export function writeAnnotations({ addresses, tunnels, localPrefixes }: Said): R
   };
 }
 
+/** What takes a node's annotations away again, when it is routed no more. */
+export const routedAnnotationsTaken: Readonly<Record<string, null>> = Object.fromEntries(
+  Object.keys(writeAnnotations({ addresses: [], tunnels: {}, localPrefixes: [] })).map((key) => [key, null]),
+);
+
 function addressesOf(node: Node): Partial<Record<Family, string>> {
   const annotations = node.metadata.annotations ?? {};
   const found: Partial<Record<Family, string>> = {};
