@@ -7,7 +7,7 @@ const CALICO = "projectcalico.org";
 /** Addresses of pods that lie in no block of their node: "10.244.7.9/32,…". */
 const LOCAL_PREFIXES = "fairlead.dev/local-prefixes";
 
-export const TUNNEL_KEYS = {
+const TUNNEL_KEYS = {
   vxlan4: `${CALICO}/IPv4VXLANTunnelAddr`,
   vxlan6: `${CALICO}/IPv6VXLANTunnelAddr`,
   ipip: `${CALICO}/IPv4IPIPTunnelAddr`,
