@@ -31,7 +31,7 @@ export function trace(snapshot: ClusterSnapshot, options: TraceOptions): TraceRe
     protocol: protocolOf(options.protocol, family),
     destinationPort: options.protocol === "icmp" ? 0 : portOf(to, target.port, options),
   });
-  const narrator = createNarrator(snapshot);
+  const narrator = createNarrator(snapshot, world.names);
   const { hops, ending, doubts } = walkPacket(world, { place: placeOf(snapshot, world, from), packet }, narrator);
   return { ...resultOf(snapshot, hops, ending), ...(doubts.length === 0 ? {} : { doubts }) };
 }
@@ -69,7 +69,8 @@ function delivered(hops: readonly Hop[], { node, namespace }: Place, packet: Pac
   return [...hops, { node, namespace, stage: "deliver", decision: "delivered", says }];
 }
 
-function listens(pod: Pod, packet: Packet): boolean {
+/** Whether a container of the pod declares the packet's port. */
+export function listens(pod: Pod, packet: Pick<Packet, "protocol" | "destinationPort">): boolean {
   return [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].some((container) =>
     (container.ports ?? []).some(
       (port) => port.containerPort === packet.destinationPort && (port.protocol ?? "TCP").toLowerCase() === packet.protocol,
