@@ -17,7 +17,7 @@ const indexes = new WeakMap<readonly IpvsService[], ReadonlyMap<string, IpvsServ
 /** Undefined where no virtual service takes the packet. Schedulers differ in whom they choose, never in who may be chosen: chance stands for them. */
 export function balancePacket(state: KernelState, packet: Packet, choose: (mod: number) => number): Balanced | undefined {
   const { protocol, family, destination: address, destinationPort: port } = packet;
-  if (state.ipvs.length === 0 || protocol === "icmp" || protocol === "ipv6-icmp") return undefined;
+  if (state.ipvs.length === 0 || (protocol !== "tcp" && protocol !== "udp" && protocol !== "sctp")) return undefined;
   let index = indexes.get(state.ipvs);
   if (!index) {
     index = new Map(state.ipvs.map((service) => [ipvsKey(service), service]));
