@@ -35,12 +35,15 @@ want_test="
 /usr/bin/cc:gcc:compiles the CNI executable
 /usr/include/stdio.h:libc6-dev:compiles the CNI executable
 /usr/bin/dig:dnsutils:DNS tests ask with dig
+/usr/bin/musl-gcc:musl-tools:DNS tests ask with musl's resolver too
 /usr/bin/podman:podman:one real container is wired through our CNI
 /usr/sbin/runc:runc:runs that container
 /usr/sbin/bird:bird2:a neighbour in the BGP tests and benchmark
 /usr/lib/frr/bgpd:frr:a neighbour in the BGP tests
 /usr/bin/gobgpd:gobgpd:a neighbour in the BGP tests and benchmark
 /usr/sbin/exabgp:exabgp:a neighbour in the BGP tests
+/usr/bin/iperf3:iperf3:the network benchmark
+/usr/bin/dnsperf:dnsperf:the load of the DNS benchmark
 /usr/lib/cni/bridge:containernetworking-plugins:the peer in the CNI benchmark
 /bin/busybox:busybox-static:root file system of that container, start of the second kernel, musl-like resolver tests
 "

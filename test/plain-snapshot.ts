@@ -48,11 +48,14 @@ function partOf<T extends KubeObject>(objects: readonly KubeObject[], kind: stri
       object as T,
     ]);
   const map = new Map(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+  const list = (namespace: string) => [...map.values()].filter((object) => (object.metadata.namespace ?? "") === namespace);
   return {
     size: map.size,
     get: (key) => map.get(key),
     values: () => map.values(),
     changedSince: () => undefined,
-    inNamespace: (namespace) => [...map.values()].filter((object) => object.metadata.namespace === namespace),
+    inNamespace: list,
+    list,
+    namespaceNames: () => [...new Set([...map.values()].map((object) => object.metadata.namespace ?? ""))].sort(),
   };
 }

@@ -1,23 +1,11 @@
 // Random clusters from a seed: namespaces, nodes, dual-stack pods and NetworkPolicies with every feature, for comparing engines.
-import type { KubeObject, LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "../src/resources/index.ts";
 
-/** A small deterministic generator (mulberry32): numbers from 0 up to 1. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
+import type { KubeObject, LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "../src/resources/index.ts";
+import { chanceOf } from "./random.ts";
 
 /** Two nodes, three namespaces, `pods` pods and `policies` policies. The same seed gives the same objects. */
 export function randomCluster(seed: number, { pods = 8, policies = 5 } = {}): KubeObject[] {
-  const random = seeded(seed);
-  const below = (limit: number) => Math.floor(random() * limit);
-  const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
-  const chance = (probability: number) => random() < probability;
+  const { below, pick, often: chance } = chanceOf(seed);
   const namespaces = ["blue", "green", "red"];
   const labels = () => Object.fromEntries(["app", "role"].filter(() => chance(0.8)).map((key) => [key, pick(["a", "b"])]));
   const selector = (): LabelSelector => {
@@ -92,7 +80,12 @@ export function randomCluster(seed: number, { pods = 8, policies = 5 } = {}): Ku
       apiVersion: "v1",
       kind: "Pod",
       metadata: { namespace: pick(namespaces), name: `pod-${index}`, labels: labels() },
-      spec: { nodeName: `node-${n}`, containers: [{ name: "main", ports }], ...(host ? { hostNetwork: true } : {}) },
+      spec: {
+        nodeName: `node-${n}`,
+        ...(index % 3 === 0 ? { serviceAccountName: "app" } : {}),
+        containers: [{ name: "main", ports }],
+        ...(host ? { hostNetwork: true } : {}),
+      },
       status: { phase: "Running", podIP: addresses[0], podIPs: addresses.map((ip) => ({ ip })) },
     } as KubeObject);
   }
@@ -119,16 +112,14 @@ export function randomCluster(seed: number, { pods = 8, policies = 5 } = {}): Ku
 
 /** Cluster-wide policies for the clusters of `randomCluster`: both tiers, every action, pods, namespaces and networks, every way to name a port. */
 export function randomClusterPolicies(seed: number, count = 4): KubeObject[] {
-  const random = seeded(seed ^ 0x5eed);
-  const below = (limit: number) => Math.floor(random() * limit);
-  const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
+  const { below, pick, often, some } = chanceOf(seed ^ 0x5eed);
   const namespaces = () =>
     pick<LabelSelector>([{}, { matchLabels: { team: "a" } }, { matchExpressions: [{ key: "team", operator: "NotIn", values: ["a"] }] }]);
   const pods = () => ({
     namespaceSelector: namespaces(),
     podSelector: pick<LabelSelector>([{}, { matchLabels: { app: "a" } }, { matchLabels: { role: "b" } }]),
   });
-  const selection = () => (random() < 0.5 ? { namespaces: namespaces() } : { pods: pods() });
+  const selection = () => (often(0.5) ? { namespaces: namespaces() } : { pods: pods() });
   const networks = () => ({ networks: [pick(["10.244.1.0/24", "10.244.0.0/16", "fd00:10:244:2::/64", "203.0.113.0/24"])] });
   const protocol = () =>
     pick<object>([
@@ -138,11 +129,10 @@ export function randomClusterPolicies(seed: number, count = 4): KubeObject[] {
       { tcp: { destinationPort: { range: { start: 8000, end: 8100 } } } },
       { destinationNamedPort: "web" },
     ]);
-  const list = <T>(make: () => T, most: number): T[] => Array.from({ length: 1 + below(most) }, make);
   const rule = (direction: "from" | "to") => ({
     action: pick(["Accept", "Deny", "Pass"]),
-    [direction]: list<object>(() => (direction === "to" && random() < 0.3 ? networks() : selection()), 2),
-    ...(random() < 0.5 ? {} : { protocols: list(protocol, 2) }),
+    [direction]: some<object>(2, () => (direction === "to" && often(0.3) ? networks() : selection())),
+    ...(often(0.5) ? {} : { protocols: some(2, protocol) }),
   });
   return Array.from({ length: count }, (_, index) => ({
     apiVersion: "policy.networking.k8s.io/v1alpha2",

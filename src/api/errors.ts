@@ -43,6 +43,8 @@ const codes = {
   TooManyRequests: 429,
   InternalError: 500,
   NotImplemented: 501,
+  ServiceUnavailable: 503,
+  Timeout: 504,
 } as const;
 
 export type StatusReason = keyof typeof codes;

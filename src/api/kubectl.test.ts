@@ -34,6 +34,7 @@ test("kubectl works on the embedded server", { skip: absent }, async (t) => {
   const manifest = join(folder, "web.yaml");
   writeFileSync(config, server.kubeconfig("test"));
   writeFileSync(manifest, deployment);
+  writeFileSync(manifest.replace("web", "more"), deployment.replace("replicas: 2", "replicas: 9"));
   store.create({ group: "", version: "v1", plural: "namespaces" }, { apiVersion: "v1", kind: "Namespace", metadata: { name: "default" } });
   const kubectl = (...args: string[]): Promise<string> =>
     new Promise((resolve, reject) => {
@@ -73,10 +74,25 @@ test("kubectl works on the embedded server", { skip: absent }, async (t) => {
     ],
     ["rollout status deploy web -n shop", /successfully rolled out/],
     ["wait deploy web -n shop --for condition=Available --timeout 5s", /condition met/],
+    [`apply -n shop --server-side --field-manager other --force-conflicts -f ${manifest}`, /deployment.apps\/web serverside-applied/],
+    ["get deploy web -n shop --show-managed-fields -o jsonpath={.metadata.managedFields[*].manager}", /other/],
+    ["get deploy web -n shop -o jsonpath={.spec.replicas}", /^2$/],
+    ["scale deploy web -n shop --replicas 7", /scaled/],
+    [`apply -n shop --server-side -f ${manifest} --force-conflicts`, /service\/web serverside-applied/],
+    [`diff -n shop --server-side -f ${manifest} --force-conflicts`, /^$/],
     ["delete deploy web -n shop", /deleted/],
     ["delete svc --all -n shop", /deleted/],
     ["get svc -n shop --ignore-not-found", /^$/],
   ];
-  for (const [command, expected] of steps) assert.match(await kubectl(...command.split(" ")), expected, command);
+  for (const [command, expected] of steps) {
+    if (command.startsWith("delete deploy"))
+      await assert.rejects(
+        kubectl("apply", "-n", "shop", "--server-side", "--field-manager", "third", "-f", manifest.replace("web", "more")),
+        {
+          message: /conflict with "other" using apps\/v1: \.spec\.replicas|conflicts with "other"|Apply failed with/,
+        },
+      );
+    assert.match(await kubectl(...command.split(" ")), expected, command);
+  }
   await assert.rejects(kubectl("get", "pod", "nobody"), /Error from server \(NotFound\): pods "nobody" not found/);
 });

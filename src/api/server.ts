@@ -1,237 +1,85 @@
-// The API server: TLS, bearer token, and routes to discovery, objects and streams.
-import { randomBytes, timingSafeEqual } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
+// The API server: TLS with an authority of its own, who may speak, and the streams that leave HTTP.
+import type { IncomingMessage } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
-import { type Context, Hono } from "hono";
-import { parse as parseYaml } from "yaml";
-import { messageOf } from "../base/index.ts";
-import { makeCertificatesAside } from "./certificates.ts";
-import { ApiError, badRequest } from "./errors.ts";
-import { aggregated, apiGroup, apiGroupList, groupVersions, openApiDocument, openApiIndex, resourceList } from "./http/discovery.ts";
-import { handle } from "./http/handlers.ts";
-import { decodeProtobuf } from "./http/protobuf.ts";
+import { createAdaptorServer } from "@hono/node-server";
+import type { Access } from "./access/authenticate.ts";
+import { BOOTSTRAP_ROLES } from "./access/bootstrap-roles.ts";
+import { ADMINISTRATORS, authenticated } from "./access/identity.ts";
+import { createTokens, type TokenRequest } from "./access/tokens.ts";
+import { makeCertificatesAside, makeClientCertificate } from "./certificates.ts";
+import { ApiError } from "./errors.ts";
+import { parsePath } from "./http/request.ts";
+import { permit, type RouteOptions, routes, statusError } from "./http/routes.ts";
+import { loadIdentity, saveIdentity } from "./server-identity.ts";
 import type { SqliteStore } from "./sqlite-store.ts";
+import { isPodStream, servePodStream, type Upgrade } from "./stream/pod-streams.ts";
 
-/** What a streaming subresource is asked for. */
-interface SubresourceRequest {
-  readonly method: string;
-  readonly namespace: string | undefined;
-  readonly name: string;
-  readonly query: URLSearchParams;
-}
-
-/** The connection below: `outgoing` for plain requests, `socket` and `head` for upgrades (the handler then answers the upgrade itself). */
-interface RawConnection {
-  readonly incoming: IncomingMessage;
-  readonly outgoing?: ServerResponse;
-  readonly socket?: Duplex;
-  readonly head?: Buffer;
-}
-
-/** A subresource served by another room, such as pods/log or pods/exec. */
-export interface SubresourceHandler {
-  readonly resource: string;
-  readonly subresource: string;
-  /** A Response, or undefined if it answered on the raw connection. */
-  readonly handle: (request: SubresourceRequest, raw: RawConnection) => Promise<Response | undefined>;
-}
-
-export interface ApiServerOptions {
-  readonly store: SqliteStore;
+export interface ApiServerOptions extends RouteOptions {
   readonly listen: { readonly fd: number } | { readonly host: string; readonly port: number };
   /** Further listening sockets, such as the one behind the cluster's Service "kubernetes". */
   readonly alsoListen?: readonly { readonly fd: number }[];
+  /** Keeps authority, keys and token over restarts; without it they are new with each start. */
+  readonly identityFile?: string;
   /** More names and addresses for the certificate. */
   readonly names?: readonly string[];
-  readonly subresources?: readonly SubresourceHandler[];
 }
 
 export interface ApiServer {
   readonly url: string;
   readonly caPem: string;
+  /** The administrator's. */
   readonly token: string;
   kubeconfig(name: string): string;
-  register(handler: SubresourceHandler): void;
+  /** A kubeconfig of somebody else, by a client certificate: what they may do is for roles to say. */
+  kubeconfigOf(name: string, user: string, groups: readonly string[]): Promise<string>;
+  /** A service account's token. @throws ApiError 404 */
+  issueToken(request: TokenRequest): string;
   close(): Promise<void>;
 }
 
-const bodyLimit = 3 * 1024 * 1024;
-const version = {
-  major: "1",
-  minor: "35",
-  gitVersion: "v1.35.0-fairlead",
-  gitCommit: "",
-  gitTreeState: "clean",
-  buildDate: "1970-01-01T00:00:00Z",
-  goVersion: "",
-  compiler: "",
-  platform: "linux/amd64",
-};
-
-type Ctx = Context<{ Bindings: HttpBindings }>;
-
-interface Target {
-  readonly group: string;
-  readonly version: string;
-  readonly namespace: string | undefined;
-  readonly plural: string;
-  readonly name: string | undefined;
-  readonly subresource: string | undefined;
-  readonly watch: boolean;
+/** Answers a request for a stream both ways. @throws ApiError before anything was answered */
+async function upgrade({ pods, store }: ApiServerOptions, access: Access, raw: Upgrade): Promise<void> {
+  permit(access, raw.incoming);
+  const url = new URL(raw.incoming.url ?? "/", "https://localhost");
+  const target = parsePath(url.pathname);
+  if (!pods || !target?.name || target.subresource === undefined || !isPodStream(target.plural, target.subresource))
+    throw new ApiError("NotFound", "the server could not find the requested resource");
+  const { subresource, namespace = "", name } = target;
+  await servePodStream(pods, store, { subresource, namespace, name, query: url.searchParams }, raw);
 }
 
-/** Reads /api/v1/… and /apis/GROUP/VERSION/…; undefined if it names no resource. */
-function parsePath(path: string): Target | undefined {
-  let parts: string[];
-  try {
-    parts = path.split("/").filter(Boolean).map(decodeURIComponent);
-  } catch {
-    throw badRequest("the path is not well encoded");
-  }
-  const root = parts.shift();
-  const group = root === "apis" ? (parts.shift() ?? "") : "";
-  const version = parts.shift() ?? "";
-  const watch = parts[0] === "watch";
-  if (watch) parts.shift();
-  // /namespaces/NAME and its status and finalize are the Namespace itself; deeper paths lie inside it.
-  const inside = parts[0] === "namespaces" && parts.length >= 3 && !["status", "finalize"].includes(parts[2] ?? "");
-  const namespace = inside ? parts[1] : undefined;
-  const [plural, name, subresource, ...rest] = inside ? parts.slice(2) : parts;
-  if (plural === undefined || rest.length > 0) return undefined;
-  return { group, version, namespace, plural, name, subresource, watch };
+function refuseUpgrade(socket: Duplex, error: ApiError): void {
+  const body = JSON.stringify(error.toStatus());
+  socket.end(
+    `HTTP/1.1 ${error.httpCode} ${error.reason}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
 }
 
-async function bodyOf(context: Ctx): Promise<unknown> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of context.req.raw.body ?? []) {
-    size += chunk.length;
-    if (size > bodyLimit) throw new ApiError("RequestEntityTooLarge", `the request is larger than ${bodyLimit} bytes`);
-    chunks.push(chunk);
-  }
-  if (size === 0) return undefined;
-  const type = context.req.header("content-type") ?? "";
-  if (type.includes("protobuf")) return decodeProtobuf(Buffer.concat(chunks));
-  const text = Buffer.concat(chunks).toString("utf8");
-  try {
-    return type.includes("yaml") ? parseYaml(text, { maxAliasCount: 100 }) : JSON.parse(text);
-  } catch (cause) {
-    throw badRequest(`the body cannot be read: ${messageOf(cause)}`, cause);
-  }
-}
-
-function routes(options: ApiServerOptions, isKnown: (header: string | undefined) => boolean, streams: Map<string, SubresourceHandler>) {
-  const { store } = options;
-  const table = store.resources;
-  const app = new Hono<{ Bindings: HttpBindings }>();
-  const fail = (error: unknown) => {
-    const known = error instanceof ApiError ? error : new ApiError("InternalError", messageOf(error), undefined, error);
-    return new Response(JSON.stringify(known.toStatus()), { status: known.httpCode, headers: { "content-type": "application/json" } });
-  };
-  app.onError(fail);
-  app.notFound(() => fail(new ApiError("NotFound", "the server could not find the requested resource")));
-  for (const path of ["/healthz", "/livez", "/readyz"]) app.get(path, (context) => context.text("ok"));
-  app.use(async (context, next) => {
-    if (!isKnown(context.req.header("authorization"))) return fail(new ApiError("Unauthorized", "Unauthorized"));
-    return next();
-  });
-  const v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-  const discover = (context: Ctx, core: boolean, plain: () => object) => {
-    const wanted = /g=apidiscovery\.k8s\.io;v=v2;|v=v2;g=apidiscovery\.k8s\.io/.test(context.req.header("accept") ?? "");
-    if (!wanted) return context.json(plain());
-    return new Response(JSON.stringify(aggregated(table, core)), { headers: { "content-type": v2, vary: "Accept" } });
-  };
-  app.get("/version", (context) => context.json(version));
-  app.get("/api", (context) => discover(context, true, () => ({ kind: "APIVersions", versions: ["v1"], serverAddressByClientCIDRs: [] })));
-  app.get("/apis", (context) => discover(context, false, () => apiGroupList(table)));
-  app.get("/openapi/v3", (context) => context.json(openApiIndex(table)));
-  app.get("/openapi/v3/*", (context) => {
-    const [, , , root, group = "", version = ""] = context.req.path.split("/");
-    const resources = root === "api" ? groupVersions(table).get("")?.get(group) : groupVersions(table).get(group)?.get(version);
-    return resources ? context.json(openApiDocument(resources)) : context.notFound();
-  });
-  app.get("/openapi/v2", (context) => {
-    if (!(context.req.header("accept") ?? "").includes("protobuf")) {
-      return context.json({ swagger: "2.0", info: { title: "Kubernetes", version: version.gitVersion }, paths: {}, definitions: {} });
-    }
-    // A document with nothing but `swagger: "2.0"` (field 1); kubectl then falls back on what it knows of the kinds.
-    return new Response(new Uint8Array([0x0a, 0x03, 0x32, 0x2e, 0x30]), {
-      headers: { "content-type": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" },
-    });
-  });
-  const objects = async (context: Ctx): Promise<Response> => {
-    const parts = context.req.path.split("/").filter(Boolean);
-    const group = parts[0] === "apis" ? parts[1] : "";
-    const at = parts[0] === "apis" ? parts[2] : parts[1];
-    const versions = groupVersions(table).get(group ?? "");
-    if (versions && group !== undefined && context.req.method === "GET") {
-      if (parts[0] === "apis" && parts.length === 2) return context.json(apiGroup(group, versions.keys()));
-      const resources = versions.get(at ?? "");
-      if (resources && parts.length === (group ? 3 : 2))
-        return context.json(resourceList(group ? `${group}/${at}` : (at ?? ""), resources));
-    }
-    const target = parsePath(context.req.path);
-    const resource = target && table.find(target.group, target.version, target.plural);
-    if (!target || !resource) return context.notFound() as Response;
-    const query = new URL(context.req.url).searchParams;
-    if (target.watch) query.set("watch", "true");
-    if (resource.namespaced && target.namespace === undefined && (target.name !== undefined || context.req.method === "POST")) {
-      throw badRequest(`${resource.plural} live in a namespace: the path must name it`);
-    }
-    const stream = target.subresource && target.name !== undefined ? streams.get(`${target.plural}/${target.subresource}`) : undefined;
-    if (stream && target.name !== undefined) {
-      const request = { method: context.req.method, namespace: target.namespace, name: target.name, query };
-      const { incoming, outgoing } = context.env;
-      return (
-        (await stream.handle(request, { incoming: incoming as IncomingMessage, outgoing: outgoing as ServerResponse })) ??
-        new Response(null, { headers: { "x-hono-already-sent": "true" } })
-      );
-    }
-    return handle({
-      store,
-      resource,
-      namespace: target.namespace,
-      name: target.name,
-      subresource: target.subresource,
-      method: context.req.method,
-      query,
-      accept: context.req.header("accept") ?? "",
-      contentType: (context.req.header("content-type") ?? "").split(";")[0]?.trim() ?? "",
-      body: () => bodyOf(context),
-    });
-  };
-  app.all("/api/*", objects);
-  app.all("/apis/*", objects);
-  return app;
-}
-
-/** Starts serving. The authority, certificate and token are new with each start. */
+/** Starts serving. @throws FairleadError `bad-identity` */
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
-  const token = randomBytes(32).toString("base64url");
-  const expected = Buffer.from(`Bearer ${token}`);
-  const isKnown = (header: string | undefined) => {
-    const given = Buffer.from(header ?? "");
-    return given.length === expected.length && timingSafeEqual(given, expected);
+  const identity = loadIdentity(options.identityFile);
+  const { token } = identity;
+  seedRoles(options.store);
+  const administrator = authenticated("kubernetes-admin", [ADMINISTRATORS]);
+  const access: Access = {
+    store: options.store,
+    tokens: createTokens(options.store, Date.now, identity.tokenKey),
+    fixed: { token, identity: administrator },
   };
   const names = ["127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default.svc", "10.96.0.1", ...(options.names ?? [])];
-  const { caPem, certificatePem, keyPem } = await makeCertificatesAside([...new Set(names)], Date.now());
-  const streams = new Map((options.subresources ?? []).map((handler) => [`${handler.resource}/${handler.subresource}`, handler]));
-  const app = routes(options, isKnown, streams);
+  const certificates = await makeCertificatesAside({ names: [...new Set(names)], now: Date.now(), authority: identity.authority });
+  if (options.identityFile !== undefined && !identity.authority) saveIdentity(options.identityFile, identity, certificates);
+  const { caPem, certificatePem, keyPem, authorityKeyPem } = certificates;
+  const app = routes(options, access);
+  // Whoever has a certificate of ours shows it; others prove themselves otherwise.
+  const tls = { key: keyPem, cert: certificatePem, ca: [caPem], requestCert: true, rejectUnauthorized: false };
   const listenAt = async (where: ApiServerOptions["listen"]) => {
-    const server = createAdaptorServer({ fetch: app.fetch, createServer, serverOptions: { key: keyPem, cert: certificatePem } });
+    const server = createAdaptorServer({ fetch: app.fetch, createServer, serverOptions: tls });
     server.on("upgrade", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
-      const url = new URL(incoming.url ?? "/", "https://localhost");
-      const target = isKnown(incoming.headers.authorization) ? parsePath(url.pathname) : undefined;
-      const stream = target?.name && streams.get(`${target.plural}/${target.subresource}`);
-      if (!target?.name || !stream) {
-        socket.end(`HTTP/1.1 ${target ? "404 Not Found" : "401 Unauthorized"}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-        return;
-      }
-      const request = { method: incoming.method ?? "GET", namespace: target.namespace, name: target.name, query: url.searchParams };
-      stream.handle(request, { incoming, socket, head }).catch(() => socket.destroy());
+      socket.on("error", () => socket.destroy());
+      upgrade(options, access, { incoming, socket, head }).catch((error) => refuseUpgrade(socket, statusError(error)));
     });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -248,8 +96,16 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     url,
     caPem,
     token,
-    kubeconfig: (name) => kubeconfig({ name, url, caPem, token }),
-    register: (handler) => void streams.set(`${handler.resource}/${handler.subresource}`, handler),
+    kubeconfig: (name) => kubeconfig({ name, url, caPem, user: name, credentials: { token } }),
+    async kubeconfigOf(name, user, groups) {
+      const made = await makeClientCertificate({ caPem, authorityKeyPem, user, groups, now: Date.now() });
+      const credentials = {
+        "client-certificate-data": Buffer.from(made.certificatePem).toString("base64"),
+        "client-key-data": Buffer.from(made.keyPem).toString("base64"),
+      };
+      return kubeconfig({ name, url, caPem, user, credentials });
+    },
+    issueToken: (request) => access.tokens.issue(request).token,
     async close() {
       const closing = servers.map(
         (each) =>
@@ -264,15 +120,30 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
 }
 
 /** JSON is YAML, so kubectl reads this. */
-function kubeconfig(of: { readonly name: string; readonly url: string; readonly caPem: string; readonly token: string }): string {
-  const { name, url, caPem, token } = of;
+function kubeconfig(of: {
+  readonly name: string;
+  readonly url: string;
+  readonly caPem: string;
+  readonly user: string;
+  readonly credentials: object;
+}): string {
+  const { name, url, caPem, user, credentials } = of;
   const config = {
     apiVersion: "v1",
     kind: "Config",
     "current-context": name,
     clusters: [{ name, cluster: { server: url, "certificate-authority-data": Buffer.from(caPem).toString("base64") } }],
-    users: [{ name, user: { token } }],
-    contexts: [{ name, context: { cluster: name, user: name, namespace: "default" } }],
+    users: [{ name: user, user: credentials }],
+    contexts: [{ name, context: { cluster: name, user, namespace: "default" } }],
   };
   return `${JSON.stringify(config, null, 2)}\n`;
+}
+
+/** Makes the roles that every cluster has, as far as they are not there. */
+function seedRoles(store: SqliteStore): void {
+  for (const object of BOOTSTRAP_ROLES) {
+    const plural = object.kind === "ClusterRole" ? "clusterroles" : "clusterrolebindings";
+    const ref = { group: "rbac.authorization.k8s.io", version: "v1", plural };
+    if (!store.get(ref, undefined, object.metadata.name)) store.create(ref, object);
+  }
 }

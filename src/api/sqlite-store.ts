@@ -15,8 +15,8 @@ import { type Change, WatchHub } from "./watch-hub.ts";
 
 /** What the kinds themselves ask for: defaults in place, and faults. */
 export interface KindRules {
-  readonly applyDefaults: (object: MutableObject, old: KubeObject | undefined) => void;
-  readonly validate: (object: MutableObject, old: KubeObject | undefined) => readonly StatusCause[];
+  readonly applyDefaults: (object: MutableObject, old: KubeObject | undefined, resource: Resource) => void;
+  readonly validate: (object: MutableObject, old: KubeObject | undefined, resource: Resource) => readonly StatusCause[];
 }
 
 export interface SqliteStoreOptions {
@@ -41,6 +41,10 @@ const schema = `
 `;
 const modified = "the object has been modified; please apply your changes to the latest version and try again";
 const namespaces: ResourceRef = { group: "", version: "v1", plural: "namespaces" };
+
+interface Tracking {
+  readonly track?: WriteOptions["track"];
+}
 
 interface Admitted {
   readonly done: (() => void)[];
@@ -125,6 +129,7 @@ export class SqliteStore implements ObjectStore {
       old: undefined,
       subresource: undefined,
       dryRun: options.dryRun ?? false,
+      track: options.track,
     }) as T;
   }
 
@@ -137,7 +142,8 @@ export class SqliteStore implements ObjectStore {
     const version = object.metadata.resourceVersion;
     if (version !== undefined && version !== "" && version !== old.metadata.resourceVersion) throw conflict(resource, name, modified);
     prepareUpdate(resource, object, old, options.subresource);
-    const write = { operation: "update", old, subresource: options.subresource, dryRun: options.dryRun ?? false } as const;
+    const { subresource, dryRun = false, track } = options;
+    const write = { operation: "update", old, subresource, dryRun, track } as const;
     return this.#write(resource, object, write) as T;
   }
 
@@ -208,7 +214,7 @@ export class SqliteStore implements ObjectStore {
   #write(
     resource: Resource,
     object: MutableObject,
-    write: Pick<AdmissionContext, "operation" | "old" | "subresource" | "dryRun">,
+    write: Pick<AdmissionContext, "operation" | "old" | "subresource" | "dryRun"> & Pick<Tracking, "track">,
     gone = false,
   ): KubeObject {
     if (this.#admitting)
@@ -219,6 +225,8 @@ export class SqliteStore implements ObjectStore {
     try {
       this.#admit(resource, object, write, admitted);
       const { old } = write;
+      const owners = write.track?.(old, object as KubeObject);
+      if (owners) object.metadata.managedFields = owners;
       const leaves =
         gone || (old?.metadata.deletionTimestamp !== undefined && !isHeldPod(resource, object) && !isHeld(object as KubeObject));
       if (write.operation === "update" && old && !leaves) {
@@ -263,9 +271,9 @@ export class SqliteStore implements ObjectStore {
     const hooks = this.#hooks.filter((hook) => hook.appliesTo(resource, write.operation));
     const changes = write.operation !== "delete" && write.subresource === undefined;
     if (changes) {
-      this.#rules?.applyDefaults(object, write.old);
+      this.#rules?.applyDefaults(object, write.old, resource);
       // Before the hooks, so that none of them meets a shape that makes no sense.
-      const causes = [...metadataCauses(object), ...(this.#rules?.validate(object, write.old) ?? [])];
+      const causes = [...metadataCauses(object), ...(this.#rules?.validate(object, write.old, resource) ?? [])];
       if (causes.length > 0) throw invalid(resource.group, resource.kind, object.metadata.name, causes);
     }
     for (const hook of hooks) hook.mutate?.(object, context);

@@ -22,6 +22,8 @@ export interface ListOptions {
 export interface WriteOptions {
   /** Everything happens but the commit: the answer is what would have been stored. */
   readonly dryRun?: boolean;
+  /** Says who owns the fields now (metadata.managedFields), from the object before and as it will be stored; undefined: as they are. */
+  readonly track?: (before: KubeObject | undefined, after: KubeObject) => readonly object[] | undefined;
 }
 
 export interface UpdateOptions extends WriteOptions {

@@ -93,7 +93,7 @@ export function prepareUpdate(resource: Resource, object: MutableObject, old: Ku
     if (kept.metadata[field] === undefined) delete metadata[field];
     else metadata[field] = kept.metadata[field];
   }
-  delete metadata.managedFields;
+  keepManagedFields(metadata, kept.metadata);
   if (resource.status) {
     if (kept.status === undefined) delete object.status;
     else object.status = kept.status;
@@ -104,6 +104,14 @@ export function prepareUpdate(resource: Resource, object: MutableObject, old: Ku
       finalizers: (kept.spec as { finalizers?: unknown })?.finalizers ?? [],
     };
   }
+}
+
+/** The owners of fields are those of before, unless the writer brings others; an empty list, or one of an empty entry, forgets them. */
+function keepManagedFields(metadata: MutableObject["metadata"], before: MutableObject["metadata"]): void {
+  const given = metadata.managedFields;
+  if (Array.isArray(given) && given.every((entry) => Object.keys((entry as object | null) ?? {}).length === 0))
+    delete metadata.managedFields;
+  else if (!Array.isArray(given) && before.managedFields !== undefined) metadata.managedFields = before.managedFields;
 }
 
 /** Counts a change of the specification, after hooks had their say. */

@@ -126,16 +126,32 @@ export function compareAddresses(a: string, b: string): number {
   return left.value < right.value ? -1 : left.value > right.value ? 1 : 0;
 }
 
+/** Digit by digit: addresses are read by the million. */
 function parseV4(text: string): bigint | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
-  if (!match) return undefined;
-  let value = 0n;
-  for (const part of match.slice(1)) {
-    if (Number(part) > 255 || (part.length > 1 && part.startsWith("0"))) return undefined;
-    value = (value << 8n) | BigInt(part);
+  if (text.length > 15) return undefined;
+  let value = 0;
+  let part = -1;
+  let parts = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === DOT) {
+      if (part < 0) return undefined;
+      value = value * 256 + part;
+      part = -1;
+      parts++;
+      continue;
+    }
+    const digit = code - ZERO;
+    // A second digit after 0 is a leading zero.
+    if (digit < 0 || digit > 9 || part === 0) return undefined;
+    part = part < 0 ? digit : part * 10 + digit;
+    if (part > 255) return undefined;
   }
-  return value;
+  return parts === 3 && part >= 0 ? BigInt(value * 256 + part) : undefined;
 }
+
+const DOT = 46;
+const ZERO = 48;
 
 function parseV6(text: string): bigint | undefined {
   const halves = text.split("::");

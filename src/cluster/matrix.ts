@@ -40,17 +40,21 @@ export interface Expectations {
 /** Every pair of running pods (not to themselves) on every port that the target declares. */
 function listPairs(snapshot: ClusterSnapshot, options: PairOptions = {}): Pair[] {
   const inside = podsOf(snapshot, options);
-  const from = options.from?.length ? namesOf(snapshot, options.from) : inside.map((pod) => nameOfEnd({ kind: "pod", pod }));
-  const to = options.to?.length ? namesOf(snapshot, options.to) : inside.map((pod) => nameOfEnd({ kind: "pod", pod }));
-  const pairs: Pair[] = [];
-  for (const target of to) {
+  const sorted = (names: readonly string[]) => names.toSorted((a, b) => a.localeCompare(b));
+  const from = sorted(options.from?.length ? namesOf(snapshot, options.from) : inside.map((pod) => nameOfEnd({ kind: "pod", pod })));
+  const to = sorted(options.to?.length ? namesOf(snapshot, options.to) : inside.map((pod) => nameOfEnd({ kind: "pod", pod })));
+  const targets = to.map((target) => {
     const ports = options.ports?.length ? options.ports.map(parsePort) : declaredPorts(snapshot, target);
-    for (const source of from) {
+    return { target, ports: ports.toSorted((a, b) => a.port - b.port) };
+  });
+  const pairs: Pair[] = [];
+  for (const source of from) {
+    for (const { target, ports } of targets) {
       if (source === target) continue;
-      for (const port of ports) pairs.push({ from: source, to: target, ...port });
+      for (const { port, protocol } of ports) pairs.push({ from: source, to: target, port, protocol });
     }
   }
-  return pairs.sort((a, b) => a.from.localeCompare(b.from) || a.to.localeCompare(b.to) || a.port - b.port);
+  return pairs;
 }
 
 function podsOf(snapshot: ClusterSnapshot, options: PairOptions): Pod[] {

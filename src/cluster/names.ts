@@ -40,6 +40,13 @@ export class Names<T> {
     for (const { values } of this.#blocks) yield* values;
   }
 
+  /** The values as one list, the very same whenever it is asked for. */
+  list(): readonly T[] {
+    this.#list ??= this.#blocks.flatMap(({ values }) => values);
+    return this.#list;
+  }
+  #list: readonly T[] | undefined;
+
   /** The values whose names begin so. */
   under(prefix: string): readonly T[] {
     const found: T[] = [];

@@ -36,12 +36,22 @@ export class ObjectPart<T extends KubeObject> implements Part<T> {
   }
 
   *values(): Iterable<T> {
-    for (const namespace of [...this.namespaces.keys()].sort()) yield* this.inNamespace(namespace);
+    for (const namespace of this.namespaceNames()) yield* this.inNamespace(namespace);
   }
 
   inNamespace(namespace: string): Iterable<T> {
-    return this.namespaces.get(namespace)?.values() ?? [];
+    return this.namespaces.get(namespace)?.values() ?? NOTHING;
   }
+
+  list(namespace: string): readonly T[] {
+    return this.namespaces.get(namespace)?.list() ?? NOTHING;
+  }
+
+  namespaceNames(): readonly string[] {
+    this.#names ??= [...this.namespaces.keys()].sort();
+    return this.#names;
+  }
+  #names: readonly string[] | undefined;
 
   changedSince(older: Part<T>): readonly ObjectMove<T>[] | undefined {
     if ((older as object) === this) return [];
@@ -61,18 +71,19 @@ export class ObjectPart<T extends KubeObject> implements Part<T> {
   }
 }
 
+const NOTHING: readonly never[] = [];
+
 export class PodObjectPart extends ObjectPart<Pod> implements PodPart {
   #byAddress: Map<string, Pod> | undefined;
-  #byNode: Map<string, Pod[]> | undefined;
 
   byAddress(address: string): Pod | undefined {
     this.#byAddress ??= this.#indexAddresses();
     return this.#byAddress.get(address);
   }
 
-  onNode(node: string): Iterable<Pod> {
-    this.#byNode ??= this.#indexNodes();
-    return this.#byNode.get(node) ?? [];
+  *onNode(node: string): Iterable<Pod> {
+    // In an order that does not depend on how the objects came.
+    for (const namespace of this.namespaceNames()) yield* nodeIndex(this.list(namespace)).get(node) ?? NOTHING;
   }
 
   *select(namespace: string, selector: LabelSelector): Iterable<Pod> {
@@ -86,23 +97,31 @@ export class PodObjectPart extends ObjectPart<Pod> implements PodPart {
 
   #indexAddresses(): Map<string, Pod> {
     const index = new Map<string, Pod>();
-    for (const names of this.namespaces.values()) for (const [address, pod] of addressIndex(names)) index.set(address, pod);
-    return index;
-  }
-
-  #indexNodes(): Map<string, Pod[]> {
-    const index = new Map<string, Pod[]>();
-    for (const names of this.namespaces.values()) {
-      for (const pod of names.values()) {
-        const node = pod.spec.nodeName;
-        if (node === undefined) continue;
-        const pods = index.get(node);
-        if (pods) pods.push(pod);
-        else index.set(node, [pod]);
-      }
+    for (const namespace of this.namespaceNames()) {
+      const names = this.namespaces.get(namespace);
+      for (const [address, pod] of names ? addressIndex(names) : []) index.set(address, pod);
     }
     return index;
   }
+}
+
+const nodeIndexes = new WeakMap<object, Map<string, Pod[]>>();
+
+/** Node → pods of one namespace, kept while the namespace's pods stay the same. */
+function nodeIndex(list: readonly Pod[]): Map<string, Pod[]> {
+  let index = nodeIndexes.get(list);
+  if (!index) {
+    index = new Map();
+    for (const pod of list) {
+      const node = pod.spec.nodeName;
+      if (node === undefined) continue;
+      const pods = index.get(node);
+      if (pods) pods.push(pod);
+      else index.set(node, [pod]);
+    }
+    nodeIndexes.set(list, index);
+  }
+  return index;
 }
 
 const labelIndexes = new WeakMap<object, Map<string, Pod[]>>();

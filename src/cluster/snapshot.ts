@@ -36,6 +36,10 @@ export interface Part<T extends KubeObject> {
   values(): Iterable<T>;
   /** The objects of one namespace, in order of name. */
   inNamespace(namespace: string): Iterable<T>;
+  /** As inNamespace ("" for kinds without): the very same list as long as none of its objects changes, so that what is calculated from it can be kept with it. */
+  list(namespace: string): readonly T[];
+  /** Namespaces that hold objects, in order ("" for kinds without). */
+  namespaceNames(): readonly string[];
   /** What changed since an older version of this part, in order; undefined where that is not known (any more). */
   changedSince(older: Part<T>): readonly ObjectMove<T>[] | undefined;
 }
@@ -68,5 +72,10 @@ export interface ClusterSource {
   readonly synced: boolean;
   /** Calls back after changes, coalesced (once per turn of the event loop at most), with the newest snapshot. Returns the way to stop. */
   subscribe(listener: (snapshot: ClusterSnapshot) => void): () => void;
+  /**
+   * For indexes that are kept by changes: calls back with every object there is, as ADDED (at once, or after the first full
+   * sync), then with the changes of each turn. A change may be told twice, in order. Returns the way to stop.
+   */
+  follow(listener: (changes: readonly ObjectChange[]) => void): () => void;
   close(): void;
 }

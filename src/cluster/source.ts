@@ -50,6 +50,10 @@ export const NETWORK_RESOURCES: readonly WatchedResource[] = [
   ]),
   { group: "projectcalico.org", version: "v3", plural: "profiles" },
   { group: "operator.tigera.io", version: "v1", plural: "installations" },
+  // Which node has which block of addresses, and how blocks are given out. The blocks themselves are read where they are needed.
+  { group: "crd.projectcalico.org", version: "v1", plural: "blockaffinities" },
+  { group: "crd.projectcalico.org", version: "v1", plural: "ipamconfigs" },
+  { group: "projectcalico.org", version: "v3", plural: "ipamconfigurations" },
   { group: "cilium.io", version: "v2", plural: "ciliumnetworkpolicies" },
   { group: "cilium.io", version: "v2", plural: "ciliumclusterwidenetworkpolicies" },
   { group: "cilium.io", version: "v2", plural: "ciliumcidrgroups" },
@@ -69,6 +73,9 @@ export interface WatchableStore {
 export class ChangeSource implements ClusterSource {
   readonly #builder: SnapshotBuilder = createSnapshotBuilder();
   readonly #listeners = new Set<(snapshot: ClusterSnapshot) => void>();
+  readonly #followers = new Set<(changes: readonly ObjectChange[]) => void>();
+  /** Changes that followers were not told yet. */
+  #untold: ObjectChange[] = [];
   #scheduled: NodeJS.Immediate | undefined;
   synced = false;
 
@@ -81,6 +88,7 @@ export class ChangeSource implements ClusterSource {
   change(changes: readonly ObjectChange[]): void {
     if (changes.length === 0) return;
     this.#builder.apply(changes);
+    if (this.#followers.size > 0) for (const change of changes) this.#untold.push(change);
     this.#scheduled ??= setImmediate(() => this.#notify());
   }
 
@@ -92,8 +100,20 @@ export class ChangeSource implements ClusterSource {
   #notify(): void {
     this.#scheduled = undefined;
     if (!this.synced) return;
+    const changes = this.#untold;
+    this.#untold = [];
+    if (changes.length > 0) for (const follower of [...this.#followers]) follower(changes);
+    if (this.#listeners.size === 0) return;
     const snapshot = this.#builder.snapshot();
     for (const listener of [...this.#listeners]) listener(snapshot);
+  }
+
+  follow(listener: (changes: readonly ObjectChange[]) => void): () => void {
+    const all = objectsOf(this.#builder.snapshot()).map((object) => ({ type: "ADDED", object }) as const);
+    this.#followers.add(listener);
+    if (this.synced) listener(all);
+    else this.#untold = all.concat(this.#untold as typeof all);
+    return () => this.#followers.delete(listener);
   }
 
   subscribe(listener: (snapshot: ClusterSnapshot) => void): () => void {
@@ -104,6 +124,7 @@ export class ChangeSource implements ClusterSource {
   close(): void {
     if (this.#scheduled) clearImmediate(this.#scheduled);
     this.#listeners.clear();
+    this.#followers.clear();
   }
 }
 

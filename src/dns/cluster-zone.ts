@@ -3,7 +3,7 @@ import { familyOf, formatAddress, parseAddress, tryParseAddress } from "../base/
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Endpoint, EndpointSlice, Service } from "../resources/index.ts";
 import { CLASS, type Question, RCODE, type RecordData, type ResourceRecord, TYPE } from "./message.ts";
-import { labelsOf } from "./wire.ts";
+import { labelsOf } from "./wire/names.ts";
 
 export interface ZoneOptions {
   /** "cluster.local" */

@@ -6,7 +6,8 @@ import { type Family, familyOf } from "../base/index.ts";
 import type { ClusterSource } from "../cluster/index.ts";
 import { type Answer, answerCluster, type ZoneOptions } from "./cluster-zone.ts";
 import { type Message, RCODE, type ResourceRecord, TYPE } from "./message.ts";
-import { DnsFormatError, decodeMessage, encodeMessage } from "./wire.ts";
+import { decodeMessage, encodeMessage } from "./wire/codec.ts";
+import { DnsFormatError } from "./wire/errors.ts";
 
 /** How the server comes by sockets: a lab's server lives in a pod's namespace. */
 export interface DnsSockets {
@@ -59,7 +60,7 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
     const question = query.questions[0];
     if (query.opcode !== 0) return encodeMessage(reply(query, RCODE.NOTIMP), limit);
     if (!question || query.questions.length !== 1) return encodeMessage(reply(query, RCODE.FORMERR), limit);
-    if (query.edns && query.edns.version !== 0) return encodeMessage({ ...reply(query, 0), edns: { ...ourEdns, extendedRcode: 1 } }, limit);
+    if (query.edns && query.edns.version !== 0) return encodeMessage({ ...reply(query, RCODE.BADVERS), edns: ourEdns }, limit);
     if (question.type === TYPE.AXFR || question.type === TYPE.IXFR) return encodeMessage(reply(query, RCODE.REFUSED), limit);
     if (!options.source.synced) return encodeMessage(reply(query, RCODE.SERVFAIL), limit);
     const found = answerCluster(options.source.snapshot, question, options.zone);
@@ -110,7 +111,7 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
   };
 }
 
-const ourEdns = { udpSize: UDP_MAX, version: 0, dnssecOk: false, extendedRcode: 0 };
+const ourEdns = { udpSize: UDP_MAX, version: 0, dnssecOk: false };
 
 function reply(query: Message, rcode: number): Message {
   return {
@@ -121,6 +122,8 @@ function reply(query: Message, rcode: number): Message {
     truncated: false,
     recursionDesired: query.recursionDesired,
     recursionAvailable: true,
+    authenticData: false,
+    checkingDisabled: query.checkingDisabled,
     rcode,
     questions: query.questions,
     answers: [],

@@ -1,7 +1,7 @@
 // The lab's upstream DNS server: a small world outside the cluster, answered from a table.
 import { createSocket } from "node:dgram";
 import { CLASS, type Message, RCODE, type ResourceRecord, TYPE } from "./message.ts";
-import { decodeMessage, encodeMessage } from "./wire.ts";
+import { decodeMessage, encodeMessage } from "./wire/codec.ts";
 
 /** Serves `records` (lower-case names with a final dot) on a bound IPv4 UDP descriptor; every other name does not exist. */
 export function serveUpstream(fd: number, records: readonly ResourceRecord[]): { close(): void } {

@@ -82,6 +82,13 @@ const ROWS: readonly Row[] = [
     is: 1450,
   },
   { says: "a VNI is taken once per port", given: [vxlan()], change: vxlan("flannel.2"), refused: "EEXIST" },
+  {
+    says: "a VNI and port may be taken once per family",
+    given: [{ op: "add", address: { link: "eth0", address: "fd00:112::51/64", nodad: true } }, vxlan()],
+    change: vxlan("vxlan-v6", { ...VXLAN, local: "fd00:112::51" }),
+    look: linkNames,
+    is: ["eth0", "flannel.1", "lo", "vxlan-v6"],
+  },
   { says: "a VXLAN device needs its outer device", change: vxlan("flannel.1", { ...VXLAN, device: "none0" }), refused: "ENODEV" },
   {
     says: "a link is born with what is asked",
@@ -447,6 +454,18 @@ export function describeKernelContract(name: string, makeKernel: () => Kernel, o
       }));
 
     if (options.nft === false) return;
+    test("a group of logged packets has one reader, and is free again afterwards", () =>
+      withNode(makeKernel(), (namespace, fabric) => {
+        const read = (of: NetworkNamespace, group = 7) => of.readPacketLog(group, () => {});
+        const stop = read(namespace);
+        refused(() => read(namespace), "EPERM");
+        read(namespace, 8)();
+        read(fabric)();
+        stop();
+        stop();
+        read(namespace)();
+      }));
+
     for (const { says, given, run, refused: isRefused, is } of NFT_ROWS) {
       test(`nftables: ${says}`, () =>
         withNode(makeKernel(), ({ nft }) => {

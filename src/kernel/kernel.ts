@@ -74,6 +74,9 @@ export interface NetworkNamespace {
   /** Calls back (soon, coalesced) after others changed what `topics` name; own changes through this handle are not reported. Returns the way to stop. */
   watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void;
 
+  /** Calls back with each packet that the namespace's rules log to the group, from now on. Returns the way to stop. @throws KernelError EPERM, also where another socket has the group */
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void, options?: PacketLogOptions): () => void;
+
   /** Runs a synchronous function with the calling thread inside the namespace: for making sockets. It must not yield. */
   run<T>(action: () => T): T;
   /** Starts a process inside the namespace. */
@@ -87,8 +90,29 @@ export interface NetworkNamespace {
   /** Sends one Ethernet frame as it is, header and all, out of a link. @throws KernelError ENODEV, ENETDOWN, EMSGSIZE, EPERM */
   sendFrame(link: string, frame: Uint8Array): void;
 
+  /** Sends one IP packet, header and all, as if a program of the namespace did: routed, and through its hooks. @throws KernelError EINVAL, EMSGSIZE, ENETUNREACH, EPERM */
+  sendPacket(packet: Uint8Array): void;
+
   /** Lets go of the namespace. Idempotent. */
   close(): void;
+}
+
+export interface PacketLogOptions {
+  /** How much of each packet is wanted; the headers, if not given. */
+  readonly bytes?: number;
+  /** Each packet as soon as it is logged, not several together. */
+  readonly atOnce?: boolean;
+}
+
+/** A packet that a rule logged to a group. */
+export interface LoggedPacket {
+  /** What the rule says in front of it. */
+  readonly prefix: string;
+  /** Its first bytes, from the IP header on. */
+  readonly bytes: Uint8Array;
+  /** Index of the interface. */
+  readonly inDevice?: number;
+  readonly outDevice?: number;
 }
 
 export interface ObserveScope {

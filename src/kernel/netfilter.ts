@@ -83,6 +83,7 @@ export type NftField =
   | "ip6 daddr"
   | "ip6 nexthdr"
   | "ip dscp"
+  | "ip6 dscp"
   | "th sport"
   | "th dport"
   | "tcp sport"
@@ -143,7 +144,13 @@ export type NftStatement =
     }
   | { readonly counter: true }
   | { readonly log: { readonly prefix?: string; readonly group?: number } }
-  | { readonly masquerade: { readonly fullyRandom?: boolean } }
+  | {
+      readonly masquerade: {
+        readonly fullyRandom?: boolean;
+        /** "32768-65535"; a match on the transport protocol comes before. */
+        readonly ports?: string;
+      };
+    }
   | { readonly snat: NftTarget }
   | { readonly dnat: NftTarget }
   | { readonly redirect: { readonly port?: number } }
@@ -154,7 +161,8 @@ export type NftStatement =
   | { readonly setCtMark: { readonly value: number; readonly mask?: number } }
   /** The connection's mark becomes what a map answers for the key; a key that is not there ends the rule. */
   | { readonly setCtMarkFrom: { readonly map: string; readonly key: readonly NftField[] } }
-  | { readonly setDscp: number }
+  /** 0 to 63; of IPv4 packets, if not said otherwise. */
+  | { readonly setDscp: number; readonly family?: 6 }
   /** Adds the packet's key to a dynamic set or map (a map gets `value`: fields or literals), or takes it out. "update" also renews the timeout, never a value. */
   | {
       readonly update: {
@@ -181,4 +189,15 @@ export interface TableContribution {
   readonly hooks: readonly { readonly chain: BaseChainName; readonly order: number; readonly rules: readonly NftRule[] }[];
 }
 
-export type BaseChainName = "prerouting-nat" | "output-nat" | "postrouting-nat" | "filter-input" | "filter-forward" | "filter-output";
+/** Those of raw and mangle stand in the table only where something uses them. */
+export type BaseChainName =
+  | "prerouting-nat"
+  | "output-nat"
+  | "postrouting-nat"
+  | "filter-input"
+  | "filter-forward"
+  | "filter-output"
+  | "postrouting-mangle"
+  | "prerouting-raw"
+  | "output-raw"
+  | "prerouting-mangle";

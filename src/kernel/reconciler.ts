@@ -121,6 +121,10 @@ class KernelReconciler implements Reconciler {
     return this.#status;
   }
 
+  linksChanged(): void {
+    this.#belief.stale.add("link").add("route").add("sysctl");
+  }
+
   resync(): ReconcileStatus {
     if (this.#closed || !this.#desired) return this.#status;
     this.#mend.off();

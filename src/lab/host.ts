@@ -1,7 +1,7 @@
 // What a lab needs of the machine, programs and privileges, looked for before anything is made.
 import { readFileSync } from "node:fs";
 import { FairleadError } from "../base/index.ts";
-import { findProgram } from "./workload/command.ts";
+import { findProgram } from "./workload/sandbox.ts";
 
 const NEEDED = [
   ["unshare", "util-linux", "isolates the lab's programs"],

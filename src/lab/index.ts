@@ -1,12 +1,16 @@
 // The face of the lab room.
+export type { DnsPodReport } from "./dns/dns-pods.ts";
 export { FABRIC } from "./fabric.ts";
+export { hostsFile } from "./kubelet/pod-files.ts";
 export type { LabOptions } from "./lab.ts";
 export { isUp, launchLab, removeRemains, takeDown } from "./launch.ts";
 export type { ExecPlace, LabStatus, MatrixAnswer, MatrixParams, Served } from "./methods.ts";
 export { DEFAULT_NETWORKS } from "./networks.ts";
-export { labPaths, labsDirectory, listLabs } from "./paths.ts";
+export { labPaths, labsDirectory, listKept, listLabs } from "./paths.ts";
+export { asksForRouted, networkObjects } from "./pools.ts";
 export type { ProbeOptions, ProbeResult } from "./probing.ts";
 export type { Readiness } from "./ready.ts";
 export { callRpc } from "./rpc.ts";
 export { storeWriter } from "./store-writer.ts";
-export { podCommand } from "./workload/command.ts";
+export { DEFAULT_COREFILE } from "./system.ts";
+export { enterCommand } from "./workload/sandbox.ts";

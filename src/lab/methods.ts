@@ -1,6 +1,6 @@
 // What the daemon answers to the command line.
 import type { AgentStatus } from "../agent/index.ts";
-import { messageOf } from "../base/index.ts";
+import { FairleadError, messageOf } from "../base/index.ts";
 import {
   type Expected,
   findEnd,
@@ -11,10 +11,13 @@ import {
   planMatrix,
   unexpected,
 } from "../cluster/index.ts";
-import type { ConntrackFlow, IpvsService } from "../kernel/index.ts";
+import type { ConntrackFlow, IpvsService, NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
+import { type DnsQueryParams, queryInLab } from "./dns/query.ts";
 import type { Lab } from "./lab.ts";
+import type { LabNode } from "./node.ts";
+import { askNode, followNode } from "./node-pages.ts";
 import { namespaceOf, type ProbeOptions, type ProbeResult, probe, probeAll } from "./probing.ts";
 import { readiness, waitReady, whyNotReady } from "./ready.ts";
 import type { Call, Methods } from "./rpc.ts";
@@ -33,6 +36,7 @@ export interface LabStatus {
     readonly inSync: boolean;
     readonly reason: string | null;
     readonly mended: number;
+    readonly policyLog: AgentStatus["policyLog"];
     readonly agentPid: number | null;
     /** What of the configuration is not followed on the node, and why. */
     readonly remarks: readonly string[];
@@ -73,8 +77,8 @@ export interface ExecPlace {
   readonly netns: string;
   readonly rootless: boolean;
   readonly name: string;
-  /** For pods: the files that stand for /etc/resolv.conf and /etc/hosts. */
-  readonly files?: { readonly resolvConf: string; readonly hosts: string; readonly hostname: string };
+  /** For pods: the first process of the container, whose files and processes a command sees. */
+  readonly inside?: number;
 }
 
 /** The daemon's methods over a lab. */
@@ -94,6 +98,11 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
       const virtual = mode === "ipvs" ? (node?.namespace.ipvs.list() ?? []) : [];
       return { mode, flows: node?.namespace.conntrack.list() ?? [], virtual };
     },
+    dnsQuery: (params: DnsQueryParams) => queryInLab(lab, params),
+    dnsReports: () => lab.dns.reports(),
+    page: (params: { node: string; path: string }) => askNode(nodeOf(lab, params.node).namespace, params.path),
+    follow: (params: { node: string; path: string }, call: Call) =>
+      followNode(nodeOf(lab, params.node).namespace, params.path, (text) => call.item(text), call.signal),
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.api.kubeconfig(lab.options.name),
     down: () => shutDown(),
@@ -119,6 +128,7 @@ function statusOf(lab: Lab): LabStatus {
         inSync: status.ready,
         reason: status.reason ?? null,
         mended: status.kernel.drifts + status.podDrifts,
+        policyLog: status.policyLog,
         agentPid: "pid" in node.agent ? (node.agent.pid ?? null) : null,
         remarks: node.agent.status.remarks,
       };
@@ -172,6 +182,13 @@ async function matrix(lab: Lab, params: MatrixParams, call: Call): Promise<Matri
   return expectations ? { pairs: results, failures: unexpected(results, expected) } : { pairs: results };
 }
 
+/** @throws FairleadError `no-such-node` */
+function nodeOf(lab: Lab, name: string): LabNode {
+  const node = lab.nodes.get(name);
+  if (node) return node;
+  throw new FairleadError("no-such-node", `there is no node "${name}"`, { remedy: `there are ${[...lab.nodes.keys()].join(", ")}` });
+}
+
 /** The observed state of some nodes and their pods, or of all. */
 function observe(lab: Lab, only: readonly string[] | undefined): object {
   const sysctls = [
@@ -180,6 +197,8 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-ip6tables",
   ];
+  const proxied = (namespace: NetworkNamespace) =>
+    namespace.listLinks().flatMap(({ name }) => (name.startsWith("cali") ? [`net.ipv4.conf.${name.replaceAll(".", "/")}.proxy_arp`] : []));
   const nodes = [...lab.nodes.values()].filter((node) => only === undefined || only.includes(node.name));
   return Object.fromEntries(
     nodes.map((node) => {
@@ -192,23 +211,21 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
           pods[`${namespace}/${name}`] = { error: messageOf(error) };
         }
       }
-      return [node.name, { kernel: node.namespace.observe({ sysctls, tables: "all" }), pods }];
+      return [node.name, { kernel: node.namespace.observe({ sysctls: [...sysctls, ...proxied(node.namespace)], tables: "all" }), pods }];
     }),
   );
 }
 
-function place(lab: Lab, what: string): ExecPlace {
+async function place(lab: Lab, what: string): Promise<ExecPlace> {
+  // The router between the subnets is none of the cluster's, and nevertheless a place to look from.
+  if (what === "router")
+    return { pid: process.pid, netns: lab.fabric.router.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: what };
   const end = findEnd(lab.snapshot, what);
   const namespace = namespaceOf(lab, end, what);
   const common = { pid: process.pid, netns: namespace.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: nameOfEnd(end) };
   if (end.kind !== "pod") return common;
-  const directory = lab.podOf(end.pod)?.directory ?? "";
-  return {
-    ...common,
-    files: {
-      resolvConf: `${directory}/resolv.conf`,
-      hosts: `${directory}/hosts`,
-      hostname: end.pod.spec.hostname ?? end.pod.metadata.name,
-    },
-  };
+  const inside = await lab.podOf(end.pod)?.container()?.firstProcess();
+  if (inside === undefined)
+    throw new FairleadError("not-running", `${common.name} has no running container`, { remedy: "see why: kubectl describe pod" });
+  return { ...common, inside };
 }

@@ -97,8 +97,8 @@ export function namespaceOf(lab: Lab, end: End, text: string): NetworkNamespace 
     if (node) return node.namespace;
   }
   if (end.kind === "pod") {
-    const pod = lab.podOf(end.pod);
-    if (pod) return pod.namespace;
+    const namespace = lab.podOf(end.pod)?.namespace;
+    if (namespace) return namespace;
   }
   throw new FairleadError("no-namespace", `nothing can be sent from "${text}"`, {
     remedy: "FROM is a running pod (ns/pod), node/name or outside",

@@ -1,6 +1,6 @@
 // Asks the cluster's DNS from inside a namespace, with a real packet.
 import { createSocket } from "node:dgram";
-import { decodeMessage, encodeMessage, type Message, TYPE } from "../dns/index.ts";
+import { decodeMessage, encodeMessage, type Message, queryMessage, TYPE } from "../dns/index.ts";
 import type { NetworkNamespace } from "../kernel/index.ts";
 
 /** The server's answer; undefined after the time-out. */
@@ -29,20 +29,7 @@ export function askDns(
         // Not an answer.
       }
     });
-    const query: Message = {
-      id: Math.floor(Math.random() * 65_536),
-      response: false,
-      opcode: 0,
-      authoritative: false,
-      truncated: false,
-      recursionDesired: true,
-      recursionAvailable: false,
-      rcode: 0,
-      questions: [{ name: name.endsWith(".") ? name : `${name}.`, type, class: 1 }],
-      answers: [],
-      authorities: [],
-      additionals: [],
-    };
+    const query = queryMessage({ name: name.endsWith(".") ? name : `${name}.`, type }, { id: Math.floor(Math.random() * 65_536) });
     socket.bind({ fd: namespace.bindSocket({ protocol: "udp", address: server.includes(":") ? "::" : "0.0.0.0", port: 0 }) }, () => {
       const send = () => socket.send(encodeMessage(query), 53, server, () => {});
       send();

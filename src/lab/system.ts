@@ -10,7 +10,8 @@ const ARCH = process.arch === "arm64" ? "arm64" : "amd64";
 
 type Loose = KubeObject & Record<string, unknown>;
 
-const COREFILE = `.:53 {
+/** The guide's. */
+export const DEFAULT_COREFILE = `.:53 {
     errors
     health
     ready
@@ -31,7 +32,7 @@ const COREFILE = `.:53 {
 export function systemObjects(replicas: number, networks: ClusterNetworks): Loose[] {
   const dnsLabels = { "k8s-app": "kube-dns" };
   return [
-    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "coredns", namespace: "kube-system" }, data: { Corefile: COREFILE } },
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "coredns", namespace: "kube-system" }, data: { Corefile: DEFAULT_COREFILE } },
     {
       apiVersion: "v1",
       kind: "ConfigMap",
@@ -44,6 +45,7 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
       metadata: { name: "coredns", namespace: "kube-system", labels: dnsLabels },
       spec: {
         replicas,
+        strategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1 } },
         selector: { matchLabels: dnsLabels },
         template: {
           metadata: { labels: dnsLabels },
@@ -57,9 +59,20 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
                 ports: [
                   { name: "dns", containerPort: 53, protocol: "UDP" },
                   { name: "dns-tcp", containerPort: 53, protocol: "TCP" },
+                  { name: "metrics", containerPort: 9153, protocol: "TCP" },
                 ],
+                livenessProbe: {
+                  httpGet: { path: "/health", port: 8080 },
+                  initialDelaySeconds: 60,
+                  timeoutSeconds: 5,
+                  failureThreshold: 5,
+                },
+                // A second between looks: one that drains is taken out of the Service in time.
+                readinessProbe: { httpGet: { path: "/ready", port: 8181 }, periodSeconds: 1, failureThreshold: 1 },
+                volumeMounts: [{ name: "config-volume", mountPath: "/etc/coredns", readOnly: true }],
               },
             ],
+            volumes: [{ name: "config-volume", configMap: { name: "coredns", items: [{ key: "Corefile", path: "Corefile" }] } }],
           },
         },
       },
@@ -74,6 +87,7 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
         ports: [
           { name: "dns", port: 53, protocol: "UDP" },
           { name: "dns-tcp", port: 53, protocol: "TCP" },
+          { name: "metrics", port: 9153, protocol: "TCP" },
         ],
       },
     },

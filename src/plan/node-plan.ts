@@ -2,7 +2,8 @@
 
 import { familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import { planOverlay, planPodNetwork } from "../datapath/overlay/index.ts";
+import { type PodNetwork, planPodNetwork } from "../datapath/overlay/index.ts";
+import { planRoutedPod } from "../datapath/routed/index.ts";
 import {
   type BaseChainName,
   type KernelState,
@@ -16,8 +17,9 @@ import {
   ROUTE_PROTOCOL,
   type TableContribution,
 } from "../kernel/index.ts";
-import { planPolicy } from "../policy/index.ts";
+import { nameBook, planPolicy } from "../policy/index.ts";
 import { electAnnouncer, IPVS_INPUT, planServiceMode } from "../services/index.ts";
+import { planOverlayPath, planRoutedPath } from "./path.ts";
 import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
 import { nodeSettings } from "./settings.ts";
 
@@ -31,22 +33,33 @@ const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
   "filter-input": { type: "filter", hook: "input", priority: 0, policy: "accept" },
   "filter-forward": { type: "filter", hook: "forward", priority: 0, policy: "accept" },
   "filter-output": { type: "filter", hook: "output", priority: 0, policy: "accept" },
+  "postrouting-mangle": { type: "filter", hook: "postrouting", priority: -150, policy: "accept" },
+  "prerouting-raw": { type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
+  "output-raw": { type: "filter", hook: "output", priority: -300, policy: "accept" },
+  "prerouting-mangle": { type: "filter", hook: "prerouting", priority: -150, policy: "accept" },
 };
+
+/** A hook costs each packet something: these are there only where a rule is. */
+const OPTIONAL_CHAINS: readonly BaseChainName[] = ["postrouting-mangle", "prerouting-raw", "output-raw", "prerouting-mangle"];
 
 /** What a node must hold. Pure: the same snapshot and facts give the same plan. */
 export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
   const settings = nodeSettings(snapshot, facts.node, facts);
-  const overlay = planOverlay(snapshot, { ...facts, hostLinks: facts.attachments.map((attachment) => attachment.hostLink) });
+  const network = facts.network ?? settings.network;
+  const path = network === "routed" ? planRoutedPath(snapshot, facts) : planOverlayPath(snapshot, facts);
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
-  const policy = planPolicy(snapshot, facts.node, pods);
+  const policy = planPolicy(snapshot, facts.node, pods, {
+    interfaces: [facts.underlay],
+    ...(facts.dnsAnswers ? { names: nameBook(facts.dnsAnswers) } : {}),
+  });
   const services = planServiceMode(snapshot, facts.node, {
     mode: settings.services,
-    own: [...underlayAddresses(facts), ...(overlay.state.addresses ?? []).map(({ address }) => plain(address))],
-    podNetworks: { 4: elementsOf(overlay.table, "pod-networks4"), 6: elementsOf(overlay.table, "pod-networks6") },
+    own: [...underlayAddresses(facts), ...(path.state.addresses ?? []).map(({ address }) => plain(address))],
+    podNetworks: { 4: elementsOf(path.table, "pod-networks4"), 6: elementsOf(path.table, "pod-networks6") },
   });
   const table = composeTable([
-    overlay.table,
+    path.table,
     services.table,
     policy.table,
     ...(settings.services === "ipvs" ? [besideIpvs(policy.table)] : []),
@@ -56,16 +69,19 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
   return {
     node: facts.node,
     revision: snapshot.revision,
-    kernel: mergeStates(overlay.state, services.state, {
+    kernel: mergeStates(path.state, services.state, {
       tables: [table],
       addresses: announcement.own.map((address) => wandering(address, underlay.link)),
     }),
-    pods: planPods(facts.attachments, overlay.podMtu),
-    annotations: overlay.annotations,
-    podMtu: overlay.podMtu,
+    pods: planPods(facts.attachments, network === "routed" ? planRoutedPod : planPodNetwork, path.podMtu),
+    annotations: path.annotations,
+    podMtu: path.podMtu,
+    ...(path.routed ? { routed: path.routed } : {}),
+    ...(path.follows ? { follows: path.follows } : {}),
     announcement,
+    namePatterns: policy.namePatterns,
     settings,
-    remarks: [...settings.remarks, ...overlay.remarks, ...services.remarks, ...policy.remarks],
+    remarks: [...settings.remarks, ...path.remarks, ...services.remarks, ...policy.remarks],
   };
 }
 
@@ -107,10 +123,10 @@ function elementsOf(table: TableContribution, name: string): readonly NftElement
 }
 
 /** One state for each container, of all its interfaces. */
-function planPods(attachments: readonly PodAttachment[], mtu: number): Map<string, KernelState> {
+function planPods(attachments: readonly PodAttachment[], plan: (pod: PodNetwork) => KernelState, mtu: number): Map<string, KernelState> {
   const pods = new Map<string, KernelState>();
   for (const { containerId, interface: name, addresses, mac } of attachments) {
-    const state = planPodNetwork({ interface: name, addresses, mac, mtu });
+    const state = plan({ interface: name, addresses, mac, mtu });
     const first = pods.get(containerId);
     // One way out is enough: the routes are those of the interface that was made first.
     pods.set(containerId, first ? mergeStates(first, { ...state, routes: [] }) : state);
@@ -121,12 +137,10 @@ function planPods(attachments: readonly PodAttachment[], mtu: number): Map<strin
 /** Joins what the rooms add into one table: base chains' rules in order, everything else beside. */
 export function composeTable(contributions: readonly TableContribution[]): NftTable {
   const hooks = contributions.flatMap((part) => part.hooks).sort((a, b) => a.order - b.order);
-  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).map((name) =>
-    baseChain(
-      name,
-      hooks.filter((hook) => hook.chain === name).map((hook) => hook.rules),
-    ),
-  );
+  const base = (Object.keys(BASE_CHAINS) as BaseChainName[]).flatMap((name) => {
+    const rules = hooks.filter((hook) => hook.chain === name).map((hook) => hook.rules);
+    return rules.length === 0 && OPTIONAL_CHAINS.includes(name) ? [] : [baseChain(name, rules)];
+  });
   return { ...TABLE, chains: [...base, ...contributions.flatMap((part) => part.chains)], sets: contributions.flatMap((part) => part.sets) };
 }
 

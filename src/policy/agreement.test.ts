@@ -79,6 +79,8 @@ function walk(table: TableContribution, start: string, packet: Packet): "drop" |
         return packet.protocol.toLowerCase();
       case "th dport":
         return String(packet.port);
+      case "meta nfproto":
+        return `ipv${family}`;
       case "ct state":
         return "new";
       case "icmpv6 type":

@@ -2,12 +2,20 @@
 import { formatPrefix, networkOf, tryParsePrefix } from "../base/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { KubeObject, LabelSelector } from "../resources/index.ts";
-import { ALL_LABELS, readLabelSelector } from "./labels.ts";
-import type { LabelMatch, Peer, PodSelection, Policy, PortMatch, ReadPolicy, Rule, Tier } from "./rules.ts";
-
-/** Before NetworkPolicies, and after them (KEP-2091). */
-const ADMIN: Tier = { name: "kube-admin", order: 1000 };
-const BASELINE: Tier = { name: "kube-baseline", order: 10_000_000 };
+import { ALL_LABELS, NO_LABELS, readLabelSelector } from "./labels.ts";
+import {
+  ADMIN_TIER,
+  ANYONE,
+  BASELINE_TIER,
+  type LabelMatch,
+  oneOf,
+  type Peer,
+  type Policy,
+  type ReadPolicy,
+  type Rule,
+  type Selection,
+  type Traffic,
+} from "./rules.ts";
 
 /** Kinds by "apiVersion/Kind", as a snapshot names its parts. */
 export const CLUSTER_POLICY_KINDS = [
@@ -17,8 +25,7 @@ export const CLUSTER_POLICY_KINDS = [
 ] as const;
 
 const ACTIONS: Readonly<Record<string, Rule["action"]>> = { Accept: "allow", Allow: "allow", Deny: "deny", Pass: "pass" };
-const PROTOCOLS = ["TCP", "UDP", "SCTP"] as const;
-type Protocol = (typeof PROTOCOLS)[number];
+const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 /** What stands in an object that the API server did not check: anything. */
 type Fields = Readonly<Record<string, unknown>>;
@@ -33,7 +40,7 @@ export function readClusterPolicy(object: KubeObject): ReadPolicy {
   const owner: Owner = { kind, name: metadata.name };
   const remarks: string[] = [];
   const reader = new Reader(owner, (path, says) => remarks.push(`${kind} ${metadata.name}: ${path}: ${says}`));
-  return { policy: reader.policy(kind, fieldsOf((object as { spec?: unknown }).spec)), remarks };
+  return { policies: [reader.policy(kind, fieldsOf((object as { spec?: unknown }).spec))], remarks };
 }
 
 class Reader {
@@ -53,9 +60,9 @@ class Reader {
     if (subject === undefined) this.#remark("spec.subject", "it selects no pod");
     return {
       owner: this.#owner,
-      tier: baseline ? BASELINE : ADMIN,
+      tier: (baseline ? BASELINE_TIER : ADMIN_TIER).name,
       order: kind === "BaselineAdminNetworkPolicy" ? 0 : this.#priority(spec.priority),
-      subject: subject ?? { namespace: "", podSelector: { test: { op: "any", of: [] } } },
+      subject: subject ?? { labels: NO_LABELS },
       isolates: [],
       ingress: this.#rules(spec.ingress, "spec.ingress", "from"),
       egress: this.#rules(spec.egress, "spec.egress", "to"),
@@ -77,7 +84,7 @@ class Reader {
     const action = ACTIONS[String(rule.action)];
     if (action === undefined) {
       this.#remark(`${path}.action`, `${JSON.stringify(rule.action)} is no action: Accept, Deny, Pass; it is taken as Deny`);
-      return { action: "deny", peers: "any", ports: "any", owner };
+      return { action: "deny", source: ANYONE, destination: ANYONE, traffic: "any", owner };
     }
     const peers = listOf(rule[peersField]).map((peer, at) => this.#peer(fieldsOf(peer), `${path}.${peersField}[${at}]`, peersField));
     const given = listOf(rule.protocols ?? rule.ports);
@@ -86,15 +93,19 @@ class Reader {
         ? this.#port(fieldsOf(port), `${path}.ports[${at}]`)
         : this.#protocol(fieldsOf(port), `${path}.protocols[${at}]`),
     );
-    const unclear = [...peers, ...ports].includes(undefined);
+    // A name that was never asked for is nobody's address, and a denial of nobody would deny nothing.
+    const named = peers.some((each) => each?.some(({ kind }) => kind === "names"));
+    if (named && action !== "allow") this.#remark(path, "domainNames go with Accept only");
+    const unclear = [...peers, ...ports].includes(undefined) || (named && action !== "allow");
     if (unclear && action !== "allow") {
       this.#remark(path, "what it says is not understood, so it denies everything");
-      return { action: "deny", peers: "any", ports: "any", owner };
+      return { action: "deny", source: ANYONE, destination: ANYONE, traffic: "any", owner };
     }
+    const side = oneOf(peers.flatMap((each) => each ?? []));
     return {
       action,
-      peers: peers.flatMap((each) => each ?? []),
-      ports: given.length === 0 ? "any" : ports.flatMap((each) => each ?? []),
+      ...(peersField === "from" ? { source: side, destination: ANYONE } : { source: ANYONE, destination: side }),
+      traffic: given.length === 0 ? "any" : ports.flatMap((each) => each ?? []),
       owner,
     };
   }
@@ -111,24 +122,39 @@ class Reader {
         ? undefined
         : blocks.flatMap((cidr) => (cidr === undefined ? [] : [{ kind: "cidr" as const, cidr, except: [] }]));
     }
+    if (field === "to" && peer.nodes !== undefined) {
+      const labels = this.#selector(peer.nodes, `${path}.nodes`);
+      return labels && [{ kind: "ends", kinds: ["node"], labels }];
+    }
+    if (field === "to" && Array.isArray(peer.domainNames)) return this.#names(peer.domainNames, `${path}.domainNames`);
     const selection = this.#selection(peer, path);
-    return selection && [{ kind: "pods", ...selection }];
+    return selection && [{ kind: "ends", ...selection }];
+  }
+
+  /** "example.com", "*.example.com": with any number of labels before it. */
+  #names(list: readonly unknown[], path: string): readonly Peer[] | undefined {
+    const patterns = list.map((name, index) => {
+      const valid = typeof name === "string" && /^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\.?$/i.test(name);
+      if (!valid) this.#remark(`${path}[${index}]`, `${JSON.stringify(name)} is no DNS name such as example.com or *.example.com`);
+      return valid ? name.toLowerCase().replace(/\.$/, "").replace(/^\*\./, "**.") : undefined;
+    });
+    return patterns.includes(undefined) ? undefined : [{ kind: "names", patterns: patterns.flatMap((each) => each ?? []) }];
   }
 
   /** `namespaces`: every pod of them; `pods`: pods of namespaces. */
-  #selection(of: Fields, path: string): PodSelection | undefined {
+  #selection(of: Fields, path: string): Selection | undefined {
     if (of.namespaces !== undefined) {
       const namespaceSelector = this.#selector(of.namespaces, `${path}.namespaces`);
-      return namespaceSelector && { namespaceSelector, podSelector: ALL_LABELS };
+      return namespaceSelector && { namespaceSelector, labels: ALL_LABELS };
     }
     if (of.pods !== undefined) {
       const pods = fieldsOf(of.pods);
       const namespaceSelector = this.#selector(pods.namespaceSelector ?? {}, `${path}.pods.namespaceSelector`);
       const podSelector = this.#selector(pods.podSelector ?? {}, `${path}.pods.podSelector`);
-      return namespaceSelector && podSelector && { namespaceSelector, podSelector };
+      return namespaceSelector && podSelector && { namespaceSelector, labels: podSelector };
     }
     const names = Object.keys(of).join(", ") || "nothing";
-    this.#remark(path, `${names} is not followed here: namespaces, pods${path.includes(".to[") ? ", networks" : ""}`);
+    this.#remark(path, `${names} is not followed here: namespaces, pods${path.includes(".to[") ? ", networks, nodes, domainNames" : ""}`);
     return undefined;
   }
 
@@ -140,18 +166,18 @@ class Reader {
   }
 
   /** v1alpha2: { tcp: { destinationPort: { number | range } } } or { destinationNamedPort }. */
-  #protocol(entry: Fields, path: string): readonly PortMatch[] | undefined {
+  #protocol(entry: Fields, path: string): readonly Traffic[] | undefined {
     if (typeof entry.destinationNamedPort === "string") return named(entry.destinationNamedPort);
-    for (const protocol of PROTOCOLS) {
+    for (const [protocol, number] of Object.entries(PROTOCOLS)) {
       const of = entry[protocol.toLowerCase()];
       if (of === undefined) continue;
       const port = fieldsOf(of).destinationPort;
-      if (port === undefined) return [{ protocol, from: 0, to: 65_535 }];
-      const { number, range } = fieldsOf(port);
+      if (port === undefined) return [{ protocol: number }];
+      const { number: single, range } = fieldsOf(port);
       const { start, end } = fieldsOf(range);
       return this.#range(
-        protocol,
-        range === undefined ? [number, number] : [start, end],
+        number,
+        range === undefined ? [single, single] : [start, end],
         `${path}.${protocol.toLowerCase()}.destinationPort`,
       );
     }
@@ -160,24 +186,24 @@ class Reader {
   }
 
   /** v1alpha1: { portNumber } or { portRange } or { namedPort }. */
-  #port(entry: Fields, path: string): readonly PortMatch[] | undefined {
+  #port(entry: Fields, path: string): readonly Traffic[] | undefined {
     if (typeof entry.namedPort === "string") return named(entry.namedPort);
     const { protocol = "TCP", port, start, end } = fieldsOf(entry.portNumber ?? entry.portRange);
-    const known = PROTOCOLS.find((each) => each === protocol);
-    if (known) return this.#range(known, entry.portNumber === undefined ? [start, end] : [port, port], path);
+    const known = PROTOCOLS[String(protocol)];
+    if (known !== undefined) return this.#range(known, entry.portNumber === undefined ? [start, end] : [port, port], path);
     this.#remark(path, `${JSON.stringify(protocol)} is neither TCP, UDP nor SCTP`);
     return undefined;
   }
 
-  #range(protocol: Protocol, [from, to]: readonly [unknown, unknown], path: string): readonly PortMatch[] | undefined {
-    if (isPort(from) && isPort(to) && from <= to) return [{ protocol, from, to }];
+  #range(protocol: number, [from, to]: readonly [unknown, unknown], path: string): readonly Traffic[] | undefined {
+    if (isPort(from) && isPort(to) && from <= to) return [{ protocol, ports: [{ from, to }] }];
     this.#remark(path, `${String(from)}–${String(to)} is no port or range of ports between 1 and 65535`);
     return undefined;
   }
 }
 
-function named(name: string): readonly PortMatch[] {
-  return PROTOCOLS.map((protocol) => ({ protocol, name }));
+function named(name: string): readonly Traffic[] {
+  return [{ ports: [{ name }] }];
 }
 
 function isPort(value: unknown): value is number {

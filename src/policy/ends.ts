@@ -1,5 +1,5 @@
 // The two ends of a connection: which pod, node or outside address stands behind each, and which addresses they use.
-import { addressAt, familyOf, formatAddress, parseAddress, tryParseAddress, tryParsePrefix } from "../base/index.ts";
+import { addressAt, addressBits, familyOf, formatAddress, parseAddress, tryParseAddress, tryParsePrefix } from "../base/index.ts";
 import type { ClusterSnapshot, Part } from "../cluster/index.ts";
 import type { Node, Pod } from "../resources/index.ts";
 import { PolicyError } from "./errors.ts";
@@ -49,8 +49,19 @@ function podEnd(snapshot: ClusterSnapshot, pod: Pod, addresses: readonly string[
   return { ...(pod.spec.nodeName === undefined ? {} : { node: pod.spec.nodeName }), addresses: own, name };
 }
 
+const addressesOfPods = new WeakMap<Pod, readonly string[]>();
+
 /** The addresses of a pod in canonical text; a finished pod has none. */
-export function podAddresses(pod: Pod): string[] {
+export function podAddresses(pod: Pod): readonly string[] {
+  let addresses = addressesOfPods.get(pod);
+  if (!addresses) {
+    addresses = readAddresses(pod);
+    addressesOfPods.set(pod, addresses);
+  }
+  return addresses;
+}
+
+function readAddresses(pod: Pod): readonly string[] {
   const { phase, podIP, podIPs } = pod.status ?? {};
   if (phase === "Succeeded" || phase === "Failed") return [];
   const all = new Set<string>();
@@ -70,7 +81,8 @@ export function pairAddresses(from: ResolvedEnd, to: ResolvedEnd): { readonly fr
   return { from: from.addresses.length > 0 && to.addresses.length > 0 ? undefined : from.addresses[0], to: to.addresses[0] };
 }
 
-function nodeAddresses(node: Node): string[] {
+/** A node's own addresses in canonical text. */
+export function nodeAddresses(node: Node): string[] {
   const addresses = node.status?.addresses ?? [];
   return addresses.flatMap(({ type, address }) =>
     type === "InternalIP" && tryParseAddress(address) ? [formatAddress(parseAddress(address))] : [],
@@ -80,7 +92,7 @@ function nodeAddresses(node: Node): string[] {
 const nodeIndexes = new WeakMap<Part<Node>, Map<string, string>>();
 
 /** Addresses of nodes: their own, and in each pod prefix the overlay device's (the network address) and the bridge's (the next). */
-function nodesByAddress(nodes: Part<Node>): Map<string, string> {
+export function nodesByAddress(nodes: Part<Node>): Map<string, string> {
   const known = nodeIndexes.get(nodes);
   if (known) return known;
   const index = new Map<string, string>();
@@ -98,4 +110,9 @@ function nodesByAddress(nodes: Part<Node>): Map<string, string> {
   }
   nodeIndexes.set(nodes, index);
   return index;
+}
+
+/** An address as a prefix of full length. */
+export function blockOf(address: string): string {
+  return `${address}/${addressBits(familyOf(address))}`;
 }

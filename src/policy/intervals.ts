@@ -1,5 +1,5 @@
 // Blocks with exceptions as disjoint intervals, in the words of an nft interval set.
-import { addressBits, type Family, formatAddress, formatPrefix, parsePrefix, prefixSize } from "../base/index.ts";
+import { addressBits, type Family, formatAddress, formatPrefix, parseAddress, parsePrefix, prefixSize } from "../base/index.ts";
 import type { CidrPeer } from "./rules.ts";
 
 interface Interval {
@@ -22,6 +22,45 @@ export function blockElements(blocks: readonly CidrPeer[], family: Family): stri
     if (low <= end) pieces.push({ low, high: end });
   }
   return mergeIntervals(pieces).map((piece) => formatInterval(piece, family));
+}
+
+/** An element of an interval set, and whose it is. */
+export interface OwnedInterval<T> {
+  readonly text: string;
+  readonly owner: T;
+}
+
+/** The union of intervals as disjoint pieces: where several cover an address, the piece is the first one's. */
+export function firstCovering<T>(intervals: readonly OwnedInterval<T>[], family: Family): OwnedInterval<T>[] {
+  const pieces: (Interval & { readonly owner: T })[] = [];
+  for (const { text, owner } of intervals) {
+    const { low, high } = boundsOf(text);
+    // The first piece that ends at or behind `low`.
+    let at = 0;
+    for (let end = pieces.length; at < end; ) {
+      const middle = (at + end) >> 1;
+      if ((pieces[middle]?.high ?? 0n) < low) at = middle + 1;
+      else end = middle;
+    }
+    let from = low;
+    const between: (Interval & { readonly owner: T })[] = [];
+    let last = at;
+    for (; last < pieces.length && (pieces[last]?.low ?? 0n) <= high; last++) {
+      const piece = pieces[last] as Interval & { readonly owner: T };
+      if (piece.low > from) between.push({ low: from, high: piece.low - 1n, owner });
+      between.push(piece);
+      from = piece.high + 1n;
+    }
+    if (from <= high) between.push({ low: from, high, owner });
+    pieces.splice(at, last - at, ...between);
+  }
+  return pieces.map((piece) => ({ text: formatInterval(piece, family), owner: piece.owner }));
+}
+
+function boundsOf(text: string): Interval {
+  if (text.includes("/")) return intervalOf(text);
+  const [low = "", high = low] = text.split("-");
+  return { low: parseAddress(low).value, high: parseAddress(high).value };
 }
 
 /** Ranges of ports in nft's words: "80", "8000-8999"; sorted and merged. */

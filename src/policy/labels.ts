@@ -1,9 +1,10 @@
 // Conditions on labels: from Kubernetes selectors to tests, and the tests' answer.
 import type { LabelSelector } from "../resources/index.ts";
-import type { LabelMatch, LabelTest, PodSelection } from "./rules.ts";
+import type { LabelMatch, LabelTest } from "./rules.ts";
 
 export type Labels = Readonly<Record<string, string>>;
 
+/** Whether the labels meet the condition. */
 export function testLabels(test: LabelTest, labels: Labels): boolean {
   switch (test.op) {
     case "all":
@@ -15,10 +16,20 @@ export function testLabels(test: LabelTest, labels: Labels): boolean {
     case "exists":
       return Object.hasOwn(labels, test.key);
     case "in": {
-      const value = Object.hasOwn(labels, test.key) ? labels[test.key] : undefined;
+      const value = labelValue(labels, test.key);
       return value !== undefined && test.values.includes(value);
     }
+    case "contains":
+      return labelValue(labels, test.key)?.includes(test.value) ?? false;
+    case "starts":
+      return labelValue(labels, test.key)?.startsWith(test.value) ?? false;
+    case "ends":
+      return labelValue(labels, test.key)?.endsWith(test.value) ?? false;
   }
+}
+
+function labelValue(labels: Labels, key: string): string | undefined {
+  return Object.hasOwn(labels, key) ? labels[key] : undefined;
 }
 
 /** Compiles a Kubernetes label selector; a text says what is wrong with it. NotIn and DoesNotExist are true where the label is absent. */
@@ -40,13 +51,29 @@ export function readLabelSelector(selector: LabelSelector): LabelMatch | { reado
     else if (operator === "DoesNotExist") of.push({ op: "not", of: { op: "exists", key } });
     else return { wrong: `${JSON.stringify(operator)} is no operator: In, NotIn, Exists, DoesNotExist` };
   }
-  return { test: { op: "all", of }, selector };
+  return { test: { op: "all", of } };
 }
 
-export const ALL_LABELS: LabelMatch = { test: { op: "all", of: [] }, selector: {} };
+export const ALL_LABELS: LabelMatch = { test: { op: "all", of: [] } };
+export const NO_LABELS: LabelMatch = { test: { op: "any", of: [] } };
+
+export function isAll(match: LabelMatch): boolean {
+  return match.test.op === "all" && match.test.of.length === 0;
+}
+
+const keys = new WeakMap<LabelTest, string>();
 
 /** One canonical text per meaning, as far as order goes: names shared sets. */
-function formatTest(test: LabelTest): string {
+export function formatTest(test: LabelTest): string {
+  let key = keys.get(test);
+  if (key === undefined) {
+    key = writeTest(test);
+    keys.set(test, key);
+  }
+  return key;
+}
+
+function writeTest(test: LabelTest): string {
   switch (test.op) {
     case "all":
     case "any":
@@ -62,25 +89,41 @@ function formatTest(test: LabelTest): string {
       return `has(${test.key})`;
     case "in":
       return test.values.length === 1 ? `${test.key}=${test.values[0]}` : `${test.key} in {${test.values.join(",")}}`;
+    case "contains":
+    case "starts":
+    case "ends":
+      return `${test.key} ${test.op} ${JSON.stringify(test.value)}`;
   }
 }
 
-/** "every pod of production", "pods with app=web of namespaces with team=a". */
-export function describeSelection(selection: PodSelection): string {
-  const every = isAll(selection.podSelector.test);
-  const pods = every ? "every pod" : `pods with ${formatTest(selection.podSelector.test)}`;
-  if (selection.namespaceSelector === undefined) return selection.namespace === undefined ? pods : `${pods} of ${selection.namespace}`;
-  if (isAll(selection.namespaceSelector.test)) return `${pods} of every namespace`;
-  return `${pods} of namespaces with ${formatTest(selection.namespaceSelector.test)}`;
+/** The condition as its author wrote it, or in one way for all. */
+export function sayLabels(match: LabelMatch): string {
+  return match.says ?? formatTest(match.test);
 }
 
-/** The text that two selections share exactly if they are written alike. */
-export function selectionKey(selection: PodSelection): string {
-  const where =
-    selection.namespaceSelector === undefined ? `=${selection.namespace ?? "*"}` : `~${formatTest(selection.namespaceSelector.test)}`;
-  return JSON.stringify([where, formatTest(selection.podSelector.test)]);
+/**
+ * Labels ("key=value") of which whoever meets the condition has one; undefined where it can't be told, or where there are many.
+ * Keys that only a language's view adds are passed over.
+ */
+export function neededLabels(test: LabelTest): readonly string[] | undefined {
+  if (test.op === "in")
+    return isOwnKey(test.key) && test.values.length <= 16 ? test.values.map((value) => `${test.key}=${value}`) : undefined;
+  if (test.op === "any") {
+    const parts = test.of.map(neededLabels);
+    if (parts.includes(undefined)) return undefined;
+    const all = parts.flatMap((part) => part ?? []);
+    return all.length <= 16 ? all : undefined;
+  }
+  if (test.op !== "all") return undefined;
+  let best: readonly string[] | undefined;
+  for (const part of test.of) {
+    const labels = neededLabels(part);
+    if (labels && (!best || labels.length < best.length)) best = labels;
+  }
+  return best;
 }
 
-function isAll(test: LabelTest): boolean {
-  return test.op === "all" && test.of.length === 0;
+/** Whether a key stands in an object's own labels if anywhere. */
+function isOwnKey(key: string): boolean {
+  return !/^(pcns\.|pcsa\.|projectcalico\.org\/|io\.kubernetes\.pod\.|io\.cilium\.k8s\.)/.test(key);
 }

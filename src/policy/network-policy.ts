@@ -4,15 +4,19 @@ import type { Owner } from "../kernel/index.ts";
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "../resources/index.ts";
 import { ALL_LABELS, readLabelSelector } from "./labels.ts";
 import {
+  ANYONE,
   DEFAULT_TIER,
   type Direction,
   type LabelMatch,
   NETWORK_POLICY_ORDER,
+  oneOf,
   type Peer,
-  type PortMatch,
   type ReadPolicy,
   type Rule,
+  type Traffic,
 } from "./rules.ts";
+
+const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 type Remark = (path: string, says: string) => void;
 type RuleObject = {
@@ -26,9 +30,9 @@ type RuleObject = {
  */
 export function readNetworkPolicy(object: NetworkPolicy): ReadPolicy {
   const namespace = object.metadata.namespace ?? "default";
-  const owner: Owner = { kind: "NetworkPolicy", namespace, name: object.metadata.name };
+  const owner: Owner = { kind: object.kind, namespace, name: object.metadata.name };
   const remarks: string[] = [];
-  const remark: Remark = (path, says) => remarks.push(`NetworkPolicy ${namespace}/${object.metadata.name}: ${path}: ${says}`);
+  const remark: Remark = (path, says) => remarks.push(`${object.kind} ${namespace}/${object.metadata.name}: ${path}: ${says}`);
   const spec = object.spec ?? {};
 
   const subject = readSelector(
@@ -63,17 +67,25 @@ export function readNetworkPolicy(object: NetworkPolicy): ReadPolicy {
     });
   };
   return {
-    policy: {
-      owner,
-      tier: DEFAULT_TIER,
-      order: NETWORK_POLICY_ORDER,
-      subject: { namespace, podSelector: subject ?? ALL_LABELS },
-      isolates,
-      ingress: rulesOf("ingress"),
-      egress: rulesOf("egress"),
-    },
+    policies: [
+      {
+        owner,
+        tier: DEFAULT_TIER.name,
+        order: NETWORK_POLICY_ORDER,
+        subject: { namespace, labels: subject ?? ALL_LABELS },
+        isolates,
+        ingress: rulesOf("ingress"),
+        egress: rulesOf("egress"),
+      },
+    ],
     remarks,
   };
+}
+
+/** Reads Calico's StagedKubernetesNetworkPolicy: the same, and not in force. */
+export function readStagedPolicy(object: NetworkPolicy): ReadPolicy {
+  const { policies, remarks } = readNetworkPolicy(object);
+  return { policies: policies.map((policy) => ({ ...policy, staged: true })), remarks };
 }
 
 /** Without policyTypes: ingress always, egress only if there are egress rules (an empty list is none). */
@@ -102,13 +114,14 @@ interface RuleContext {
 function readRule(rule: RuleObject, context: RuleContext): Rule {
   const peers = rule.peers ?? [];
   const ports = rule.ports ?? [];
+  const side =
+    peers.length === 0
+      ? ANYONE
+      : oneOf(peers.flatMap((peer, index) => readPeer(peer, `${context.path}.${context.peersField}[${index}]`, context) ?? []));
   return {
     action: "allow",
-    peers:
-      peers.length === 0
-        ? "any"
-        : peers.flatMap((peer, index) => readPeer(peer, `${context.path}.${context.peersField}[${index}]`, context) ?? []),
-    ports:
+    ...(context.peersField === "from" ? { source: side, destination: ANYONE } : { source: ANYONE, destination: side }),
+    traffic:
       ports.length === 0 ? "any" : ports.flatMap((port, index) => readPort(port, `${context.path}.ports[${index}]`, context.remark) ?? []),
     owner: context.owner,
   };
@@ -130,9 +143,9 @@ function readPeer(peer: NetworkPolicyPeer | null, path: string, { namespace, rem
     return undefined;
   }
   const pods = podSelector ? readSelector(podSelector, `${path}.podSelector`, remark, none) : ALL_LABELS;
-  if (!namespaceSelector) return pods && { kind: "pods", namespace, podSelector: pods };
+  if (!namespaceSelector) return pods && { kind: "ends", namespace, labels: pods };
   const namespaces = readSelector(namespaceSelector, `${path}.namespaceSelector`, remark, none);
-  return pods && namespaces && { kind: "pods", namespaceSelector: namespaces, podSelector: pods };
+  return pods && namespaces && { kind: "ends", namespaceSelector: namespaces, labels: pods };
 }
 
 function readBlock(block: NonNullable<NetworkPolicyPeer["ipBlock"]>, path: string, remark: Remark): Peer | undefined {
@@ -154,22 +167,23 @@ function readBlock(block: NonNullable<NetworkPolicyPeer["ipBlock"]>, path: strin
   return { kind: "cidr", cidr: formatPrefix(networkOf(cidr)), except };
 }
 
-function readPort(port: NetworkPolicyPort | null, path: string, remark: Remark): PortMatch | undefined {
+function readPort(port: NetworkPolicyPort | null, path: string, remark: Remark): Traffic | undefined {
   const none = "this port matches nothing";
-  const protocol: string = port?.protocol ?? "TCP";
-  if (protocol !== "TCP" && protocol !== "UDP" && protocol !== "SCTP") {
-    remark(`${path}.protocol`, `${JSON.stringify(protocol)} is neither TCP, UDP nor SCTP; ${none}`);
+  const given: string = port?.protocol ?? "TCP";
+  const protocol = PROTOCOLS[given];
+  if (protocol === undefined) {
+    remark(`${path}.protocol`, `${JSON.stringify(given)} is neither TCP, UDP nor SCTP; ${none}`);
     return undefined;
   }
   const number = port?.port ?? undefined;
   const end = port?.endPort ?? undefined;
   if (number === undefined) {
-    if (end === undefined) return { protocol, from: 0, to: 65535 };
+    if (end === undefined) return { protocol };
     remark(`${path}.endPort`, `endPort needs port; ${none}`);
     return undefined;
   }
   if (typeof number === "string") {
-    if (end === undefined && /^(?=.*[a-z])[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$/.test(number)) return { protocol, name: number };
+    if (end === undefined && /^(?=.*[a-z])[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$/.test(number)) return { protocol, ports: [{ name: number }] };
     remark(
       path,
       end === undefined
@@ -183,7 +197,7 @@ function readPort(port: NetworkPolicyPort | null, path: string, remark: Remark):
     remark(path, `${number}${end === undefined ? "" : `–${end}`} is no port or range of ports between 1 and 65535; ${none}`);
     return undefined;
   }
-  return { protocol, from: number, to: last };
+  return { protocol, ports: [{ from: number, to: last }] };
 }
 
 function isPort(value: number): boolean {

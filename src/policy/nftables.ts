@@ -11,11 +11,18 @@ import { type Family, familyOf, formatAddress, tryParseAddress } from "../base/i
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { NftChain, NftElement, NftMatch, NftRule, NftSet, NftType, Owner, TableContribution } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
+import { condense } from "./condense.ts";
+import { planDscp } from "./dscp.ts";
+import { endPoints } from "./end-points.ts";
 import { podAddresses } from "./ends.ts";
+import { planHosts } from "./host-chains.ts";
+import { hostSubjects, type Interfaces } from "./hosts.ts";
+import { namePatterns, namePods, planNameWatch } from "./name-watch.ts";
+import { NO_NAMES } from "./names.ts";
 import { PeerSets } from "./peer-sets.ts";
 import { policyChains } from "./policy-chains.ts";
 import { compareText, indexPolicies } from "./policy-index.ts";
-import type { Direction } from "./rules.ts";
+import type { Direction, NameBook } from "./rules.ts";
 
 /** A pod that is wired on the node, as the CNI's records tell: perhaps before the API knows its address, or the pod. */
 export interface LocalPod {
@@ -29,6 +36,8 @@ export interface LocalPod {
 
 export interface PolicyPlan {
   readonly table: TableContribution;
+  /** Patterns of the DNS names that local pods' policies speak of. */
+  readonly namePatterns: readonly string[];
   readonly remarks: readonly string[];
 }
 
@@ -55,16 +64,32 @@ const DISCOVERY: NftRule = {
 const UNKNOWN_POD = "policy-unknown-pod";
 const DIRECTIONS: readonly Direction[] = ["egress", "ingress"];
 
+export interface PolicyOptions {
+  /** Name of the bridge of the local pods, for forged sources. */
+  readonly bridge?: string;
+  /** The node's interfaces, for host end points that are named by their addresses. */
+  readonly interfaces?: Interfaces;
+  /** Addresses of DNS names, as the node's pods were answered. */
+  readonly names?: NameBook;
+}
+
 /**
- * What the node's table must hold for policies. `bridge` names the bridge of the local pods (for forged sources).
+ * What the node's table must hold for policies.
  * A wired pod that the snapshot does not hold is denied everything while any policy could select it.
  */
-export function planPolicy(snapshot: ClusterSnapshot, node: string, attachments: readonly LocalPod[], bridge = "cni0"): PolicyPlan {
+export function planPolicy(
+  snapshot: ClusterSnapshot,
+  node: string,
+  attachments: readonly LocalPod[],
+  options: PolicyOptions = {},
+): PolicyPlan {
+  const { bridge = "cni0", names = NO_NAMES, interfaces = [] } = options;
   const index = indexPolicies(snapshot);
-  const remarks = [...index.remarks];
+  const remarks = [...index.remarks, ...endPoints(snapshot).remarks];
   const locals = localAddresses(snapshot, node, attachments);
-  const families = ([4, 6] as const).filter((family) => locals.some((local) => local.family === family));
-  const sets = new PeerSets(snapshot, families, locals);
+  const hosts = hostSubjects(snapshot, node, interfaces);
+  const families = ([4, 6] as const).filter((family) => hosts.length > 0 || locals.some((local) => local.family === family));
+  const sets = new PeerSets(snapshot, families, { node, pods: locals, names });
   const chains = new Map<string, NftChain>();
   const elements = new Map<string, NftElement[]>();
   const add = (set: string, element: NftElement) => {
@@ -73,6 +98,7 @@ export function planPolicy(snapshot: ClusterSnapshot, node: string, attachments:
     else elements.set(set, [element]);
   };
 
+  const patterns = new Set<string>();
   let unknown = false;
   for (const local of locals) {
     const owner: Owner = { kind: "Pod", namespace: local.namespace, name: local.name };
@@ -87,8 +113,11 @@ export function planPolicy(snapshot: ClusterSnapshot, node: string, attachments:
       continue;
     }
     const policies = index.selecting(snapshot, local.pod);
+    const names = namePatterns(policies);
+    for (const pattern of names) patterns.add(pattern);
+    if (names.length > 0) add(namePods(local.family), { key: [local.address], owner });
     for (const direction of DIRECTIONS) {
-      const made = policyChains(policies, direction, sets);
+      const made = policyChains(policies, { direction, sets, tier: index.tier });
       if (!made) continue;
       for (const chain of made.chains) if (!chains.has(chain.name)) chains.set(chain.name, chain);
       add(`pod-${direction}${local.family}`, { key: [local.address], value: { verdict: "jump", chain: made.entry }, owner });
@@ -98,9 +127,12 @@ export function planPolicy(snapshot: ClusterSnapshot, node: string, attachments:
     const owner: Owner = { kind: "Fairlead", name: UNKNOWN_POD };
     chains.set(UNKNOWN_POD, { name: UNKNOWN_POD, rules: [{ matches: [], statements: [{ verdict: "drop" }], owner }] });
   }
-  if (families.length === 0) return { table: { chains: [], sets: [], hooks: [] }, remarks };
+  const host = planHosts(hosts, { snapshot, sets, bridge, tier: index.tier });
+  const dscp = planDscp(snapshot, locals, remarks);
+  if (families.length === 0) return { table: { chains: [], sets: [], hooks: [] }, namePatterns: [], remarks };
 
-  const guarded = locals.every((local) => local.mac !== undefined);
+  const watch = planNameWatch({ 4: elements.get(namePods(4)) ?? [], 6: elements.get(namePods(6)) ?? [] });
+  const guarded = locals.length > 0 && locals.every((local) => local.mac !== undefined);
   const maps = families.flatMap((family) => mapsOf(family, elements, guarded));
   const self = families.map((family) => selfRule(family));
   const forged = guarded ? families.map((family) => forgedRule(family, bridge)) : [];
@@ -111,15 +143,24 @@ export function planPolicy(snapshot: ClusterSnapshot, node: string, attachments:
     { name: "policy-input", rules: [ESTABLISHED, DISCOVERY, ...forged, ...egress] },
   ];
   const hook = (chain: string): NftRule[] => [{ matches: [], statements: [{ verdict: "jump", chain }] }];
+  for (const chain of host.chains) chains.set(chain.name, chain);
+  const condensed = condense(
+    [...chains.values()].sort((a, b) => compareText(a.name, b.name)),
+    sets.build(),
+  );
   return {
     table: {
-      chains: [...[...chains.values()].sort((a, b) => compareText(a.name, b.name)), ...entry],
-      sets: [...maps, ...sets.build()],
+      chains: [...condensed.chains, ...entry, ...dscp.chains],
+      sets: [...maps, ...condensed.sets, ...dscp.sets, ...watch.sets],
       hooks: [
+        ...dscp.hooks,
+        ...host.hooks,
+        ...watch.hooks,
         { chain: "filter-forward", order: 50, rules: hook("policy-forward") },
         { chain: "filter-input", order: 50, rules: hook("policy-input") },
       ],
     },
+    namePatterns: [...patterns].sort(),
     remarks,
   };
 }

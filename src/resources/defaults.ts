@@ -29,8 +29,8 @@ const RULES: Readonly<Record<string, (object: JsonMap) => JsonMap>> = {
   "v1/Namespace": namespaceDefaults,
   "v1/Pod": spec((of) => podOnlyDefaults(podSpecDefaults(of))),
   "v1/Service": serviceRule,
-  "v1/Secret": (object) => fill(object, { type: "Opaque" }),
-  "v1/ReplicationController": spec((of) => template(fill(of, { replicas: 1 }))),
+  "v1/Secret": (object) => fill(withStringData(object), { type: "Opaque" }),
+  "v1/ReplicationController": spec((of) => template(fill(of, { replicas: 1, selector: templateLabels(of) }))),
   "v1/Endpoints": (object) =>
     alterEach(object, "subsets", (subset) => alterEach(subset, "ports", (port) => fill(port, { protocol: "TCP" }))),
   "apps/v1/Deployment": spec(deploymentDefaults),
@@ -42,6 +42,15 @@ const RULES: Readonly<Record<string, (object: JsonMap) => JsonMap>> = {
   "networking.k8s.io/v1/NetworkPolicy": spec(networkPolicyDefaults),
   "discovery.k8s.io/v1/EndpointSlice": (object) => alterEach(object, "ports", (port) => fill(port, { name: "", protocol: "TCP" })),
 };
+
+/** What was given as text goes into the data, over what is there, and is not kept beside it. */
+function withStringData(object: JsonMap): JsonMap {
+  const { stringData, ...rest } = object;
+  if (!isMap(stringData) || !Object.values(stringData).every((value) => typeof value === "string")) return object;
+  if (rest.data !== undefined && rest.data !== null && !isMap(rest.data)) return object;
+  const data = Object.fromEntries(Object.entries(stringData).map(([key, value]) => [key, Buffer.from(String(value)).toString("base64")]));
+  return { ...rest, data: { ...(rest.data as JsonMap | null | undefined), ...data } };
+}
 
 function namespaceDefaults(object: JsonMap): JsonMap {
   const { metadata } = object;
@@ -70,6 +79,11 @@ function serviceDefaults(given: JsonMap): JsonMap {
     const unset = port.targetPort === 0 || port.targetPort === "";
     return fill(unset ? { ...port, targetPort: port.port } : port, { protocol: "TCP", targetPort: port.port });
   });
+}
+
+function templateLabels(of: JsonMap): JsonMap | undefined {
+  const metadata = isMap(of.template) ? of.template.metadata : undefined;
+  return isMap(metadata) && isMap(metadata.labels) ? metadata.labels : undefined;
 }
 
 function deploymentDefaults(given: JsonMap): JsonMap {

@@ -81,6 +81,13 @@ const BUILTIN: Rows = {
     ValidatingWebhookConfiguration: { cluster: true },
   },
   "apiregistration.k8s.io/v1": { APIService: { cluster: true } },
+  "authentication.k8s.io/v1": { SelfSubjectReview: { cluster: true }, TokenReview: { cluster: true } },
+  "authorization.k8s.io/v1": {
+    LocalSubjectAccessReview: {},
+    SelfSubjectAccessReview: { cluster: true },
+    SelfSubjectRulesReview: { cluster: true },
+    SubjectAccessReview: { cluster: true },
+  },
   "certificates.k8s.io/v1": { CertificateSigningRequest: { cluster: true, short: "csr" } },
   "events.k8s.io/v1": { Event: { short: "ev" } },
   "flowcontrol.apiserver.k8s.io/v1": { FlowSchema: { cluster: true }, PriorityLevelConfiguration: { cluster: true } },

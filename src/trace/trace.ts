@@ -69,7 +69,8 @@ function delivered(hops: readonly Hop[], { node, namespace }: Place, packet: Pac
   return [...hops, { node, namespace, stage: "deliver", decision: "delivered", says }];
 }
 
-function listens(pod: Pod, packet: Packet): boolean {
+/** Whether a container of the pod declares the packet's port. */
+export function listens(pod: Pod, packet: Pick<Packet, "protocol" | "destinationPort">): boolean {
   return [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].some((container) =>
     (container.ports ?? []).some(
       (port) => port.containerPort === packet.destinationPort && (port.protocol ?? "TCP").toLowerCase() === packet.protocol,

@@ -1,9 +1,20 @@
 // The cluster as a trace walks it: the KernelStates of its nodes and pods, and which device is wired to which.
-import { familyOf } from "../base/index.ts";
+import { addressBits, familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import { hostLinkName, macOf, podCidrs } from "../datapath/overlay/index.ts";
-import { EMPTY_STATE, type KernelState, type Link, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL, type Route } from "../kernel/index.ts";
-import { type NodeFacts, type PodAttachment, planNode } from "../plan/index.ts";
+import { caliName, readNode } from "../datapath/routed/index.ts";
+import {
+  EMPTY_STATE,
+  type KernelState,
+  type Link,
+  MAIN_TABLE,
+  mergeStates,
+  type NftTable,
+  ROUTE_PROTOCOL,
+  type Route,
+} from "../kernel/index.ts";
+import { type NodeFacts, type NodePlan, nodeSettings, type PodAttachment, planNode } from "../plan/index.ts";
+import { assumedTunnels, withBlocks } from "./blocks.ts";
 import { type Node, podAddressesOf } from "./objects.ts";
 
 /** One network namespace on the way. */
@@ -48,17 +59,50 @@ const UNDERLAY = { link: "ens160", mtu: 1500, length: { 4: 24, 6: 64 } } as cons
 
 /** The world as it should be: every node's plan. */
 export function desiredWorld(snapshot: ClusterSnapshot): World {
-  const known = worlds.get(snapshot);
-  if (known) return known;
-  const builder = new WorldBuilder();
-  const planned = withTunnelEnds(snapshot);
-  for (const node of snapshot.nodes.values()) addDesired(builder, planned, node);
-  const world = builder.build();
-  worlds.set(snapshot, world);
-  return world;
+  return bothWorlds(snapshot).desired;
 }
 
-const worlds = new WeakMap<ClusterSnapshot, World>();
+/** The world as it should be if there were no policies: the chains that the policy room writes let everything through. */
+export function openWorld(snapshot: ClusterSnapshot): World {
+  return bothWorlds(snapshot).open();
+}
+
+interface Worlds {
+  readonly desired: World;
+  readonly open: () => World;
+}
+
+const worlds = new WeakMap<ClusterSnapshot, Worlds>();
+
+function bothWorlds(snapshot: ClusterSnapshot): Worlds {
+  const known = worlds.get(snapshot);
+  if (known) return known;
+  const planned = withTunnelEnds(snapshot);
+  const plans = [...snapshot.nodes.values()].map((node): Planned => {
+    const facts = factsOf(planned, node);
+    return { facts, plan: planNode(planned, facts) };
+  });
+  const build = (change: (table: NftTable) => NftTable): World => {
+    const builder = new WorldBuilder();
+    for (const { facts, plan } of plans) {
+      const kernel = { ...plan.kernel, tables: plan.kernel.tables.map(change) };
+      addDesired(builder, planned, { facts, plan: { ...plan, kernel } });
+    }
+    return builder.build();
+  };
+  const made: Worlds = { desired: build((table) => table), open: () => build(withoutPolicies) };
+  worlds.set(snapshot, made);
+  return made;
+}
+
+function withoutPolicies(table: NftTable): NftTable {
+  return { ...table, chains: table.chains.map((chain) => (chain.name.startsWith("policy-") ? { ...chain, rules: [] } : chain)) };
+}
+
+interface Planned {
+  readonly facts: NodeFacts;
+  readonly plan: NodePlan;
+}
 
 /** The world as kernels hold it. Nodes that were not read are taken as they should be. */
 export function observedWorld(snapshot: ClusterSnapshot, observation: Observation): World {
@@ -67,15 +111,16 @@ export function observedWorld(snapshot: ClusterSnapshot, observation: Observatio
   for (const node of snapshot.nodes.values()) {
     const observed = observation[node.metadata.name];
     if (observed) addObserved(builder, snapshot, node.metadata.name, observed);
-    else addDesired(builder, planned, node);
+    else {
+      const facts = factsOf(planned, node);
+      addDesired(builder, planned, { facts, plan: planNode(planned, facts) });
+    }
   }
   return builder.build();
 }
 
-function addDesired(builder: WorldBuilder, snapshot: ClusterSnapshot, node: Node): void {
-  const { name } = node.metadata;
-  const facts = factsOf(snapshot, node);
-  const plan = planNode(snapshot, facts);
+function addDesired(builder: WorldBuilder, snapshot: ClusterSnapshot, { facts, plan }: Planned): void {
+  const name = facts.node;
   const place = builder.addNode(name, mergeStates(hostState(facts), plan.kernel));
   for (const attachment of facts.attachments) {
     const key = `${attachment.podNamespace}/${attachment.podName}`;
@@ -144,7 +189,7 @@ class WorldBuilder {
     for (const place of [...this.#nodes.values(), outside])
       for (const { link: name, address } of place.state.addresses) {
         const link = place.state.links.find((each) => each.name === name);
-        if (link?.kind.type === "physical" || (link?.kind.type === "veth" && link.master === undefined))
+        if (link?.kind.type === "physical" || (link?.kind.type === "veth" && !link.master))
           underlay.set(address.replace(/\/.*/, ""), { place, link });
       }
     return {
@@ -204,6 +249,8 @@ function factsOf(snapshot: ClusterSnapshot, node: Node): NodeFacts {
   const addresses = (node.status?.addresses ?? [])
     .filter(({ type }) => type === "InternalIP")
     .map(({ address }) => `${address}/${UNDERLAY.length[familyOf(address)]}`);
+  const { network } = nodeSettings(snapshot, name);
+  const routed = network === "routed";
   const lengths = new Map(podCidrs(node).map((cidr) => [familyOf(cidr), cidr.replace(/.*\//, "")]));
   const attachments = [...snapshot.pods.onNode(name)].flatMap((pod): PodAttachment[] => {
     const { namespace: podNamespace = "default", name: podName } = pod.metadata;
@@ -217,9 +264,12 @@ function factsOf(snapshot: ClusterSnapshot, node: Node): NodeFacts {
         podNamespace,
         podName,
         netns: "",
-        hostLink: hostLinkName(containerId, "eth0"),
+        hostLink: routed ? caliName(containerId, "eth0") : hostLinkName(containerId, "eth0"),
         mac: macOf(`${containerId}/eth0`),
-        addresses: own.map((address) => `${address}/${lengths.get(familyOf(address)) ?? (familyOf(address) === 4 ? "24" : "64")}`),
+        addresses: own.map((address) => {
+          const family = familyOf(address);
+          return `${address}/${routed ? addressBits(family) : (lengths.get(family) ?? (family === 4 ? "24" : "64"))}`;
+        }),
       },
     ];
   });
@@ -232,10 +282,21 @@ function vtepOf(node: Node): { readonly vtepMac?: string } {
 }
 
 /** Nodes of manifests have not told each other their tunnel ends: they get those that they would tell. */
-function withTunnelEnds(snapshot: ClusterSnapshot): ClusterSnapshot {
+function withTunnelEnds(given: ClusterSnapshot): ClusterSnapshot {
+  const snapshot = withBlocks(given);
   const nodes = [...snapshot.nodes.values()];
   const told = nodes.map((node): Node => {
-    const { annotations } = planNode(snapshot, { ...factsOf(snapshot, node), attachments: [] });
+    const facts = factsOf(snapshot, node);
+    const routed = nodeSettings(snapshot, node.metadata.name).network === "routed";
+    const plan = planNode(snapshot, {
+      ...facts,
+      // What an overlay's node tells does not depend on its pods.
+      attachments: routed ? facts.attachments : [],
+      tunnels: { ...assumedTunnels(snapshot, node.metadata.name), ...readNode(node).tunnels },
+    });
+    const annotations = Object.fromEntries(
+      Object.entries(plan.annotations).flatMap(([key, value]) => (value === null ? [] : [[key, value]])),
+    );
     return { ...node, metadata: { ...node.metadata, annotations: { ...annotations, ...node.metadata.annotations } } };
   });
   if (
@@ -245,14 +306,8 @@ function withTunnelEnds(snapshot: ClusterSnapshot): ClusterSnapshot {
   )
     return snapshot;
   const byName = new Map(told.map((node) => [node.metadata.name, node]));
-  return {
-    ...snapshot,
-    nodes: {
-      size: byName.size,
-      get: (key) => byName.get(key),
-      values: () => byName.values(),
-      inNamespace: () => [],
-      changedSince: () => undefined,
-    },
-  };
+  const list = [...byName.values()];
+  const inNamespace = (namespace: string) => (namespace === "" ? list : []);
+  const nodesPart = { size: byName.size, get: (key: string) => byName.get(key), values: () => list, namespaceNames: () => [""] };
+  return { ...snapshot, nodes: { ...nodesPart, inNamespace, list: inNamespace, changedSince: () => undefined } };
 }

@@ -1,6 +1,8 @@
-// CustomResourceDefinition → a kind that the API serves. Its objects are stored as they are; their schema is not looked at.
+// CustomResourceDefinition → a kind that the API serves, with its schema, columns, status and scale.
 import type { KubeObject } from "../../resources/index.ts";
-import { builtinResources, customResource, type ResourceTable } from "../resource-table.ts";
+import { builtinResources, customResource, type PrinterColumn, type Resource, type ResourceTable } from "../resource-table.ts";
+import { unreadableRules } from "../schema/rules.ts";
+import type { Schema } from "../schema/structural.ts";
 import type { ResourceRef } from "../store.ts";
 import { type Controller, type ControllerContext, REF } from "./context.ts";
 import { createQueue } from "./queue.ts";
@@ -9,11 +11,22 @@ interface Definition extends KubeObject {
   readonly spec?: {
     readonly group?: string;
     readonly scope?: string;
-    readonly names?: { readonly plural?: string; readonly singular?: string; readonly kind?: string; readonly shortNames?: string[] };
+    readonly names?: {
+      readonly plural?: string;
+      readonly singular?: string;
+      readonly kind?: string;
+      readonly shortNames?: string[];
+      readonly categories?: string[];
+    };
     readonly versions?: readonly {
       readonly name?: string;
       readonly served?: boolean;
-      readonly subresources?: { readonly status?: object };
+      readonly schema?: { readonly openAPIV3Schema?: Schema };
+      readonly additionalPrinterColumns?: readonly PrinterColumn[];
+      readonly subresources?: {
+        readonly status?: object;
+        readonly scale?: { readonly specReplicasPath?: string; readonly statusReplicasPath?: string; readonly labelSelectorPath?: string };
+      };
     }[];
   };
   readonly status?: { readonly conditions?: readonly { readonly type: string }[] };
@@ -30,10 +43,22 @@ export function customKindController(context: ControllerContext, resources: Reso
     if (!definition || definition.status?.conditions?.some((condition) => condition.type === "Established")) return;
     const condition = (type: string, reason: string) => ({ type, status: "True", reason, lastTransitionTime: context.now() });
     const { names = {}, versions = [] } = definition.spec ?? {};
+    const unread = versions.flatMap(({ schema }) => unreadableRules(schema?.openAPIV3Schema));
     const status = {
       acceptedNames: names,
       storedVersions: versions.map((version) => version.name),
-      conditions: [condition("NamesAccepted", "NoConflicts"), condition("Established", "InitialNamesAccepted")],
+      conditions: [
+        condition("NamesAccepted", "NoConflicts"),
+        condition("Established", "InitialNamesAccepted"),
+        ...(unread.length > 0
+          ? [
+              {
+                ...condition("RulesNotAsked", "ExpressionNotUnderstood"),
+                message: `these validation rules are not asked here: ${unread.join("; ")}`,
+              },
+            ]
+          : []),
+      ],
     };
     context.store.update(REF.customResourceDefinitions, { ...definition, status } as Definition, { subresource: "status" });
   }
@@ -73,8 +98,22 @@ function kindsOf({ spec }: Definition) {
               namespaced: scope !== "Cluster",
               builtin: false,
             },
-            version.subresources?.status !== undefined,
+            {
+              status: version.subresources?.status !== undefined,
+              ...(version.schema?.openAPIV3Schema ? { schema: version.schema.openAPIV3Schema } : {}),
+              ...(version.additionalPrinterColumns ? { columns: version.additionalPrinterColumns } : {}),
+              ...(names?.categories ? { categories: names.categories } : {}),
+              ...scaleOf(version.subresources?.scale),
+            },
           ),
         ],
   );
+}
+
+function scaleOf(
+  scale: { readonly specReplicasPath?: string; readonly statusReplicasPath?: string; readonly labelSelectorPath?: string } | undefined,
+): Pick<Resource, "scalePaths"> {
+  if (!scale?.specReplicasPath) return {};
+  const { specReplicasPath: spec, statusReplicasPath: status = ".status.replicas", labelSelectorPath: selector } = scale;
+  return { scalePaths: { spec, status, ...(selector === undefined ? {} : { selector }) } };
 }

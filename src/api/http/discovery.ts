@@ -1,7 +1,5 @@
 // Discovery: which groups, versions and resources there are, plain and aggregated (KEP-3352), and the OpenAPI that kubectl asks for.
-import { groupVersionOf, type Resource, type ResourceTable } from "../resource-table.ts";
-
-const verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+import type { Resource, ResourceTable } from "../resource-table.ts";
 
 interface Subresource {
   readonly name: string;
@@ -35,7 +33,7 @@ export function resourceList(groupVersion: string, resources: readonly Resource[
       singularName: resource.singular,
       namespaced: resource.namespaced,
       kind: resource.kind,
-      verbs,
+      verbs: resource.verbs,
       shortNames: resource.shortNames,
       categories: resource.categories,
     },
@@ -80,7 +78,7 @@ export function aggregated(table: ResourceTable, core: boolean): object {
           responseKind: { group, version, kind: resource.kind },
           scope: resource.namespaced ? "Namespaced" : "Cluster",
           singularResource: resource.singular,
-          verbs,
+          verbs: resource.verbs,
           shortNames: resource.shortNames,
           categories: resource.categories,
           subresources: subresourcesOf(resource).map((sub) => ({
@@ -101,27 +99,4 @@ export function openApiIndex(table: ResourceTable): object {
     [...versions.keys()].map((version) => (group ? `apis/${group}/${version}` : `api/${version}`)),
   );
   return { paths: Object.fromEntries(paths.map((path) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${table.revision}` }])) };
-}
-
-/** The paths with the parameters that kubectl looks for (fieldValidation, dryRun); schemas are not described. */
-export function openApiDocument(resources: readonly Resource[]): object {
-  const text = (name: string) => ({ name, in: "query", schema: { type: "string", uniqueItems: true } });
-  const paths = resources.map((resource) => {
-    const root = resource.group ? `/apis/${groupVersionOf(resource)}` : `/api/${resource.version}`;
-    const operation = {
-      parameters: ["dryRun", "fieldManager", "fieldValidation"].map(text),
-      "x-kubernetes-group-version-kind": { group: resource.group, version: resource.version, kind: resource.kind },
-      responses: { 200: { description: "OK" } },
-    };
-    return [
-      `${root}${resource.namespaced ? "/namespaces/{namespace}" : ""}/${resource.plural}/{name}`,
-      { patch: operation, put: operation },
-    ];
-  });
-  return {
-    openapi: "3.0.0",
-    info: { title: "Kubernetes", version: "v1.35.0" },
-    paths: Object.fromEntries(paths),
-    components: { schemas: {} },
-  };
 }

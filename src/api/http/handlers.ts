@@ -1,49 +1,30 @@
 // One handler per verb, for every resource: from a request's path, query and body to the store and back.
 import type { KubeObject } from "../../resources/index.ts";
-import { ApiError, badRequest, notFound } from "../errors.ts";
-import { applyJsonPatch } from "../patch/json-patch.ts";
-import { applyMergePatch, isMap, type Json } from "../patch/merge-patch.ts";
-import { applyStrategicMerge } from "../patch/strategic-merge.ts";
+import { checkGrants } from "../access/grants.ts";
+import { REVIEWS } from "../access/reviews.ts";
+import { applyServerSide } from "../apply/apply.ts";
+import { ApiError, badRequest, invalid, notFound } from "../errors.ts";
 import { tableOf } from "../printers/printers.ts";
-import { groupVersionOf, type Resource } from "../resource-table.ts";
-import type { SqliteStore } from "../sqlite-store.ts";
-import type { DeleteOptions } from "../store.ts";
+import { groupVersionOf } from "../resource-table.ts";
+import type { DeleteOptions, WriteOptions } from "../store.ts";
+import {
+  type ApiCall,
+  answer,
+  deleteOptions,
+  dryRun,
+  json,
+  knownFields,
+  patched,
+  placed,
+  present,
+  shape,
+  shapesOf,
+  tracking,
+  writerOf,
+} from "./call.ts";
+import { pageOf } from "./pages.ts";
+import { specialSubresource } from "./subresources.ts";
 import { watchStream } from "./watch-stream.ts";
-
-/** A request, understood as far as its path goes. */
-export interface ApiCall {
-  readonly store: SqliteStore;
-  readonly resource: Resource;
-  readonly namespace: string | undefined;
-  readonly name: string | undefined;
-  readonly subresource: string | undefined;
-  readonly method: string;
-  readonly query: URLSearchParams;
-  readonly accept: string;
-  readonly contentType: string;
-  /** The body's document; undefined where there is none. */
-  readonly body: () => Promise<unknown>;
-}
-
-function json(value: object, code = 200): Response {
-  return new Response(`${JSON.stringify(value)}\n`, { status: code, headers: { "content-type": "application/json" } });
-}
-
-function shape(call: ApiCall, header: boolean) {
-  const { kind, group } = call.resource;
-  return { kind, group, include: call.query.get("includeObject") ?? undefined, now: Date.now(), header };
-}
-
-function answer(call: ApiCall, object: KubeObject, code = 200): Response {
-  if (!call.accept.includes("as=Table")) return json(object, code);
-  return json(tableOf(shape(call, true), [object], { resourceVersion: object.metadata.resourceVersion }), code);
-}
-
-function dryRun(call: ApiCall): boolean {
-  const asked = call.query.getAll("dryRun");
-  if (asked.some((value) => value !== "All")) throw badRequest(`Invalid value: "${asked}": dryRun may be "All"`);
-  return asked.length > 0;
-}
 
 function selection(call: ApiCall) {
   const labelSelector = call.query.get("labelSelector");
@@ -85,157 +66,81 @@ function watch(call: ApiCall): Response {
   return new Response(stream, { headers: { "content-type": "application/json" } });
 }
 
-/** The place to go on from: the version of the first page and the key of its last object. */
-function readToken(text: string): { version: string; after: string } {
-  try {
-    const token = JSON.parse(Buffer.from(text, "base64url").toString()) as { version?: unknown; after?: unknown };
-    if (typeof token.version === "string" && typeof token.after === "string") return { version: token.version, after: token.after };
-  } catch {
-    // Told below.
-  }
-  throw badRequest("continue key is not valid");
-}
-
-const keyOf = (object: KubeObject) => `${object.metadata.namespace ?? ""}\0${object.metadata.name}`;
-
 function list(call: ApiCall): Response {
   if (["true", "1"].includes(call.query.get("watch") ?? "")) return watch(call);
-  const { items: all, resourceVersion } = call.store.list(call.resource, selection(call));
-  const limit = seconds(call.query.get("limit"), Number.POSITIVE_INFINITY);
-  const token = call.query.get("continue");
-  const after = token ? readToken(token).after : undefined;
-  const rest = after === undefined ? all : all.filter((object) => keyOf(object) > after);
-  const items = rest.slice(0, limit);
-  const last = items.at(-1);
-  const more = rest.length > items.length && last;
-  const metadata = {
-    resourceVersion,
-    ...(more
-      ? {
-          continue: Buffer.from(JSON.stringify({ version: resourceVersion, after: keyOf(last) })).toString("base64url"),
-          remainingItemCount: rest.length - items.length,
-        }
-      : {}),
-  };
+  const selected = selection(call);
+  const { items: all, resourceVersion: version } = call.store.list(call.resource, selected);
+  const question = JSON.stringify([call.resource.group, call.resource.plural, selected]);
+  const { items, metadata } = pageOf(call.store, { items: all, version, question, query: call.query, now: Date.now() });
   if (call.accept.includes("as=Table")) return json(tableOf(shape(call, true), items, metadata));
   return json({ kind: `${call.resource.kind}List`, apiVersion: groupVersionOf(call.resource), metadata, items });
 }
 
-function present(call: ApiCall): KubeObject {
-  const object = call.store.get(call.resource, call.namespace, call.name ?? "");
-  if (!object) throw notFound(call.resource, call.name ?? "");
-  return object;
-}
-
-function placed(call: ApiCall, body: unknown): KubeObject {
-  if (!isMap(body)) throw badRequest("the body is not an object");
-  const metadata = isMap(body.metadata) ? body.metadata : {};
-  const { namespace, name } = metadata;
-  if (call.namespace !== undefined && namespace !== undefined && namespace !== "" && namespace !== call.namespace) {
-    throw badRequest(
-      `the namespace of the provided object does not match the namespace sent on the request (${namespace}, ${call.namespace})`,
-    );
-  }
-  if (call.name !== undefined && name !== undefined && name !== call.name) {
-    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${call.name})`);
-  }
-  const place = {
-    ...(call.namespace === undefined ? {} : { namespace: call.namespace }),
-    ...(call.name === undefined ? {} : { name: call.name }),
-  };
-  return { ...body, metadata: { ...metadata, ...place } } as unknown as KubeObject;
-}
-
-function store(call: ApiCall, object: KubeObject): KubeObject {
+function store(call: ApiCall, given: KubeObject, track = tracking(call).track): KubeObject {
   const { subresource } = call;
+  const object = knownFields(call, given);
+  checkGrants(call, object);
   const into = subresource === "status" || subresource === "finalize" ? ({ subresource } as const) : {};
-  return call.store.update(call.resource, object, { ...into, dryRun: dryRun(call) });
+  return call.store.update(call.resource, object, { ...into, dryRun: dryRun(call), track });
 }
 
-function patched(call: ApiCall, document: unknown, patch: unknown): unknown {
-  switch (call.contentType) {
-    case "application/json-patch+json":
-      return applyJsonPatch(document, patch);
-    case "application/merge-patch+json":
-      return applyMergePatch(document, patch);
-    case "application/strategic-merge-patch+json":
-      return applyStrategicMerge(call.resource.kind, document as Json, patch);
-    default:
-      throw new ApiError(
-        "UnsupportedMediaType",
-        `the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json`,
-      );
-  }
+/** Server-side apply: makes the object, or merges what this manager wants into it. */
+async function apply(call: ApiCall): Promise<Response> {
+  const { resource, query, name = "" } = call;
+  if (!query.get("fieldManager"))
+    throw invalid("meta.k8s.io", "PatchOptions", "", [
+      { reason: "FieldValueRequired", message: "Required value: is required for apply patch", field: "fieldManager" },
+    ]);
+  const wanted = placed(call, await call.body());
+  if (wanted.apiVersion !== groupVersionOf(resource) || wanted.kind !== resource.kind)
+    throw badRequest(
+      `the body is a ${wanted.kind} of ${wanted.apiVersion}, and the path holds a ${resource.kind} of ${groupVersionOf(resource)}`,
+    );
+  if ("managedFields" in wanted.metadata && (wanted.metadata.managedFields as unknown[] | null)?.length)
+    throw badRequest("metadata.managedFields must be nil");
+  const live = call.store.get(resource, call.namespace, name);
+  if (!live && call.subresource !== undefined) throw notFound(resource, name);
+  const force = query.get("force") === "true";
+  const applied = applyServerSide(live, wanted, { writer: writerOf(call), force, shapeOf: shapesOf(call) });
+  const owners = (applied.metadata as { readonly managedFields?: readonly object[] }).managedFields;
+  const track = () => owners;
+  if (live) return answer(call, store(call, applied, track));
+  return create(call, applied, track);
+}
+
+function create(call: ApiCall, given: KubeObject, track: NonNullable<WriteOptions["track"]>): Response {
+  const object = knownFields(call, given);
+  checkGrants(call, object);
+  return answer(call, call.store.create(call.resource, object, { dryRun: dryRun(call), track }), 201);
 }
 
 async function remove(call: ApiCall): Promise<DeleteOptions> {
-  const body = (await call.body()) ?? {};
-  if (!isMap(body)) throw badRequest("the body is not DeleteOptions");
-  const grace =
-    body.gracePeriodSeconds ?? (call.query.has("gracePeriodSeconds") ? Number(call.query.get("gracePeriodSeconds")) : undefined);
-  if (grace !== undefined && grace !== null && (!Number.isInteger(grace) || Number(grace) < 0))
-    throw badRequest("gracePeriodSeconds is a whole number from 0");
-  const policy = body.propagationPolicy ?? call.query.get("propagationPolicy") ?? undefined;
-  if (policy !== undefined && !["Foreground", "Background", "Orphan"].includes(String(policy))) {
-    throw badRequest(`propagationPolicy "${policy}" is not one of Foreground, Background, Orphan`);
-  }
-  return {
-    dryRun: dryRun(call) || Array.isArray(body.dryRun),
-    ...(typeof grace === "number" ? { gracePeriodSeconds: grace } : {}),
-    ...(policy === undefined ? {} : { propagationPolicy: policy as "Background" }),
-    ...(isMap(body.preconditions) ? { preconditions: body.preconditions } : {}),
-  };
+  return deleteOptions(call, (await call.body()) ?? {});
 }
 
-interface Scaled extends KubeObject {
-  readonly spec?: { readonly replicas?: number; readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> } };
-  readonly status?: { readonly replicas?: number };
-}
-
-function scaleOf(object: Scaled): KubeObject & Json {
-  const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
-  const labels = Object.entries(object.spec?.selector?.matchLabels ?? {});
-  return {
-    kind: "Scale",
-    apiVersion: "autoscaling/v1",
-    metadata: JSON.parse(JSON.stringify({ name, namespace, uid, resourceVersion, creationTimestamp })) as KubeObject["metadata"],
-    spec: { replicas: object.spec?.replicas ?? 1 },
-    status: { replicas: object.status?.replicas ?? 0, selector: labels.map(([key, value]) => `${key}=${value}`).join(",") },
-  };
-}
-
-async function scale(call: ApiCall): Promise<Response> {
-  const object = present(call) as Scaled;
-  if (call.method === "GET") return json(scaleOf(object));
-  const body = await call.body();
-  const wanted = (call.method === "PATCH" ? patched(call, scaleOf(object), body) : body) as {
-    spec?: { replicas?: unknown };
-    metadata?: Json;
-  };
-  const replicas = wanted?.spec?.replicas ?? 0;
-  if (!Number.isInteger(replicas) || Number(replicas) < 0)
-    throw badRequest(`spec.replicas is a whole number from 0, not ${JSON.stringify(replicas)}`);
-  const version = wanted.metadata?.resourceVersion;
-  const next = {
-    ...object,
-    metadata: { ...object.metadata, ...(version ? { resourceVersion: version } : {}) },
-    spec: { ...object.spec, replicas },
-  };
-  return json(scaleOf(call.store.update(call.resource, next as unknown as KubeObject, { dryRun: dryRun(call) }) as Scaled));
+/** A kind that is only asked: the answer is the object with its status, and nothing is stored. */
+async function ask(call: ApiCall, review: (typeof REVIEWS)[string]): Promise<Response> {
+  if (call.method !== "POST") throw new ApiError("MethodNotAllowed", "the server does not allow this method on the requested resource");
+  const { store, identity, namespace, resource, access } = call;
+  const body = { kind: resource.kind, apiVersion: groupVersionOf(resource), metadata: {}, ...((await call.body()) as object | undefined) };
+  return json(review({ store, identity, namespace, tokens: access.tokens, body }), 201);
 }
 
 /** Answers a call on objects. @throws ApiError */
 export async function handle(call: ApiCall): Promise<Response> {
   const { method, name, subresource, resource } = call;
-  if (subresource === "scale" && resource.scale) return scale(call);
+  const special = specialSubresource(call);
+  if (special) return special;
+  const review = REVIEWS[`${resource.group}/${resource.plural}`];
+  if (review) return ask(call, review);
   const known =
     subresource === undefined ||
     (subresource === "status" && resource.status) ||
     (subresource === "finalize" && resource.kind === "Namespace");
-  if (!known) throw new ApiError("NotFound", `the server could not find the requested resource: ${resource.plural}/${subresource}`);
+  if (!known) throw new ApiError("NotFound", `the server could not find the requested resource: ${resource.plural}/${subresource}`, {});
   if (name === undefined) {
     if (method === "GET") return list(call);
-    if (method === "POST") return answer(call, call.store.create(resource, placed(call, await call.body()), { dryRun: dryRun(call) }), 201);
+    if (method === "POST") return create(call, placed(call, await call.body()), tracking(call).track);
     if (method === "DELETE") {
       const options = await remove(call);
       const { items, resourceVersion } = call.store.list(resource, selection(call));
@@ -247,6 +152,7 @@ export async function handle(call: ApiCall): Promise<Response> {
   } else if (method === "PUT") {
     return answer(call, store(call, placed(call, await call.body())));
   } else if (method === "PATCH") {
+    if (call.contentType === "application/apply-patch+yaml") return apply(call);
     const body = await call.body();
     return answer(call, store(call, placed(call, patched(call, present(call), body))));
   } else if (method === "DELETE") {

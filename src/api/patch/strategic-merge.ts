@@ -4,7 +4,7 @@ import { badRequest } from "../errors.ts";
 import { isMap, type Json } from "./merge-patch.ts";
 
 /** How a list merges: by a key of its elements, or as a set of plain values. Lists that are not named are replaced. */
-type ListRule = { readonly key: string } | "set";
+export type ListRule = { readonly key: string } | "set";
 
 /** By the path's end, longest first: `a.b` wins over `b`. */
 const rules: Readonly<Record<string, ListRule>> = {
@@ -37,7 +37,8 @@ const rules: Readonly<Record<string, ListRule>> = {
 /** Paths whose last word means something else than in the table. */
 const replaced = new Set(["NetworkPolicy:spec.ports", "EndpointSlice:ports"]);
 
-function ruleFor(kind: string, path: readonly string[]): ListRule | undefined {
+/** How the list at a path of field names merges; undefined where it is replaced. */
+export function listRuleOf(kind: string, path: readonly string[]): ListRule | undefined {
   const last = path.at(-1) ?? "";
   const two = `${path.at(-2) ?? ""}.${last}`;
   if (replaced.has(`${kind}:${two}`) || replaced.has(`${kind}:${last}`)) return undefined;
@@ -70,14 +71,14 @@ function mergeMap(kind: string, path: readonly string[], target: Json, patch: Js
     }
     if (key.startsWith(order) && patch[key.slice(order.length)] === undefined) {
       const name = key.slice(order.length);
-      if (Array.isArray(result[name])) result[name] = arranged(ruleFor(kind, [...path, name]), result[name], value);
+      if (Array.isArray(result[name])) result[name] = arranged(listRuleOf(kind, [...path, name]), result[name], value);
     }
   }
   return result;
 }
 
 function mergeList(kind: string, path: readonly string[], target: unknown, patch: readonly unknown[], wanted: unknown): unknown[] {
-  const rule = ruleFor(kind, path);
+  const rule = listRuleOf(kind, path);
   const replaces = patch.some((entry) => isMap(entry) && entry.$patch === "replace" && Object.keys(entry).length === 1);
   const entries = patch.filter((entry) => !(isMap(entry) && entry.$patch === "replace" && Object.keys(entry).length === 1));
   if (rule === undefined || replaces) return entries;

@@ -1,8 +1,12 @@
 // How kubectl get shows each kind: columns as data. Priority 1 columns show with -o wide.
 import type { KubeObject } from "../../resources/index.ts";
+import type { PrinterColumn } from "../resource-table.ts";
+import { valuesAt } from "../schema/json-path.ts";
 
 interface Column {
   readonly name: string;
+  /** string, integer, date, …; string if not given. */
+  readonly type?: string;
   readonly wide?: true;
   readonly value: (object: Loose, now: number) => string | number;
 }
@@ -203,6 +207,42 @@ const columns: Readonly<Record<string, readonly Column[]>> = {
     { name: "Completions", value: (o) => `${o.status?.succeeded ?? 0}/${o.spec?.completions ?? 1}` },
     ageColumn,
   ],
+  "CronJob.batch": [
+    nameColumn,
+    { name: "Schedule", value: (o) => o.spec?.schedule ?? "" },
+    { name: "Timezone", value: (o) => o.spec?.timeZone ?? none },
+    { name: "Suspend", value: (o) => (o.spec?.suspend ? "True" : "False") },
+    { name: "Active", value: (o) => o.status?.active?.length ?? 0 },
+    { name: "Last Schedule", value: (o, now) => (o.status?.lastScheduleTime ? age(o.status.lastScheduleTime, now) : none) },
+    ageColumn,
+  ],
+  "PodDisruptionBudget.policy": [
+    nameColumn,
+    { name: "Min Available", value: (o) => o.spec?.minAvailable ?? "N/A" },
+    { name: "Max Unavailable", value: (o) => o.spec?.maxUnavailable ?? "N/A" },
+    { name: "Allowed Disruptions", value: (o) => o.status?.disruptionsAllowed ?? 0 },
+    ageColumn,
+  ],
+  ResourceQuota: [
+    nameColumn,
+    {
+      name: "Request",
+      value: (o) =>
+        Object.entries(o.status?.hard ?? o.spec?.hard ?? {})
+          .map(([name, hard]) => `${name}: ${o.status?.used?.[name] ?? 0}/${hard}`)
+          .join(", "),
+    },
+    ageColumn,
+  ],
+  "Role.rbac.authorization.k8s.io": [nameColumn, { name: "Created At", value: (o) => o.metadata.creationTimestamp ?? "" }],
+  "ClusterRole.rbac.authorization.k8s.io": [nameColumn, { name: "Created At", value: (o) => o.metadata.creationTimestamp ?? "" }],
+  "RoleBinding.rbac.authorization.k8s.io": [nameColumn, { name: "Role", value: (o) => `${o.roleRef?.kind}/${o.roleRef?.name}` }, ageColumn],
+  "ClusterRoleBinding.rbac.authorization.k8s.io": [
+    nameColumn,
+    { name: "Role", value: (o) => `${o.roleRef?.kind}/${o.roleRef?.name}` },
+    ageColumn,
+  ],
+  "CustomResourceDefinition.apiextensions.k8s.io": [nameColumn, { name: "Created At", value: (o) => o.metadata.creationTimestamp ?? "" }],
   Event: [
     { name: "Last Seen", value: (o, now) => age(o.lastTimestamp ?? o.eventTime ?? o.metadata.creationTimestamp, now) },
     { name: "Type", value: (o) => o.type ?? "" },
@@ -212,8 +252,27 @@ const columns: Readonly<Record<string, readonly Column[]>> = {
   ],
 };
 
+/** The columns that a definition asks for, behind the name; the age stands last unless one of them is it. */
+function customColumns(asked: readonly PrinterColumn[]): readonly Column[] {
+  const own = asked.map(
+    ({ name, type, jsonPath, priority = 0 }): Column => ({
+      name,
+      type,
+      ...(priority > 0 ? { wide: true } : {}),
+      value(object, now) {
+        const [found] = valuesAt(object, jsonPath);
+        if (found === undefined || found === null) return type === "date" ? "<unknown>" : "";
+        if (type === "date") return age(String(found), now);
+        return typeof found === "object" ? JSON.stringify(found) : typeof found === "number" ? found : String(found);
+      },
+    }),
+  );
+  return [nameColumn, ...own];
+}
+
 /** The columns of a kind; NAME and AGE where nothing else is known. */
-function columnsFor(kind: string, group: string): readonly Column[] {
+function columnsFor(kind: string, group: string, asked: readonly PrinterColumn[] | undefined): readonly Column[] {
+  if (asked && asked.length > 0) return customColumns(asked);
   return columns[group ? `${kind}.${group}` : kind] ?? [nameColumn, ageColumn];
 }
 
@@ -222,6 +281,7 @@ export function tableOf(
   shape: {
     readonly kind: string;
     readonly group: string;
+    readonly columns?: readonly PrinterColumn[] | undefined;
     readonly include: string | undefined;
     readonly now: number;
     readonly header: boolean;
@@ -229,7 +289,7 @@ export function tableOf(
   objects: readonly KubeObject[],
   metadata: object,
 ): object {
-  const shown = columnsFor(shape.kind, shape.group);
+  const shown = columnsFor(shape.kind, shape.group, shape.columns);
   const rows = objects.map((object) => ({
     cells: shown.map((column) => column.value(object as Loose, shape.now)),
     ...(shape.include === "None"
@@ -241,9 +301,9 @@ export function tableOf(
               : { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata: object.metadata },
         }),
   }));
-  const columnDefinitions = shown.map(({ name, wide }) => ({
+  const columnDefinitions = shown.map(({ name, wide, type = "string" }) => ({
     name,
-    type: "string",
+    type,
     format: name === "Name" ? "name" : "",
     description: name,
     priority: wide ? 1 : 0,

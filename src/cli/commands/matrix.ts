@@ -61,14 +61,24 @@ export function command(command: Command): void {
 function calculate(snapshot: ClusterSnapshot, params: MatrixParams): MatrixAnswer {
   const expectations = params.expect === undefined ? undefined : parseExpectations(params.expect, params.expectFile ?? "expectations");
   const { pairs, expected } = planMatrix(snapshot, params, expectations);
-  const results = predict(snapshot, pairs).map(({ reason, ...pair }) => ({
-    ...pair,
-    server: null,
-    sourceSeen: null,
-    ms: 0,
-    address: pair.to,
-    cause: reason,
-  }));
+  const results = predict(snapshot, pairs).map((prediction) => {
+    const { from, to, port, protocol, verdict } = prediction;
+    return {
+      from,
+      to,
+      port,
+      protocol,
+      verdict,
+      server: null,
+      sourceSeen: null,
+      ms: 0,
+      address: to,
+      // Put into words only where it is shown.
+      get cause() {
+        return prediction.reason;
+      },
+    };
+  });
   return expectations ? { pairs: results, failures: unexpected(results, expected) } : { pairs: results };
 }
 

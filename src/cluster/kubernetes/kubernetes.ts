@@ -12,6 +12,8 @@ export interface KubernetesOptions {
   /** Its text or the path of its file, or what was read of it before. */
   readonly kubeconfig: string | ApiAccess;
   readonly resources?: readonly WatchedResource[];
+  /** What is kept of an object as it comes; for those that hold a whole large cluster and read little of it. */
+  readonly keep?: (object: KubeObject) => KubeObject;
   /** Told of each failed attempt; it is tried again by itself. */
   readonly onProblem?: (message: string) => void;
   /** Milliseconds to wait before an attempt, from number 1; by default from half a second, doubling, up to half a minute, with jitter. */
@@ -20,7 +22,7 @@ export interface KubernetesOptions {
 
 /** Follows the kinds at an API server. Synced once each has been listed. @throws KubeconfigError at once; the rest goes to `onProblem` */
 export function sourceFromKubernetes(options: KubernetesOptions): ClusterSource {
-  const { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = withJitter } = options;
+  const { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = withJitter, keep } = options;
   const client = createApiClient(accessOf(options.kubeconfig));
   const source = new ChangeSource();
   const stop = new AbortController();
@@ -36,6 +38,7 @@ export function sourceFromKubernetes(options: KubernetesOptions): ClusterSource 
       },
       problem: onProblem,
       pause,
+      ...(keep ? { keep } : {}),
     });
   }
   if (resources.length === 0) source.markSynced();

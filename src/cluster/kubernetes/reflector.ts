@@ -16,6 +16,7 @@ export interface ReflectorOptions {
   readonly resource: WatchedResource;
   readonly signal: AbortSignal;
   readonly change: (changes: readonly ObjectChange[]) => void;
+  readonly keep?: (object: KubeObject) => KubeObject;
   /** Called after the first list. */
   readonly listed: () => void;
   readonly problem: (message: string) => void;
@@ -95,7 +96,7 @@ async function list(options: ReflectorOptions): Promise<{ readonly objects: Kube
       throw new KubernetesApiError(0, "the answer is no list", { where: pathOf(options.resource) });
     for (const item of answer?.items ?? []) {
       const object = adopt(item, options.resource, answer?.kind);
-      if (object) objects.push(object);
+      if (object) objects.push(options.keep?.(object) ?? object);
     }
     const next = answer?.metadata?.continue;
     if (typeof next !== "string" || next === "") return { objects, version };
@@ -144,8 +145,9 @@ async function* watch(options: ReflectorOptions, known: Map<string, KubeObject>,
     }
     const version = (event.object as KubeObject | null | undefined)?.metadata?.resourceVersion;
     if (event.type !== "BOOKMARK") {
-      const object = adopt(event.object, resource, undefined, known);
-      if (!object) continue;
+      const whole = adopt(event.object, resource, undefined, known);
+      if (!whole) continue;
+      const object = options.keep?.(whole) ?? whole;
       if (event.type === "DELETED") {
         known.delete(keyOf(object));
         change([{ type: "DELETED", object }]);

@@ -1,6 +1,6 @@
 // A handle of a fake namespace: what it answers is computed in memory; what it cannot do, it refuses by name.
 import type { ChildProcess } from "node:child_process";
-import type { LinkChange, NetworkNamespace, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
+import type { LinkChange, LoggedPacket, NetworkNamespace, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
 import type { NftFamily } from "../netfilter.ts";
 import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "../state.ts";
 import { FakeConntrack } from "./conntrack.ts";
@@ -20,6 +20,9 @@ export class FakeNamespaceState {
   readonly ipsets = new FakeIpsets();
   readonly ipvs = new FakeIpvs();
   readonly conntrack = new FakeConntrack();
+  /** Who reads the packets that rules log, by group; tests call them. */
+  readonly logs = new Map<number, (packet: LoggedPacket) => void>();
+  readonly sentPackets: Uint8Array[] = [];
   /** Who is told of changes: by the handle that listens. */
   readonly listeners = new Set<Listener>();
   /** The handle whose call is being carried out: its listeners are not told. */
@@ -123,6 +126,17 @@ export class FakeNamespace implements NetworkNamespace {
       list: () => this.#read("list ipvs", () => state.ipvs.list()),
       apply: (change) => this.#write(`${change.op} ipvs`, () => state.ipvs.apply(change)),
     };
+  }
+
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void {
+    if (this.state.logs.has(group)) refuse("EPERM", "another reads this group", String(group));
+    this.state.logs.set(group, onPacket);
+    return () => this.state.logs.delete(group);
+  }
+
+  sendPacket(packet: Uint8Array): void {
+    if (packet.length < 20) refuse("EINVAL", "it has no IP header", "packet");
+    this.state.sentPackets.push(packet);
   }
 
   get conntrack(): FakeConntrack {

@@ -2,11 +2,12 @@
 
 import { KernelError } from "../errors.ts";
 import type { NftElement, NftField, NftMatch, NftRule, NftStatement, NftTarget, NftVerdict } from "../netfilter.ts";
+import { dscpNumber } from "../nft/dscp.ts";
 import { Tokens, unquoted } from "./nft-tokens.ts";
 import { refuse } from "./refuse.ts";
 
 const FIELDS = new Set<string>(
-  `ip saddr|ip daddr|ip protocol|ip6 saddr|ip6 daddr|ip6 nexthdr|ip dscp|th sport|th dport|tcp sport|tcp dport|tcp flags|udp sport|udp dport
+  `ip saddr|ip daddr|ip protocol|ip6 saddr|ip6 daddr|ip6 nexthdr|ip dscp|ip6 dscp|th sport|th dport|tcp sport|tcp dport|tcp flags|udp sport|udp dport
 |sctp sport|sctp dport|icmp type|icmp code|icmpv6 type|icmpv6 code|ether saddr|ether daddr|meta l4proto|meta nfproto|meta mark|meta iifname
 |meta oifname|meta pkttype|meta ibrname|meta obrname|ct state|ct status|ct mark|ct direction|ct original ip saddr|ct original ip daddr
 |ct original ip6 saddr|ct original ip6 daddr|ct original proto-dst|fib daddr type|fib saddr type|fib saddr . iif oif`
@@ -90,8 +91,10 @@ function readFieldTerm(tokens: Tokens, matches: NftMatch[], statements: NftState
     statements.push({ vmap: { key: fields, map } });
     return;
   }
-  if (fields[0] === "ip dscp" && tokens.take("set")) {
-    statements.push({ setDscp: Number(tokens.next()) });
+  if ((fields[0] === "ip dscp" || fields[0] === "ip6 dscp") && tokens.take("set")) {
+    const value = tokens.next();
+    const number = dscpNumber(value) ?? refuse("EINVAL", `${value} is no DSCP`);
+    statements.push({ setDscp: number, ...(fields[0] === "ip6 dscp" ? { family: 6 } : {}) });
     return;
   }
   const op = OPERATORS.has(tokens.peek() ?? "") ? (tokens.next() as "==") : "==";
@@ -241,7 +244,7 @@ function readStatement(tokens: Tokens): NftStatement | undefined {
       return readLog(tokens);
     case "masquerade":
       tokens.next();
-      return { masquerade: tokens.take("fully-random") ? { fullyRandom: true } : {} };
+      return readMasquerade(tokens);
     case "redirect":
       tokens.next();
       return { redirect: tokens.take("to") ? { port: Number(tokens.next().replace(":", "")) } : {} };
@@ -255,6 +258,11 @@ function readStatement(tokens: Tokens): NftStatement | undefined {
     default:
       return undefined;
   }
+}
+
+function readMasquerade(tokens: Tokens): NftStatement {
+  const ports = tokens.take("to") ? { ports: tokens.next().replace(":", "") } : {};
+  return { masquerade: { ...ports, ...(tokens.take("fully-random") ? { fullyRandom: true } : {}) } };
 }
 
 function readReject(tokens: Tokens): NftStatement {

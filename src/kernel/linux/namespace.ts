@@ -10,9 +10,11 @@ import type {
   Iptables,
   Ipvs,
   LinkChange,
+  LoggedPacket,
   NetworkNamespace,
   Nftables,
   ObserveScope,
+  PacketLogOptions,
   SocketOptions,
   VethEnd,
   WatchTopic,
@@ -28,6 +30,8 @@ import { openIpsets } from "./ipset.ts";
 import { openIptables } from "./iptables.ts";
 import { openIpvs } from "./ipvs.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
+import { readPacketLog } from "./packet-log.ts";
+import { sendPacket } from "./raw-packet.ts";
 import { LinkRemovals } from "./removal.ts";
 import { NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
@@ -48,6 +52,8 @@ export class LinuxNamespace implements NetworkNamespace {
   readonly #openNftables: OpenNftables;
   readonly #events: NamespaceEvents;
   readonly #removals = new LinkRemovals((action) => this.run(action));
+  /** The ways to stop reading logged packets. */
+  readonly #logs = new Set<() => void>();
   #closed = false;
   #route: NetlinkSocket | undefined;
   #netfilter: NetlinkSocket | undefined;
@@ -230,6 +236,15 @@ export class LinuxNamespace implements NetworkNamespace {
     return this.#events.watch(topics, onChange);
   }
 
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void, options?: PacketLogOptions): () => void {
+    const stop = this.run(() => readPacketLog(group, onPacket, options));
+    const once = () => {
+      if (this.#logs.delete(once)) stop();
+    };
+    this.#logs.add(once);
+    return once;
+  }
+
   run<T>(action: () => T): T {
     return runInside(this.#openFd(), action);
   }
@@ -240,6 +255,10 @@ export class LinuxNamespace implements NetworkNamespace {
 
   openSocket(options: { readonly protocol: "tcp" | "udp"; readonly family: Family }): number {
     return this.run(() => makeSocket(options.protocol, options.family));
+  }
+
+  sendPacket(packet: Uint8Array): void {
+    this.run(() => sendPacket(packet));
   }
 
   sendFrame(link: string, frame: Uint8Array): void {
@@ -255,6 +274,7 @@ export class LinuxNamespace implements NetworkNamespace {
     if (this.#closed) return;
     this.#closed = true;
     this.#events.close();
+    for (const stop of this.#logs) stop();
     this.#route?.close();
     this.#netfilter?.close();
     this.#generic?.close();

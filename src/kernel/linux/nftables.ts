@@ -7,6 +7,7 @@ import { parseTable, parseTableList } from "../nft/parse.ts";
 import { trimMemory } from "./libc.ts";
 
 /** nft_ctx_output flags (nftables/libnftables.h). */
+const OUTPUT_NUMERIC_PROTOCOL = 1 << 7;
 const OUTPUT_NUMERIC_PRIORITY = 1 << 8;
 const OUTPUT_STATELESS = 1 << 2;
 
@@ -67,7 +68,7 @@ export function openNftables(run: <T>(action: () => T) => T): Nftables & { close
     return run(() => {
       if (!context) {
         context = nft.create(0);
-        nft.setOutput(context, OUTPUT_NUMERIC_PRIORITY | OUTPUT_STATELESS);
+        nft.setOutput(context, OUTPUT_NUMERIC_PROTOCOL | OUTPUT_NUMERIC_PRIORITY | OUTPUT_STATELESS);
         nft.bufferOutput(context);
         nft.bufferError(context);
       }

@@ -10,6 +10,7 @@ import { announcementOf } from "./event.ts";
 import { decodeLink, encodeLink, linkOf, vethInfo } from "./link.ts";
 import { decodeMessages, encodeMessage, verdictOf } from "./message.ts";
 import { decodeFdb, decodeNeighbour, encodeFdb, encodeNeighbour } from "./neighbour.ts";
+import { bindLogGroup, decodeLoggedPacket } from "./nflog.ts";
 import { decodeRoute, encodeRoute } from "./route.ts";
 import { decodeRule, encodeRule } from "./rule.ts";
 
@@ -148,6 +149,16 @@ test("a flow is decoded with what names it; a filter matches what it gives", () 
     assert.equal(matchesFlow(filter, tracked.flow), false);
 });
 
+test("a log group is bound, and what it brings is decoded", () => {
+  assert.deepEqual(bindLogGroup(84, 128).map(hex), [
+    squeeze("00000054 05000100 01000000"),
+    squeeze("00000054 0a000200 00000080 02000000 08000400 00000005 08000500 00000032"),
+  ]);
+  const packet = "02000054 08000100 08000300 08000400 00000007 09000a00 696e2078 00000000 08000900 45000014";
+  assert.deepEqual(decodeLoggedPacket(bytes(packet)), { prefix: "in x", bytes: bytes("45000014"), inDevice: 7 });
+  assert.equal(decodeLoggedPacket(bytes("02000054 08000400 00000007")), undefined, "no packet in it");
+});
+
 test("the kernel's own learning and address derivation are no news", () => {
   const about = (type: number, port: number, body: string): WatchTopic | undefined =>
     announcementOf(0, { type, flags: 0, sequence: 0, port, body: bytes(body) })?.topic;
@@ -167,6 +178,7 @@ test("decoders take any bytes, and attributes come back as they went", () => {
   const decoders = [
     decodeRule,
     decodeFlow,
+    decodeLoggedPacket,
     (b: Uint8Array) => decodeRoute(b, name),
     (b: Uint8Array) => decodeAddress(b, name),
     (b: Uint8Array) => decodeNeighbour(b, name),

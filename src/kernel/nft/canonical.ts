@@ -1,5 +1,7 @@
 // Rules in the form in which nft lists them, so that what is desired and what was read compare equal.
+
 import type { NftField, NftMatch, NftRule, NftTable } from "../netfilter.ts";
+import { ICMP_CODES, ICMP_TYPES, ICMPV6_CODES, ICMPV6_TYPES } from "./icmp.ts";
 
 const canonical = new WeakMap<NftTable, NftTable>();
 
@@ -25,22 +27,12 @@ function canonicalRules(rules: readonly NftRule[]): readonly NftRule[] {
   return result;
 }
 
-const ICMP: Readonly<Record<string, string>> = {
-  "0": "echo-reply",
-  "3": "destination-unreachable",
-  "8": "echo-request",
-  "11": "time-exceeded",
-};
-const ICMPV6: Readonly<Record<string, string>> = {
-  "1": "destination-unreachable",
-  "2": "packet-too-big",
-  "3": "time-exceeded",
-  "128": "echo-request",
-  "129": "echo-reply",
-  "133": "nd-router-solicit",
-  "134": "nd-router-advert",
-  "135": "nd-neighbor-solicit",
-  "136": "nd-neighbor-advert",
+/** The names that nft prints for a field's numbers. */
+const NAMES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "icmp type": ICMP_TYPES,
+  "icmp code": ICMP_CODES,
+  "icmpv6 type": ICMPV6_TYPES,
+  "icmpv6 code": ICMPV6_CODES,
 };
 const PROTOCOLS: Readonly<Record<string, string>> = {
   "1": "icmp",
@@ -65,15 +57,11 @@ function canonicalMatches(matches: readonly NftMatch[]): readonly NftMatch[] {
     const { right } = match;
     if (typeof right === "object" && "set" in right) return { ...match, left };
     const names =
-      left === "icmp type"
-        ? ICMP
-        : left === "icmpv6 type"
-          ? ICMPV6
-          : left === "meta nfproto"
-            ? FAMILIES
-            : left === "meta l4proto" || left === "ip protocol" || left === "ip6 nexthdr"
-              ? PROTOCOLS
-              : {};
+      left === "meta nfproto"
+        ? FAMILIES
+        : left === "meta l4proto" || left === "ip protocol" || left === "ip6 nexthdr"
+          ? PROTOCOLS
+          : ((typeof left === "string" ? NAMES[left] : undefined) ?? {});
     const values = (typeof right === "string" ? [right] : right).map((value) => names[value] ?? hexOf(left, value)).sort();
     return { ...match, left, right: values.length === 1 ? (values[0] ?? "") : values };
   });

@@ -53,8 +53,11 @@ function readIp(name: string, packet: Packet): string | undefined {
   return name === "dscp" ? "0" : packet.protocol;
 }
 
+/** "136" is UDPLite. */
+const WITH_PORTS: readonly string[] = ["tcp", "udp", "sctp", "136"];
+
 function readTransport(layer: string, name: string, packet: Packet): string | undefined {
-  if (packet.protocol === "icmp" || packet.protocol === "ipv6-icmp") return undefined;
+  if (!WITH_PORTS.includes(packet.protocol)) return undefined;
   if (layer !== "th" && layer !== packet.protocol) return undefined;
   if (name === "sport") return String(packet.sourcePort);
   if (name === "dport") return String(packet.destinationPort);
@@ -63,7 +66,8 @@ function readTransport(layer: string, name: string, packet: Packet): string | un
 
 function readIcmp(layer: string, name: string, packet: Packet): string | undefined {
   if (packet.protocol !== (layer === "icmp" ? "icmp" : "ipv6-icmp")) return undefined;
-  return name === "type" ? "echo-request" : "0";
+  const { type, code } = packet.icmp ?? { type: layer === "icmp" ? 8 : 128, code: 0 };
+  return String(name === "type" ? type : code);
 }
 
 function readMeta(name: string, packet: Packet, context: HookContext): string | undefined {
@@ -87,7 +91,7 @@ function readMeta(name: string, packet: Packet, context: HookContext): string | 
 function readConnection(field: string, packet: Packet): string | undefined {
   switch (field) {
     case "ct state":
-      return "new";
+      return packet.untracked ? "untracked" : "new";
     case "ct status":
       return packet.translated.map((each) => (each === "source" ? "snat" : "dnat")).join(",");
     case "ct mark":

@@ -14,7 +14,7 @@ import type {
 import { type HookContext, readField } from "./field.ts";
 import { matchHolds } from "./match.ts";
 import type { Packet } from "./packet.ts";
-import { findElement } from "./sets.ts";
+import { findElement, setOf } from "./sets.ts";
 
 /** A rule that did something to the packet: sent it elsewhere in the rules, decided about it, or changed it. */
 export interface RuleStep {
@@ -125,7 +125,10 @@ class HookWalk {
 
   #statement(at: Position, statement: NftStatement): Outcome | "next statement" | "next rule" {
     const { table, chain, rule, index } = at;
-    const owner = { ...(rule.owner ? { owner: rule.owner } : {}), ...this.#subject(table, rule) };
+    const subject = this.#subject(table, rule);
+    // A rule that stands for many has its owners on the elements.
+    const own = rule.owner ?? subject.subject;
+    const owner = { ...(own ? { owner: own } : {}), ...subject };
     if ("verdict" in statement) return this.#verdict(at, statement, owner);
     if ("reject" in statement) {
       this.#step(table, chain, index, { does: "reject", ...owner });
@@ -168,6 +171,7 @@ class HookWalk {
       this.#packet = { ...this.#packet, connectionMark: Number(value[0]) >>> 0 };
       return "next statement";
     }
+    if ("notrack" in statement) this.#packet = { ...this.#packet, untracked: true };
     if ("opaque" in statement) this.#doubt(table, chain, statement.opaque);
     return "next statement";
   }
@@ -255,8 +259,7 @@ class HookWalk {
   #subject(table: NftTable, rule: NftRule): { readonly subject?: Owner } {
     for (const match of rule.matches) {
       if ("opaque" in match || match.op !== "==" || typeof match.right !== "object" || !("set" in match.right)) continue;
-      const { set: name } = match.right;
-      const set = table.sets.find((candidate) => candidate.name === name);
+      const set = setOf(table, match.right.set);
       const fields = (Array.isArray(match.left) ? match.left : [match.left]) as readonly NftField[];
       const values = fields.map((field) => readField(field, this.#packet, this.#context) ?? "");
       const subject = set && findElement(set, values)?.owner;
@@ -266,7 +269,7 @@ class HookWalk {
   }
 
   #lookup({ table, chain }: Position, name: string, key: readonly NftField[]): NftElement | undefined {
-    const set = table.sets.find((candidate) => candidate.name === name);
+    const set = setOf(table, name);
     const values = this.#key(table, chain, key);
     return set && values ? findElement(set, values) : undefined;
   }

@@ -2,7 +2,7 @@
 import type { NftField, NftMatch, NftTable } from "../netfilter.ts";
 import { type HookContext, readField } from "./field.ts";
 import type { Packet } from "./packet.ts";
-import { findElement } from "./sets.ts";
+import { findElement, setOf } from "./sets.ts";
 import { kindOfField, orderOf, type ValueKind, valueMatches } from "./value.ts";
 
 /** "unknown": the match is one that is not understood. */
@@ -18,7 +18,7 @@ export function matchHolds(match: NftMatch, packet: Packet, context: HookContext
   }
   const { right, op } = match;
   if (typeof right === "object" && "set" in right) {
-    const set = table.sets.find(({ name }) => name === right.set);
+    const set = setOf(table, right.set);
     if (!set) return "unknown";
     return (findElement(set, values) !== undefined) === (op === "==");
   }

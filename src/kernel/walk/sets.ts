@@ -1,6 +1,18 @@
 // Look-ups in named sets and maps, by an index that is made once for each set.
-import type { NftElement, NftSet } from "../netfilter.ts";
+import type { NftElement, NftSet, NftTable } from "../netfilter.ts";
 import { boundsOf, canonicalValue, kindOfType, orderOf, type ValueKind, valueMatches } from "./value.ts";
+
+const named = new WeakMap<readonly NftSet[], ReadonlyMap<string, NftSet>>();
+
+/** A table's set or map of that name. */
+export function setOf(table: NftTable, name: string): NftSet | undefined {
+  let byName = named.get(table.sets);
+  if (!byName) {
+    byName = new Map(table.sets.map((set) => [set.name, set]));
+    named.set(table.sets, byName);
+  }
+  return byName.get(name);
+}
 
 /** What finds an element for canonical key parts. */
 interface Index {

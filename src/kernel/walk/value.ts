@@ -1,6 +1,7 @@
 // Values of nft's data types in one canonical text each, so that a packet's field and an element's part compare equal.
 import { formatAddress, parseAddress, prefixSize, tryParseAddress, tryParsePrefix } from "../../base/index.ts";
 import type { NftField, NftType } from "../netfilter.ts";
+import { ICMP_CODES, ICMP_TYPES, ICMPV6_CODES, ICMPV6_TYPES, icmpNumber } from "../nft/icmp.ts";
 
 const PROTOCOLS: Readonly<Record<string, string>> = {
   "1": "icmp",
@@ -16,10 +17,13 @@ const PROTOCOLS: Readonly<Record<string, string>> = {
 const NFPROTO: Readonly<Record<string, string>> = { "2": "ipv4", "10": "ipv6" };
 
 /** What kind of value a field has. */
-export type ValueKind = "address" | "protocol" | "family" | "number" | "text";
+export type ValueKind = "address" | "protocol" | "family" | "number" | "text" | keyof typeof ICMP_NAMES;
+
+const ICMP_NAMES = { "icmp type": ICMP_TYPES, "icmp code": ICMP_CODES, "icmpv6 type": ICMPV6_TYPES, "icmpv6 code": ICMPV6_CODES } as const;
 
 export function kindOfField(field: NftField): ValueKind {
   if (typeof field === "object") return "number";
+  if (Object.hasOwn(ICMP_NAMES, field)) return field as keyof typeof ICMP_NAMES;
   if (/saddr$|daddr$/.test(field)) return field.startsWith("ether") ? "text" : "address";
   if (/sport$|dport$|mark$|dscp$|proto-dst$/.test(field)) return "number";
   if (field === "meta l4proto" || field === "ip protocol" || field === "ip6 nexthdr") return "protocol";
@@ -41,6 +45,7 @@ export function canonicalValue(kind: ValueKind, text: string): string {
     const address = tryParseAddress(text);
     return address ? formatAddress(address) : text;
   }
+  if (Object.hasOwn(ICMP_NAMES, kind)) return icmpNumber(ICMP_NAMES[kind as keyof typeof ICMP_NAMES], text);
   return text;
 }
 

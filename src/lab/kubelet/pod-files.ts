@@ -22,7 +22,17 @@ export interface ContainerState {
   readonly container: Container;
   readonly state: "waiting" | "running" | "terminated";
   readonly ready: boolean;
+  /** Its startup probe, if it has one, was met. */
+  readonly started: boolean;
   readonly restarts: number;
+  /** How the run before ended. */
+  readonly last?: {
+    readonly exitCode: number;
+    readonly startedAt?: string;
+    readonly finishedAt?: string;
+    readonly reason?: string;
+    readonly message?: string;
+  };
   readonly reason?: string;
   readonly message?: string;
   readonly exitCode?: number;
@@ -36,6 +46,8 @@ export interface PodReport {
   readonly addresses: readonly string[];
   readonly hostAddresses: readonly string[];
   readonly containers: readonly ContainerState[];
+  readonly initContainers: readonly ContainerState[];
+  readonly ephemeralContainers: readonly ContainerState[];
   readonly initialized: boolean;
   readonly message?: string;
   readonly reason?: string;
@@ -46,8 +58,15 @@ export interface PodReport {
 export function podStatus(report: PodReport): PodStatus {
   const { pod, phase, now } = report;
   const finished = phase === "Succeeded" || phase === "Failed";
-  const ready = phase === "Running" && report.containers.every((container) => container.ready);
-  const unsound = report.containers.filter((container) => !container.ready);
+  const sidecars = report.initContainers.filter(({ container }) => container.restartPolicy === "Always");
+  const serving = [...report.containers, ...sidecars];
+  const containersReady = phase === "Running" && serving.every((container) => container.ready);
+  const unsound = serving.filter((container) => !container.ready);
+  const gates = (pod.spec.readinessGates ?? []) as readonly { readonly conditionType: string }[];
+  const closed = gates.filter(
+    ({ conditionType }) => !pod.status?.conditions?.some(({ type, status }) => type === conditionType && status === "True"),
+  );
+  const ready = containersReady && closed.length === 0;
   const why = unsound.map(({ container, message }) => `${container.name}${message ? ` (${message})` : ""}`).join(", ");
   const condition = (type: string, met: boolean, reason?: string, message?: string): Condition => {
     const before = pod.status?.conditions?.find((candidate) => candidate.type === type);
@@ -70,25 +89,45 @@ export function podStatus(report: PodReport): PodStatus {
     ...(report.reason === undefined ? {} : { reason: report.reason }),
     ...(report.hostAddresses[0] ? { hostIP: report.hostAddresses[0], hostIPs: report.hostAddresses.map((ip) => ({ ip })) } : {}),
     ...(report.addresses[0] ? { podIP: report.addresses[0], podIPs: report.addresses.map((ip) => ({ ip })) } : {}),
-    qosClass: "BestEffort",
+    qosClass: qosOf(pod),
     conditions: [
       condition("PodReadyToStartContainers", report.addresses.length > 0),
       condition("Initialized", report.initialized, "ContainersNotInitialized"),
-      condition("Ready", ready, unready, message),
-      condition("ContainersReady", ready, unready, message),
+      containersReady && !ready
+        ? condition(
+            "Ready",
+            false,
+            "ReadinessGatesNotReady",
+            `corresponding condition of pod readiness gate "${closed[0]?.conditionType}" does not exist or is not True`,
+          )
+        : condition("Ready", ready, unready, message),
+      condition("ContainersReady", containersReady, unready, message),
       condition("PodScheduled", true),
+      ...(pod.status?.conditions ?? []).filter(({ type }) => !OWN_CONDITIONS.has(type)),
     ],
-    containerStatuses: report.containers.map((container) => ({
-      name: container.container.name,
-      ready: container.ready,
-      started: container.state === "running",
-      restartCount: container.restarts,
-      image: container.container.image ?? "",
-      imageID: "",
-      containerID: `fairlead://${pod.metadata.uid}/${container.container.name}`,
-      state: stateOf(container),
-      lastState: {},
-    })),
+    ...(report.initContainers.length > 0 ? { initContainerStatuses: report.initContainers.map((each) => statusOf(each, pod)) } : {}),
+    ...(report.ephemeralContainers.length > 0
+      ? { ephemeralContainerStatuses: report.ephemeralContainers.map((each) => statusOf(each, pod)) }
+      : {}),
+    containerStatuses: report.containers.map((each) => statusOf(each, pod)),
+  };
+}
+
+/** Conditions that this status tells; others, such as those of readiness gates, are somebody else's. */
+const OWN_CONDITIONS = new Set(["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]);
+
+function statusOf(state: ContainerState, pod: Pod): NonNullable<PodStatus["containerStatuses"]>[number] {
+  const { container, ready, started, restarts, last } = state;
+  return {
+    name: container.name,
+    ready,
+    started,
+    restartCount: restarts,
+    image: container.image ?? "",
+    imageID: "",
+    containerID: `fairlead://${pod.metadata.uid}/${container.name}`,
+    state: stateOf(state),
+    lastState: last ? { terminated: { ...last, reason: last.reason ?? (last.exitCode ? "Error" : "Completed") } } : {},
   };
 }
 
@@ -109,4 +148,18 @@ function stateOf(container: ContainerState): object {
         },
       };
   }
+}
+
+/** Guaranteed, Burstable or BestEffort, as requests and limits of the containers make it. */
+function qosOf(pod: Pod): string {
+  const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  const lists = all.map(({ resources }) => {
+    const { requests = {}, limits = {} } = (resources ?? {}) as Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
+    return { requests, limits };
+  });
+  if (lists.every(({ requests, limits }) => Object.keys(requests).length + Object.keys(limits).length === 0)) return "BestEffort";
+  const whole = lists.every(({ requests, limits }) =>
+    ["cpu", "memory"].every((name) => limits[name] !== undefined && (requests[name] === undefined || requests[name] === limits[name])),
+  );
+  return whole ? "Guaranteed" : "Burstable";
 }

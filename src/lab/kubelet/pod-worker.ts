@@ -1,36 +1,34 @@
-// One pod's life on a node: namespace, CNI ADD, containers, probes, status; and its end: CNI DEL and clean-up.
-import type { ChildProcess } from "node:child_process";
+// One pod's life on a node: namespace, CNI ADD, volumes, init containers, containers, status; and its end: hooks, CNI DEL, clean-up.
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../../base/index.ts";
 import type { NetworkNamespace } from "../../kernel/index.ts";
 import type { Container, Pod } from "../../resources/index.ts";
-import { findProgram, startCommand } from "../workload/command.ts";
+import { findProgram, type SandboxFiles } from "../workload/sandbox.ts";
 import type { CniCall } from "./cni-runtime.ts";
+import type { Component } from "./component.ts";
+import { type ContainerHost, ContainerRun } from "./container.ts";
 import type { KubeletContext } from "./kubelet.ts";
-import { type ContainerState, hostsFile, podStatus } from "./pod-files.ts";
-import { runProbe } from "./probes.ts";
-
-const RESTART_DELAY_MS = [500, 1000, 2000, 5000, 10_000];
+import { hostsFile, podStatus } from "./pod-files.ts";
+import type { References } from "./references.ts";
+import { followsObjects, mountsOf, writeVolume } from "./volumes.ts";
 
 /** Drives one pod until it is gone. */
-export class PodWorker {
+export class PodWorker implements ContainerHost {
   pod: Pod;
-  readonly #context: KubeletContext;
-  readonly #directory: string;
-  readonly #containers = new Map<string, ContainerState>();
-  readonly #children = new Map<string, ChildProcess>();
-  readonly #probing = new Map<string, AbortController>();
+  readonly context: KubeletContext;
+  readonly directory: string;
+  readonly #init: readonly ContainerRun[];
+  readonly #containers: readonly ContainerRun[];
+  /** Containers that were added to the running pod (ephemeralContainers). */
+  readonly #added = new Map<string, ContainerRun>();
   /** What responders serve or are to serve, by "TCP/80": what containers declare, and what Services send to. */
   readonly #ports = new Map<string, Port>();
   readonly #offered = new Map<string, Port>();
   readonly #served = new Set<string>();
-  /** All its containers are responders: ports that none of them declares are served too. */
-  #open = false;
   readonly #stop = new AbortController();
   #namespace: NetworkNamespace | undefined;
   #addresses: readonly string[] = [];
-  #service: { close(): void } | undefined;
   #initialized = false;
   #phase: "Pending" | "Running" | "Succeeded" | "Failed" = "Pending";
   #message: string | undefined;
@@ -38,26 +36,24 @@ export class PodWorker {
   #wired = false;
   #ended: Promise<void> | undefined;
   #started: Promise<void> = Promise.resolve();
+  #reporting = false;
 
   constructor(pod: Pod, context: KubeletContext) {
     this.pod = pod;
-    this.#context = context;
-    this.#directory = context.podDirectory(pod.metadata.uid ?? pod.metadata.name);
-    for (const container of pod.spec.containers) {
-      this.#containers.set(container.name, { container, state: "waiting", ready: false, restarts: 0 });
-    }
+    this.context = context;
+    this.directory = context.podDirectory(pod.metadata.uid ?? pod.metadata.name);
+    this.#init = (pod.spec.initContainers ?? []).map(
+      (container) => new ContainerRun(container, this, container.restartPolicy !== "Always"),
+    );
+    this.#containers = pod.spec.containers.map((container) => new ContainerRun(container, this));
   }
 
   get namespace(): NetworkNamespace | undefined {
-    return this.pod.spec.hostNetwork ? this.#context.namespace : this.#namespace;
+    return this.pod.spec.hostNetwork ? this.context.namespace : this.#namespace;
   }
 
   get addresses(): readonly string[] {
     return this.#addresses;
-  }
-
-  get directory(): string {
-    return this.#directory;
   }
 
   get call(): CniCall {
@@ -77,211 +73,193 @@ export class PodWorker {
     };
   }
 
+  /** A container by its name; the first one where none is given. */
+  container(name?: string): ContainerRun | undefined {
+    if (name === undefined) return this.#containers[0];
+    return this.#all.find(({ container }) => container.name === name);
+  }
+
+  get #all(): readonly ContainerRun[] {
+    return [...this.#init, ...this.#containers, ...this.#added.values()];
+  }
+
+  get references(): References {
+    const { context } = this;
+    const { namespace = "default" } = this.pod.metadata;
+    return {
+      find: (kind, name) => context.find(kind, namespace, name),
+      services: () => context.services(namespace),
+      node: context.node,
+      hostAddresses: context.hostAddresses,
+      addresses: this.#addresses,
+    };
+  }
+
   start(): void {
     this.#started = this.#run().catch((error) => this.#fail("StartError", messageOf(error)));
   }
 
   async #run(): Promise<void> {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
-    if (this.pod.spec.hostNetwork) this.#addresses = this.#context.hostAddresses;
+    mkdirSync(this.directory, { recursive: true, mode: 0o755 });
+    if (this.pod.spec.hostNetwork) this.#addresses = this.context.hostAddresses;
     else await this.#wire();
     if (this.#stop.signal.aborted) return;
-    this.#writeFiles();
+    writeFileSync(join(this.directory, "resolv.conf"), this.context.resolvConf(this.pod));
+    writeFileSync(join(this.directory, "hosts"), hostsFile(this.pod, this.#addresses, this.context.domain));
     // With its address reported early, the other nodes' policies know the pod before it speaks.
     this.#report();
-    for (const container of this.pod.spec.initContainers ?? []) {
-      // A sidecar (KEP-753) starts in its turn and goes on.
-      if (container.restartPolicy === "Always") await this.#startContainers([container]);
-      else await this.#runToEnd(container);
+    for (const run of this.#init) {
+      // A sidecar (KEP-753) starts in its turn and goes on; the next waits until it has started.
+      if (run.container.restartPolicy === "Always") await this.#startSidecar(run);
+      else if (!(await run.complete())) return this.#stop.signal.aborted ? undefined : this.#settle();
       if (this.#stop.signal.aborted) return;
     }
-    if (this.#stop.signal.aborted) return;
     this.#initialized = true;
-    this.#service = this.#context.serveSpecial(this.pod, this.namespace as NetworkNamespace);
-    await this.#startContainers(this.pod.spec.containers);
-    this.#open = this.#children.size === 0 && this.#service === undefined;
-    if (this.#open) await this.#serve();
-    if (this.#phase === "Pending") this.#phase = "Running";
-    this.#report();
+    for (const run of this.#containers) run.wait("ContainerCreating");
+    this.#phase = "Running";
+    await Promise.all(this.#containers.map((run) => run.start()));
+    if (this.#isOpen) await this.#serve();
+    this.changed();
+  }
+
+  async #startSidecar(run: ContainerRun): Promise<void> {
+    void run.start();
+    while (!this.#stop.signal.aborted && !(run.state.state === "running" && run.state.started))
+      await new Promise((resolve) => setTimeout(resolve, 20));
   }
 
   /** CNI ADD, tried again while the network is not there yet: a pod waits for its network, it does not fail. */
   async #wire(): Promise<void> {
     for (let tries = 0; !this.#stop.signal.aborted; tries++) {
-      this.#namespace ??= this.#context.kernel.createNamespace();
+      this.#namespace ??= this.context.kernel.createNamespace();
       try {
-        const result = await this.#context.cni.add(this.call);
+        const result = await this.context.cni.add(this.call);
         this.#wired = true;
         this.#addresses = result.ips.map((ip) => ip.address.replace(/\/.*/, ""));
         return;
       } catch (error) {
-        this.#waiting("ContainerCreating", messageOf(error));
+        for (const run of this.#containers) run.wait("ContainerCreating", messageOf(error));
         await new Promise((resolve) => setTimeout(resolve, Math.min(5000, 50 * 2 ** tries)));
       }
     }
   }
 
-  #writeFiles(): void {
-    writeFileSync(join(this.#directory, "resolv.conf"), this.#context.resolvConf(this.pod));
-    writeFileSync(join(this.#directory, "hosts"), hostsFile(this.pod, this.#addresses, this.#context.domain));
+  sandboxOf(container: Container): SandboxFiles {
+    const { name } = this.pod.metadata;
+    const mounted = new Set(((container.volumeMounts ?? []) as readonly { readonly name: string }[]).map((mount) => mount.name));
+    for (const volume of this.#volumes) if (mounted.has(volume.name)) this.#writeVolume(volume);
+    return {
+      directory: this.directory,
+      container: container.name,
+      hostname: this.pod.spec.hostname ?? name,
+      mounts: mountsOf(container, this.pod, (volume) => this.#volumeDirectory(volume)),
+    };
   }
 
-  async #startContainers(containers: readonly Container[]): Promise<void> {
-    const simulated: Container[] = [];
-    for (const container of containers) {
-      if (hostProgram(container)) this.#startProgram(container);
-      else simulated.push(container);
-    }
-    await this.#simulate(simulated);
+  get #volumes(): readonly { readonly name: string }[] {
+    return (this.pod.spec.volumes ?? []) as readonly { readonly name: string }[];
   }
 
-  /** Responders stand for containers: their ports answer. A Job's container has done its work at once. */
-  async #simulate(containers: readonly Container[]): Promise<void> {
-    if (this.pod.metadata.ownerReferences?.some((owner) => owner.controller && owner.kind === "Job")) {
-      const now = this.#context.now();
-      for (const container of containers)
-        this.#set(container, { state: "terminated", ready: false, exitCode: 0, startedAt: now, finishedAt: now });
-      this.#settle();
-      return;
+  #volumeDirectory(name: string): string {
+    return join(this.directory, "volumes", name);
+  }
+
+  #writeVolume(volume: { readonly name: string }): void {
+    const token = (request: { readonly audience?: string; readonly expirationSeconds?: number }) => this.context.token(this.pod, request);
+    writeVolume(volume, this.#volumeDirectory(volume.name), this.pod, { ...this.references, token });
+  }
+
+  /** ConfigMaps, Secrets or the pod itself have changed: the files that follow them are written again. */
+  refresh(): void {
+    for (const volume of this.#volumes) {
+      if (!followsObjects(volume) || !existsSync(this.#volumeDirectory(volume.name))) continue;
+      try {
+        this.#writeVolume(volume);
+      } catch {
+        // What is missing now stays as it was.
+      }
     }
-    if (this.#service === undefined) for (const port of containers.flatMap(portsOf)) this.#ports.set(keyOf(port), port);
+  }
+
+  /** Starts containers that were added to the pod. */
+  addContainers(): void {
+    const added = (this.pod.spec.ephemeralContainers ?? []) as readonly Container[];
+    for (const container of added) {
+      if (this.#added.has(container.name) || !this.#initialized) continue;
+      const run = new ContainerRun({ ...container, restartPolicy: "Never" }, this);
+      this.#added.set(container.name, run);
+      void run.start();
+    }
+  }
+
+  componentOf(container: Container): Component | undefined {
+    return this.context.component(this.pod, container);
+  }
+
+  mayRun(container: Container): boolean {
+    if (this.componentOf(container)) return true;
+    const [program] = container.command ?? [];
+    const { privileged } = (container.securityContext ?? {}) as { readonly privileged?: boolean };
+    if (program === undefined || privileged) return false;
+    const mounts = (container.volumeMounts ?? []) as readonly { readonly mountPath?: string }[];
+    return findProgram(program) !== undefined || mounts.some(({ mountPath }) => mountPath && program.startsWith(`${mountPath}/`));
+  }
+
+  programOf(container: Container): string | undefined {
+    if (this.componentOf(container)) return container.image;
+    return hostProgram(container, this.#volumes, (name) => this.#volumeDirectory(name));
+  }
+
+  async simulate(container: Container): Promise<string | undefined> {
+    for (const port of portsOf(container)) this.#ports.set(keyOf(port), port);
     const failed = await this.#serve();
-    for (const container of containers) {
-      const bad = failed.find((failure) => container.ports?.some((port) => port.containerPort === failure.port));
-      if (bad) this.#set(container, { state: "waiting", ready: false, reason: "PortInUse", message: `port ${bad.port}: ${bad.message}` });
-      else this.#running(container, true);
-    }
+    const bad = failed.find((failure) => container.ports?.some((port) => port.containerPort === failure.port));
+    return bad && `port ${bad.port}: ${bad.message}`;
+  }
+
+  /** All its containers are responders: ports that none of them declares are served too. */
+  get #isOpen(): boolean {
+    return this.#initialized && this.#containers.every((run) => run.simulated);
   }
 
   /** Ports that Services send to this pod: where responders stand for all its containers, they answer there too. */
   offer(ports: readonly Port[]): void {
     for (const port of ports) this.#offered.set(keyOf(port), port);
-    if (this.#open) void this.#serve();
+    if (this.#isOpen) void this.#serve();
   }
 
   async #serve(): ReturnType<KubeletContext["responders"]["serve"]> {
     const { namespace } = this;
-    const wanted = this.#open ? new Map([...this.#ports, ...this.#offered]) : this.#ports;
+    const wanted = this.#isOpen ? new Map([...this.#ports, ...this.#offered]) : this.#ports;
     const ports = [...wanted].filter(([key]) => !this.#served.has(key));
     if (!namespace || ports.length === 0 || this.#stop.signal.aborted) return [];
     for (const [key] of ports) this.#served.add(key);
     const { namespace: podNamespace, name, uid = "" } = this.pod.metadata;
-    const who = { pod: `${podNamespace}/${name}`, node: this.#context.node };
-    return this.#context.responders.serve({ key: uid, netns: namespace.path, who, ports: ports.map(([, port]) => port) });
+    const who = { pod: `${podNamespace}/${name}`, node: this.context.node };
+    return this.context.responders.serve({ key: uid, netns: namespace.path, who, ports: ports.map(([, port]) => port) });
   }
 
-  #running(container: Container, simulated: boolean): void {
-    const probe = container.readinessProbe;
-    this.#set(container, { state: "running", ready: !probe, startedAt: this.#context.now() });
-    this.#probing.get(container.name)?.abort();
-    if (!probe) return;
-    const address = this.#addresses[0] ?? "127.0.0.1";
-    const exec = (command: readonly string[]) => this.#exec(command);
-    const probing = new AbortController();
-    this.#probing.set(container.name, probing);
-    const signal = AbortSignal.any([this.#stop.signal, probing.signal]);
-    runProbe(probe, { namespace: this.#context.namespace, address, container, simulated, exec }, signal, (success, message) => {
-      const now = this.#containers.get(container.name);
-      if (now?.state !== "running") return;
-      this.#set(container, { ready: success, ...(success ? {} : { message }) });
+  changed(): void {
+    this.#settle();
+    if (this.#reporting) return;
+    this.#reporting = true;
+    queueMicrotask(() => {
+      this.#reporting = false;
       this.#report();
     });
   }
 
-  #launch(container: Container): ChildProcess {
-    const { namespace } = this;
-    if (!namespace) throw new Error("the pod has no network yet");
-    return startCommand({
-      namespace,
-      argv: [...(container.command ?? []), ...(container.args ?? [])],
-      env: environmentOf(container, this.pod, this.#addresses, this.#context),
-      resolvConf: join(this.#directory, "resolv.conf"),
-      hosts: join(this.#directory, "hosts"),
-      hostname: this.pod.spec.hostname ?? this.pod.metadata.name,
-      log: join(this.#directory, `${container.name}.log`),
-    });
-  }
-
-  #startProgram(container: Container): void {
-    const child = this.#launch(container);
-    this.#children.set(container.name, child);
-    this.#running(container, false);
-    child.on("error", () => {});
-    child.on("exit", (status, signal) => {
-      this.#children.delete(container.name);
-      if (this.#stop.signal.aborted) return;
-      const exitCode = status ?? 128 + (signal === "SIGKILL" ? 9 : 15);
-      if (isOfImage(exitCode)) {
-        // The host has the shell, but not what the shell was to run: a responder stands for the container after all.
-        this.#open = this.#initialized && this.#children.size === 0 && this.#service === undefined;
-        void this.#simulate([container]).then(() => this.#report());
-        return;
-      }
-      const restarts = this.#containers.get(container.name)?.restarts ?? 0;
-      this.#set(container, { state: "terminated", ready: false, exitCode, finishedAt: this.#context.now() });
-      const policy = this.pod.spec.restartPolicy ?? "Always";
-      if (policy === "Always" || (policy === "OnFailure" && exitCode !== 0)) {
-        const delay = RESTART_DELAY_MS[Math.min(restarts, RESTART_DELAY_MS.length - 1)];
-        setTimeout(() => {
-          if (this.#stop.signal.aborted) return;
-          this.#set(container, { restarts: restarts + 1 });
-          this.#startProgram(container);
-          this.#report();
-        }, delay).unref();
-      } else this.#settle();
-      this.#report();
-    });
-  }
-
-  /** All containers ended for good: the pod is finished. */
+  /** All containers ended for good: the pod is finished, and its sidecars with it. */
   #settle(): void {
-    const states = [...this.#containers.values()];
-    if (!states.every((state) => state.state === "terminated")) return;
-    this.#phase = states.every((state) => state.exitCode === 0) ? "Succeeded" : "Failed";
-  }
-
-  /** An init container: run to its end if the host has all that it needs, else taken as done. */
-  async #runToEnd(container: Container): Promise<void> {
-    while (hostProgram(container) && !this.#stop.signal.aborted) {
-      const child = this.#launch(container);
-      this.#children.set(container.name, child);
-      let lacks = false;
-      child.stderr?.on("data", (chunk: Buffer) => {
-        // "until nc -z db 5432" would wait for ever for a program that only the image has.
-        lacks ||= /: (?:command )?not found\s*$/m.test(chunk.toString("utf8"));
-        if (lacks) child.kill("SIGKILL");
-      });
-      const status = await new Promise<number>((resolve) => child.on("exit", (code) => resolve(code ?? 1)).on("error", () => resolve(1)));
-      this.#children.delete(container.name);
-      if (status === 0 || lacks || isOfImage(status)) return;
-      this.#waiting("PodInitializing", `init container ${container.name} exited with ${status}`);
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-    }
-  }
-
-  #exec(command: readonly string[]): Promise<number> {
-    const { namespace } = this;
-    const [program, ...args] = command;
-    if (!namespace || !program) return Promise.resolve(1);
-    return new Promise((resolve) => {
-      const child = namespace.spawn(program, args, { stdio: "ignore" });
-      child.on("exit", (status) => resolve(status ?? 1));
-      child.on("error", () => resolve(127));
-    });
-  }
-
-  #set(container: Container, change: Partial<ContainerState>): void {
-    const {
-      message: _message,
-      reason: _reason,
-      ...before
-    } = this.#containers.get(container.name) ?? { state: "waiting" as const, ready: false, restarts: 0 };
-    this.#containers.set(container.name, { ...before, container, ...change });
-  }
-
-  #waiting(reason: string, message: string): void {
-    for (const state of this.#containers.values()) this.#set(state.container, { state: "waiting", ready: false, reason, message });
-    this.#report();
+    if (this.#phase === "Succeeded" || this.#phase === "Failed") return;
+    const policy = this.pod.spec.restartPolicy ?? "Always";
+    const last = (run: ContainerRun) =>
+      run.state.state === "terminated" && (policy === "Never" || (policy === "OnFailure" && run.state.exitCode === 0));
+    const broken = policy === "Never" && this.#init.some((run) => run.state.state === "terminated" && run.state.exitCode !== 0);
+    if (!broken && !(this.#initialized && this.#containers.every(last))) return;
+    const failed = broken || this.#containers.some((run) => run.state.exitCode !== 0);
+    this.#phase = failed ? "Failed" : "Succeeded";
+    for (const run of this.#init.toReversed()) void run.stop(1000);
   }
 
   #fail(reason: string, message: string): void {
@@ -292,16 +270,18 @@ export class PodWorker {
   }
 
   #report(): void {
-    if (this.#ended) return;
-    this.#context.report(this.pod, (pod) =>
+    if (this.#ended && this.#stop.signal.aborted) return;
+    this.context.report(this.pod, (pod) =>
       podStatus({
         pod,
         phase: this.#phase,
         addresses: this.#addresses,
-        hostAddresses: this.#context.hostAddresses,
-        containers: [...this.#containers.values()],
+        hostAddresses: this.context.hostAddresses,
+        containers: this.#containers.map((run) => run.state),
+        initContainers: this.#init.map((run) => run.state),
+        ephemeralContainers: [...this.#added.values()].map((run) => run.state),
         initialized: this.#initialized,
-        now: this.#context.now(),
+        now: this.context.now(),
         ...(this.#message === undefined ? {} : { message: this.#message }),
         ...(this.#reason === undefined ? {} : { reason: this.#reason }),
       }),
@@ -311,29 +291,32 @@ export class PodWorker {
   /** Lets go of the pod without taking it down: the whole lab ends, and the kernel takes back what the namespaces held. */
   abandon(): void {
     this.#stop.abort();
-    for (const child of this.#children.values()) child.kill("SIGKILL");
-    this.#service?.close();
+    for (const run of this.#all) run.abandon();
     this.#namespace?.close();
   }
 
-  /** Ends the pod: programs get SIGTERM and, after the grace period, SIGKILL; then its network is taken down. Idempotent. */
+  /** Ends the pod: containers are stopped within the grace period, sidecars behind them; then its network is taken down. Idempotent. */
   end(graceSeconds: number): Promise<void> {
     this.#ended ??= this.#end(graceSeconds);
     return this.#ended;
   }
 
   async #end(graceSeconds: number): Promise<void> {
+    const deadline = Date.now() + graceSeconds * 1000;
+    const left = () => Math.max(0, deadline - Date.now());
+    if (graceSeconds === 0) this.#stop.abort();
+    const first = this.#initialized ? this.#containers : this.#all;
+    await Promise.all([...first, ...this.#added.values()].map((run) => run.stop(left())));
+    for (const run of this.#init.toReversed()) await run.stop(left());
     this.#stop.abort();
-    await Promise.all([...this.#children.values()].map((child) => endProcess(child, graceSeconds * 1000)));
     await this.#started;
-    this.#service?.close();
-    await this.#context.responders.stop(this.pod.metadata.uid ?? "");
+    await this.context.responders.stop(this.pod.metadata.uid ?? "");
     if (this.#wired)
-      await this.#context.cni
+      await this.context.cni
         .delete(this.call)
-        .catch((error) => this.#context.log(`CNI DEL of ${this.pod.metadata.name}: ${messageOf(error)}`));
+        .catch((error) => this.context.log(`CNI DEL of ${this.pod.metadata.name}: ${messageOf(error)}`));
     this.#namespace?.close();
-    if (existsSync(this.#directory)) rmSync(this.#directory, { recursive: true, force: true });
+    if (existsSync(this.directory)) rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
@@ -359,51 +342,22 @@ function portsOf(container: Container): Port[] {
 }
 
 /**
- * The program of the host that a container runs; undefined where a responder must stand for it: the program or the files of
- * mounted volumes that its command names are not here, or it wants privileges, which nothing in a lab has.
+ * The program of the host that a container runs; undefined where a responder must stand for it: the program is neither here nor in a
+ * volume, its command names a file that a volume does not hold, or it wants privileges, which nothing in a lab has.
  */
-function hostProgram(container: Container): string | undefined {
+function hostProgram(container: Container, volumes: readonly { readonly name: string }[], directoryOf: (volume: string) => string) {
   const program = container.command?.[0];
   if (program === undefined) return undefined;
-  const { privileged } = (container.securityContext ?? {}) as { readonly privileged?: boolean };
-  const mounts = (container.volumeMounts ?? []) as readonly { readonly mountPath?: string }[];
-  const words = [...(container.command ?? []), ...(container.args ?? [])];
-  const needsVolume = mounts.some(({ mountPath }) => mountPath && words.some((word) => word.includes(mountPath)));
-  return privileged || needsVolume ? undefined : findProgram(program);
-}
-
-/** How a shell says that there is no such program, or none that runs here. */
-function isOfImage(exitCode: number): boolean {
-  return exitCode === 126 || exitCode === 127;
-}
-
-function environmentOf(container: Container, pod: Pod, addresses: readonly string[], context: KubeletContext): Record<string, string> {
-  const fields: Record<string, string | undefined> = {
-    "metadata.name": pod.metadata.name,
-    "metadata.namespace": pod.metadata.namespace,
-    "metadata.uid": pod.metadata.uid,
-    "spec.nodeName": context.node,
-    "spec.serviceAccountName": pod.spec.serviceAccountName,
-    "status.podIP": addresses[0],
-    "status.podIPs": addresses.join(","),
-    "status.hostIP": context.hostAddresses[0],
-  };
-  const environment: Record<string, string> = {};
-  for (const { name, value, valueFrom } of container.env ?? []) {
-    const path = (valueFrom as { fieldRef?: { fieldPath?: string } } | undefined)?.fieldRef?.fieldPath;
-    environment[name] = value ?? (path ? (fields[path] ?? "") : "");
+  const text = [...(container.command ?? []), ...(container.args ?? [])].join(" ");
+  let inVolume = false;
+  for (const { name, mountPath } of (container.volumeMounts ?? []) as readonly { readonly name: string; readonly mountPath?: string }[]) {
+    if (!mountPath || !text.includes(mountPath)) continue;
+    if (process.env.FAIRLEAD_ROOTLESS === "1") return undefined;
+    const volume = volumes.find((each) => each.name === name);
+    const named = text.split(/[\s'"();|&<>=]+/).filter((word) => word.startsWith(`${mountPath}/`));
+    const missing = named.some((word) => !existsSync(join(directoryOf(name), word.slice(mountPath.length))));
+    if (missing && (volume === undefined || followsObjects(volume) || named.includes(program))) return undefined;
+    inVolume ||= named.includes(program);
   }
-  return environment;
-}
-
-function endProcess(child: ChildProcess, graceMs: number): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    const force = setTimeout(() => child.kill("SIGKILL"), graceMs);
-    child.on("exit", () => {
-      clearTimeout(force);
-      resolve();
-    });
-    child.kill("SIGTERM");
-  });
+  return inVolume ? program : findProgram(program);
 }

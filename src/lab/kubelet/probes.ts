@@ -10,8 +10,10 @@ export interface ProbeTarget {
   readonly container: Container;
   /** Runs a command in the container; resolves to its exit status. */
   readonly exec: (command: readonly string[]) => Promise<number>;
-  /** The container is a responder: it is ready at once, so that waiting first would be for nothing. */
+  /** The container is a responder: no program of its own can fail. */
   readonly simulated: boolean;
+  /** It is ready about at once, so that waiting first, or long until the next attempt, would be for nothing. */
+  readonly eager: boolean;
 }
 
 /** Runs a probe until `signal` aborts; calls back when its verdict changes (thresholds applied). */
@@ -22,7 +24,7 @@ export function runProbe(
   onChange: (success: boolean, message: string) => void,
 ): void {
   const period = (probe.periodSeconds ?? 10) * 1000;
-  const first = target.simulated ? 0 : (probe.initialDelaySeconds ?? 0) * 1000;
+  const first = target.eager ? 0 : (probe.initialDelaySeconds ?? 0) * 1000;
   let verdict: boolean | undefined;
   let streak = { success: true, length: 0 };
   let timer: NodeJS.Timeout | undefined;
@@ -36,8 +38,8 @@ export function runProbe(
       verdict = success;
       onChange(success, message);
     }
-    // Until it first succeeds a responder is asked more often: it is only waiting for the network.
-    timer = setTimeout(tick, verdict === undefined && target.simulated ? Math.min(period, 200) : period);
+    // Until it first succeeds it is asked more often: it is only waiting for the network.
+    timer = setTimeout(tick, verdict !== true && target.eager ? Math.min(period, 100) : period);
   };
   timer = setTimeout(tick, first);
   signal.addEventListener("abort", () => clearTimeout(timer));
@@ -64,7 +66,8 @@ async function probeOnce(probe: Probe, target: ProbeTarget): Promise<{ success: 
   return { success: result.verdict === "connected", message: `${result.verdict} ${address}:${port}` };
 }
 
-function portOf(container: Container, port: IntOrString | undefined): number | undefined {
+/** A port by its number, or by the name that the container gives it. */
+export function portOf(container: Container, port: IntOrString | undefined): number | undefined {
   if (typeof port === "number") return port;
   return (
     container.ports?.find((candidate) => candidate.name === port)?.containerPort ?? (port && /^\d+$/.test(port) ? Number(port) : undefined)

@@ -1,0 +1,70 @@
+// End points that are no pods: Calico's host end points and network sets, Cilium's CIDR groups, and nodes, each with labels and addresses.
+import { formatPrefix, networkOf, tryParsePrefix } from "../base/index.ts";
+import type { ClusterSnapshot, Part } from "../cluster/index.ts";
+import type { KubeObject, Node } from "../resources/index.ts";
+import { readHostEndpoint, readNetworkSet } from "./calico/ends.ts";
+import { calicoParts } from "./calico/objects.ts";
+import { blockOf, nodeAddresses } from "./ends.ts";
+import type { EndKind, LabelledEnd } from "./rules.ts";
+
+export interface EndRegistry {
+  readonly all: readonly LabelledEnd[];
+  readonly remarks: readonly string[];
+  ofKinds(kinds: readonly EndKind[]): readonly LabelledEnd[];
+}
+
+const CIDR_GROUPS = ["cilium.io/v2/CiliumCIDRGroup", "cilium.io/v2alpha1/CiliumCIDRGroup"] as const;
+
+const registries = new WeakMap<Part<Node>, { readonly parts: readonly unknown[]; readonly registry: EndRegistry }>();
+
+/** The parts of a snapshot that end points other than pods are read from. */
+export function endParts(snapshot: ClusterSnapshot): readonly (Part<KubeObject> | undefined)[] {
+  return [
+    snapshot.nodes,
+    ...calicoParts(snapshot, ["HostEndpoint", "NetworkSet", "GlobalNetworkSet"]),
+    ...CIDR_GROUPS.map((kind) => snapshot.others.get(kind)),
+  ];
+}
+
+/** Every end point that is no pod; kept while the objects are the same. */
+export function endPoints(snapshot: ClusterSnapshot): EndRegistry {
+  const parts = endParts(snapshot);
+  const known = registries.get(snapshot.nodes);
+  if (known && parts.every((part, index) => part === known.parts[index])) return known.registry;
+  const registry = makeRegistry(snapshot);
+  registries.set(snapshot.nodes, { parts, registry });
+  return registry;
+}
+
+function makeRegistry(snapshot: ClusterSnapshot): EndRegistry {
+  const all: LabelledEnd[] = [];
+  const remarks: string[] = [];
+  for (const node of snapshot.nodes.values()) all.push(nodeEnd(node));
+  const [hosts, ...sets] = calicoParts(snapshot, ["HostEndpoint", "NetworkSet", "GlobalNetworkSet"]);
+  for (const object of hosts?.values() ?? []) all.push(...readHostEndpoint(object, remarks));
+  for (const part of sets) for (const object of part?.values() ?? []) all.push(readNetworkSet(object, remarks));
+  const groups = new Map<string, KubeObject>();
+  for (const kind of CIDR_GROUPS) for (const object of snapshot.others.get(kind)?.values() ?? []) groups.set(object.metadata.name, object);
+  for (const object of groups.values()) all.push(groupEnd(object, remarks));
+  const byKind = Map.groupBy(all, ({ kind }) => kind);
+  return { all, remarks, ofKinds: (kinds) => kinds.flatMap((kind) => (kind === "pod" ? [] : (byKind.get(kind) ?? []))) };
+}
+
+function nodeEnd(node: Node): LabelledEnd {
+  const { name, labels } = node.metadata;
+  return { kind: "node", owner: { kind: "Node", name }, name, labels: labels ?? {}, blocks: nodeAddresses(node).map(blockOf) };
+}
+
+function groupEnd(object: KubeObject, remarks: string[]): LabelledEnd {
+  const { name, labels } = object.metadata;
+  const cidrs: unknown = (object as { spec?: { externalCIDRs?: unknown } }).spec?.externalCIDRs;
+  const blocks = (Array.isArray(cidrs) ? cidrs : []).flatMap((text: unknown, index) => {
+    const prefix = typeof text === "string" ? tryParsePrefix(text) : undefined;
+    if (prefix) return [formatPrefix(networkOf(prefix))];
+    remarks.push(
+      `CiliumCIDRGroup ${name}: spec.externalCIDRs[${index}]: ${JSON.stringify(text)} is not a prefix such as 10.0.0.0/8; it is left out`,
+    );
+    return [];
+  });
+  return { kind: "group", owner: { kind: "CiliumCIDRGroup", name }, name, labels: labels ?? {}, blocks };
+}
