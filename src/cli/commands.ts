@@ -42,6 +42,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/services.ts"),
   },
   {
+    name: "bench services",
+    summary: "Services by each mode against their number: latency, programming time, memory",
+    load: () => import("./commands/bench-services.ts"),
+  },
+  {
     name: "bgp status",
     summary: "each node's BGP neighbours, and why a session is not up",
     load: () => import("./commands/bgp-status.ts"),

@@ -11,7 +11,7 @@ import {
   planMatrix,
   unexpected,
 } from "../cluster/index.ts";
-import type { ConntrackFlow, NetworkNamespace } from "../kernel/index.ts";
+import type { ConntrackFlow, IpvsService, NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
 import { type DnsQueryParams, queryInLab } from "./dns/query.ts";
@@ -63,6 +63,7 @@ export interface LabStatus {
 export interface Served {
   readonly mode: AgentStatus["services"];
   readonly flows: readonly ConntrackFlow[];
+  readonly virtual: readonly IpvsService[];
 }
 
 export interface MatrixAnswer {
@@ -94,7 +95,9 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
     served: (params: { node: string }): Served => {
       const node = lab.nodes.get(params.node);
-      return { mode: node?.agent.status.services ?? "nftables", flows: node?.namespace.conntrack.list() ?? [] };
+      const mode = node?.agent.status.services ?? "nftables";
+      const virtual = mode === "ipvs" ? (node?.namespace.ipvs.list() ?? []) : [];
+      return { mode, flows: node?.namespace.conntrack.list() ?? [], virtual };
     },
     dnsQuery: (params: DnsQueryParams) => queryInLab(lab, params),
     dnsReports: () => lab.dns.reports(),
