@@ -25,7 +25,7 @@ import type { LabPaths } from "./paths.ts";
 import { createPodHost } from "./pod-host.ts";
 import { REFS } from "./refs.ts";
 import { storeWriter } from "./store-writer.ts";
-import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
+import { CLUSTER, nodeCacheObjects, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
 export interface LabOptions {
@@ -43,6 +43,8 @@ export interface LabOptions {
   readonly serviceCidrs: readonly string[];
   /** Port of the API on 127.0.0.1; 0 for any that is free. */
   readonly apiPort: number;
+  /** A DNS cache on every node, at a link-local address and at the cluster's DNS address itself. */
+  readonly nodeLocalDns: boolean;
 }
 
 export interface LabStart {
@@ -128,7 +130,9 @@ export class Lab {
       await this.#startNode(place.name, place, this.#fabric, responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
-    for (const object of systemObjects(Math.min(2, options.nodes), this.networks)) this.store.create(refOf(this.store, object), object);
+    const system = systemObjects(Math.min(2, options.nodes), this.networks);
+    if (options.nodeLocalDns) system.push(...nodeCacheObjects(this.networks));
+    for (const object of system) this.store.create(refOf(this.store, object), object);
     await responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,

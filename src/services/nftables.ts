@@ -298,11 +298,13 @@ function refusals(): NftRule[] {
   return FAMILIES.flatMap((family): NftRule[] => {
     const inSet = (left: NftField | NftField[], name: string): NftMatch => ({ left, op: "==", right: { set: `${name}${family}` } });
     const local = toNode(family);
+    // What is not tracked is meant for somebody at the Service's own address on this node, such as a node-local DNS cache.
+    const tracked: NftMatch = { left: "ct state", op: "!=", right: "untracked" };
     return [
-      { matches: [inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
+      { matches: [tracked, inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [tracked, inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
       // An address of a Service, but not one of its ports.
-      { matches: [inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
+      { matches: [tracked, inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
       { matches: [...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
       { matches: [...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
     ];
