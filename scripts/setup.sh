@@ -41,6 +41,7 @@ want_test="
 /usr/lib/frr/bgpd:frr:a neighbour in the BGP tests
 /usr/bin/gobgpd:gobgpd:a neighbour in the BGP tests and benchmark
 /usr/sbin/exabgp:exabgp:a neighbour in the BGP tests
+/usr/bin/dnsperf:dnsperf:the load of the DNS benchmark
 /usr/lib/cni/bridge:containernetworking-plugins:the peer in the CNI benchmark
 /bin/busybox:busybox-static:root file system of that container, start of the second kernel, musl-like resolver tests
 "

@@ -4,7 +4,7 @@ export interface Counter {
   inc(by?: number): void;
 }
 
-export interface Gauge {
+interface Gauge {
   set(value: number): void;
   inc(by?: number): void;
 }
@@ -20,7 +20,7 @@ export interface Family<Child> {
 }
 
 /** Gauges whose value may be measured when it is asked for. */
-export interface GaugeFamily extends Family<Gauge> {
+interface GaugeFamily extends Family<Gauge> {
   /** From now on the child's value is what `read` gives. */
   measure(values: readonly string[], read: () => number): void;
 }

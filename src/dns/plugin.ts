@@ -51,7 +51,7 @@ export interface HttpRoute {
   respond(): HttpAnswer | Promise<HttpAnswer>;
 }
 
-export interface HttpAnswer {
+interface HttpAnswer {
   readonly status: number;
   readonly body: string;
   readonly contentType?: string;

@@ -13,7 +13,7 @@ import {
 } from "../api/index.ts";
 import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
-import { type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
+import { namespaceNetwork, resolvConf, startDns } from "../dns/index.ts";
 import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.ts";
 import { type EndpointSlice, findKind, type KubeObject, type Pod } from "../resources/index.ts";
 import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
@@ -116,7 +116,7 @@ export class Lab {
       names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
       pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
     });
-    this.#startUpstream(this.#fabric);
+    await this.#startUpstream(this.#fabric);
     const { podCidrs, nodeMask } = this.networks;
     this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving: this.#serving });
     this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
@@ -212,9 +212,8 @@ export class Lab {
     });
   }
 
-  #startUpstream(fabric: Fabric): void {
-    const fd = fabric.router.bindSocket({ protocol: "udp", address: FABRIC.upstreamDns, port: 53 });
-    const server = serveUpstream(fd, upstreamRecords());
+  async #startUpstream(fabric: Fabric): Promise<void> {
+    const server = await startDns({ corefile: upstreamCorefile(), network: namespaceNetwork(fabric.router) });
     this.#closers.push(() => server.close());
   }
 
@@ -335,10 +334,22 @@ function idleKinds(objects: readonly KubeObject[]): string[] {
   return [...counts].map(([kind, count]) => `${count} ${kind}`);
 }
 
-function upstreamRecords(): ResourceRecord[] {
+/** The lab's upstream DNS server: a small world outside the cluster; every other name does not exist. */
+function upstreamCorefile(): string {
   const outside = FABRIC.outside.addresses.map((address) => address.replace(/\/.*/, ""));
-  const names = ["outside.test.", "example.com.", "www.example.com."];
-  return names.flatMap((name) =>
-    outside.map((address): ResourceRecord => ({ name, class: 1, ttl: 60, data: { type: address.includes(":") ? "AAAA" : "A", address } })),
-  );
+  return `.:53 {
+    bind ${FABRIC.upstreamDns}
+    hosts /dev/null {
+        ${outside.map((address) => `${address} outside.test example.com www.example.com`).join("\n        ")}
+        ttl 60
+        no_reverse
+        reload 0
+        fallthrough
+    }
+    template ANY ANY {
+        rcode NXDOMAIN
+        authority "{{ .Zone }} 60 IN SOA ns.outside.test. hostmaster.outside.test. 1 7200 1800 86400 60"
+    }
+}
+`;
 }

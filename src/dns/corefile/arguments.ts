@@ -85,7 +85,7 @@ export function pattern({ text, place }: Argument, flags = ""): RegExp {
   }
 }
 
-export interface HostPort {
+interface HostPort {
   /** "" for every address. */
   readonly address: string;
   readonly port: number;

@@ -5,7 +5,6 @@ export {
   closest,
   duration,
   expectArgs,
-  type HostPort,
   hostPort,
   hostPortText,
   integer,
@@ -14,6 +13,6 @@ export {
   tryDuration,
   unknownOption,
 } from "./arguments.ts";
-export { CorefileError, type Place } from "./errors.ts";
+export { CorefileError } from "./errors.ts";
 export { type Argument, type Directive, type ParseOptions, parseCorefile, type ServerBlock } from "./parse.ts";
-export { type Key, parseKey, zonesOf, zonesOrBlock } from "./zone.ts";
+export { parseKey, zonesOf, zonesOrBlock } from "./zone.ts";

@@ -5,7 +5,7 @@ import { toName } from "../wire/names.ts";
 import { CorefileError } from "./errors.ts";
 import type { Argument } from "./parse.ts";
 
-export interface Key {
+interface Key {
   /** One zone; several where a prefix does not end at a label (10.96.0.0/12 is sixteen). */
   readonly zones: readonly Name[];
   readonly port: number;

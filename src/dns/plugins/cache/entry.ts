@@ -5,7 +5,7 @@ import type { Query, Reply } from "../../query.ts";
 /** Positive answers; denials (NXDOMAIN, NODATA); failures, which live in the part of the denials for a short time. */
 export type Kind = "success" | "denial" | "failure";
 
-export interface Limits {
+interface Limits {
   /** Seconds. */
   readonly most: number;
   readonly least: number;
