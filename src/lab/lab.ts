@@ -336,19 +336,32 @@ function idleKinds(objects: readonly KubeObject[]): string[] {
 
 /** The lab's upstream DNS server: a small world outside the cluster; every other name does not exist. */
 function upstreamCorefile(): string {
-  const outside = FABRIC.outside.addresses.map((address) => address.replace(/\/.*/, ""));
+  const names = "match ^(outside\\.test|(www\\.)?example\\.com)\\.$";
+  const addresses = FABRIC.outside.addresses.map((address) => address.replace(/\/.*/, ""));
+  const records = addresses.map((address) => {
+    const type = address.includes(":") ? "AAAA" : "A";
+    return `    template IN ${type} {
+        ${names}
+        answer "{{ .Name }} 60 IN ${type} ${address}"
+        fallthrough
+    }
+`;
+  });
+  const soa = 'authority "{{ .Zone }} 60 IN SOA ns.outside.test. hostmaster.outside.test. 1 7200 1800 86400 60"';
   return `.:53 {
     bind ${FABRIC.upstreamDns}
-    hosts /dev/null {
-        ${outside.map((address) => `${address} outside.test example.com www.example.com`).join("\n        ")}
-        ttl 60
-        no_reverse
-        reload 0
+    header {
+        response set ra
+        response clear aa
+    }
+${records.join("")}    template IN ANY {
+        ${names}
+        ${soa}
         fallthrough
     }
     template ANY ANY {
         rcode NXDOMAIN
-        authority "{{ .Zone }} 60 IN SOA ns.outside.test. hostmaster.outside.test. 1 7200 1800 86400 60"
+        ${soa}
     }
 }
 `;
