@@ -183,9 +183,9 @@ describe("cluster DNS in a lab", () => {
   test("kubectl scales it; whoever is not ready gets no query", async () => {
     const ready = async () => (await place.json<LabStatus>("lab", "status")).services.find(({ name }) => name === "kube-dns")?.endpoints;
     await kubectl("-n", "kube-system", "scale", "deployment", "coredns", "--replicas=3");
-    assert.ok(await eventually(async () => (await ready()) === 3, 15_000));
+    assert.ok(await eventually(async () => (await ready()) === 3, 30_000));
     await kubectl("-n", "kube-system", "scale", "deployment", "coredns", "--replicas=2");
-    assert.ok(await eventually(async () => (await ready()) === 2, 15_000));
+    assert.ok(await eventually(async () => (await ready()) === 2, 30_000));
     // One that can't start: the Corefile is bad from its beginning. The others go on.
     await setCorefile("nonsense {\n}\n");
     await kubectl("-n", "kube-system", "scale", "deployment", "coredns", "--replicas=3");
@@ -237,6 +237,6 @@ describe("a lab with a DNS cache on every node", () => {
     const config = (await other.ok("lab", "kubeconfig")).trim();
     await other.run("kubectl", [`--kubeconfig=${config}`, "-n", "kube-system", "delete", "daemonset", "node-local-dns"]);
     const byServer = async () => (await other.json<ToldQuery>("dns", "query", "order-svc", "--from", API)).questions[0]?.by ?? "";
-    assert.ok(await eventually(async () => /^kube-system\/coredns-/.test(await byServer()), 15_000));
+    assert.ok(await eventually(async () => /^kube-system\/coredns-/.test(await byServer()), 30_000));
   });
 });

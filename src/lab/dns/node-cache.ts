@@ -61,7 +61,8 @@ export function placeNodeCache(namespace: NetworkNamespace, addresses: readonly 
 /** Takes them away, so that the cluster's DNS Service is reached again. */
 export function removeNodeCache(namespace: NetworkNamespace): void {
   try {
-    namespace.nft.run(`destroy table inet ${NODE_CACHE.table}\n`);
+    // Added first, so that one that is not there is no fault: nft 1.0.6 has no "destroy".
+    namespace.nft.run(`add table inet ${NODE_CACHE.table}\ndelete table inet ${NODE_CACHE.table}\n`);
     namespace.apply({ op: "delete", link: { name: NODE_CACHE.link } });
   } catch (error) {
     // The node itself may be gone by now.
