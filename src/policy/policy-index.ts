@@ -32,6 +32,20 @@ interface Reading {
   readonly remarks: readonly string[];
   /** By the namespace of those that they select ("": any). */
   readonly shelves: ReadonlyMap<string, Shelf>;
+  /** Those that may select end points that are no pods. */
+  readonly hosts: readonly Policy[];
+  /** Names of their tiers. */
+  readonly tiers: ReadonlySet<string>;
+}
+
+function readingOf(policies: readonly Policy[], remarks: readonly string[]): Reading {
+  return {
+    policies,
+    remarks,
+    shelves: shelve(policies),
+    hosts: policies.filter(({ subject }) => kindsOf(subject).some((kind) => kind !== "pod")),
+    tiers: new Set(policies.map(({ tier }) => tier)),
+  };
 }
 
 export interface PolicyIndex {
@@ -89,7 +103,7 @@ function readAll(objects: readonly KubeObject[], read: PolicySource["read"]): Re
       policies.push(...one.policies);
       remarks.push(...one.remarks);
     }
-    reading = { policies, remarks, shelves: shelve(policies) };
+    reading = readingOf(policies, remarks);
     readings.set(objects, reading);
   }
   return reading;
@@ -104,7 +118,7 @@ function readProfiles(snapshot: ClusterSnapshot): Reading {
   const known = profileReadings.get(ends);
   if (known && known.part === part) return known.reading;
   const profiles = profilePolicies(snapshot);
-  const reading = { ...profiles, shelves: shelve(profiles.policies) };
+  const reading = readingOf(profiles.policies, profiles.remarks);
   profileReadings.set(ends, { part, reading });
   return reading;
 }
@@ -176,7 +190,7 @@ function buildIndex(read: readonly Reading[], tiers: Tiers): PolicyIndex {
       if (list) list.push(shelf);
       else shelves.set(namespace, [shelf]);
     }
-    for (const policy of reading.policies) if (!byName.has(policy.tier)) homeless.push(policy);
+    for (const tier of reading.tiers) if (!byName.has(tier)) homeless.push(...reading.policies.filter((policy) => policy.tier === tier));
   }
   for (const { owner, tier } of homeless)
     remarks.push(`${titleOf(owner)}: spec.tier: there is no tier "${tier}"; the policy is not in force until there is`);
@@ -206,7 +220,7 @@ function buildIndex(read: readonly Reading[], tiers: Tiers): PolicyIndex {
       return selectingPod(snapshot, pod, { shelves: shelvesOf(pod.metadata.namespace ?? "default"), tiers, inForce: hasTier, compare });
     },
     selectingEnd: (snapshot, end) => {
-      hostPolicies ??= sorted().filter(({ subject }) => kindsOf(subject).some((kind) => kind !== "pod"));
+      hostPolicies ??= read.flatMap(({ hosts }) => hosts.filter(inForce)).sort(compare);
       return hostPolicies.filter((policy) => selectsEnd(snapshot, policy.subject, end));
     },
   };
