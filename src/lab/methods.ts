@@ -91,6 +91,7 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     probe: (params: ProbeOptions) => probe(lab, params),
     matrix: (params: MatrixParams, call: Call) => matrix(lab, params, call),
     snapshot: () => objectsOf(lab.snapshot),
+    dnsAnswers: () => Object.fromEntries([...lab.nodes.values()].map((node) => [node.name, node.agent.status.dnsAnswers])),
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
     served: (params: { node: string }): Served => {
       const node = lab.nodes.get(params.node);
@@ -211,7 +212,8 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
           pods[`${namespace}/${name}`] = { error: messageOf(error) };
         }
       }
-      return [node.name, { kernel: node.namespace.observe({ sysctls: [...sysctls, ...proxied(node.namespace)], tables: "all" }), pods }];
+      const kernel = node.namespace.observe({ sysctls: [...sysctls, ...proxied(node.namespace)], tables: "all" });
+      return [node.name, { kernel, pods, dnsAnswers: node.agent.status.dnsAnswers }];
     }),
   );
 }
