@@ -22,6 +22,8 @@ export class Book {
   readonly #pages = new Map<string, Page>();
   /** What several entries may name: by set and key, all who do; the first stands in the set. */
   readonly #shared = new Map<string, readonly [NftElement, ...NftElement[]]>();
+  /** What has no owner is the same whoever names it: a pod may be in thousands of Services. */
+  readonly #counted = new Map<string, { readonly element: NftElement; count: number }>();
   readonly #picks = new Map<string, { readonly pick: Pick; count: number }>();
 
   add({ at, elements, sets, picks }: ElementGroup): void {
@@ -78,6 +80,15 @@ export class Book {
   /** Of those who name one element, the first by name is its owner: the same whoever came first. */
   #share(set: string, element: NftElement): void {
     const key = `${set} ${element.key.join(" ")}`;
+    if (element.owner === undefined) {
+      const counted = this.#counted.get(key);
+      if (counted) counted.count++;
+      else {
+        this.#counted.set(key, { element, count: 1 });
+        this.#put(set, element);
+      }
+      return;
+    }
     const known = this.#shared.get(key);
     if (!known) this.#shared.set(key, [element]);
     else if (ownerOf(element) < ownerOf(known[0])) {
@@ -93,6 +104,13 @@ export class Book {
 
   #unshare(set: string, element: NftElement): void {
     const key = `${set} ${element.key.join(" ")}`;
+    const counted = this.#counted.get(key);
+    if (counted) {
+      if (--counted.count > 0) return;
+      this.#counted.delete(key);
+      this.#take(set, counted.element);
+      return;
+    }
     const known = this.#shared.get(key) ?? [];
     const [first, ...others] = known.filter((other) => other !== element);
     if (known[0] === element) {
