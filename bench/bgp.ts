@@ -1,6 +1,6 @@
-// Taking in routes: our speaker, BIRD and GoBGP, each with the same neighbours and routes. Time to a stable RIB, and memory.
+// Taking in routes: our speaker, BIRD, FRR and GoBGP, each with the same neighbours and routes. Time to a stable RIB, and memory.
 //
-//   node bench/bgp.ts [NEIGHBOURS] [ROUTES] [ROUTES PER ATTRIBUTE SET] [only=BIRD,fairlead]      as root, with bird2 and gobgpd installed
+//   node bench/bgp.ts [NEIGHBOURS] [ROUTES] [ROUTES PER ATTRIBUTE SET] [only=BIRD,fairlead]      as root, with bird2, frr and gobgpd installed
 //
 // Each neighbour (an AS of its own) sends routes that nobody else has, and is sent everybody else's. What is measured is the time from the
 // first UPDATE until one more neighbour, the monitor, has all routes, and the speaker's resident memory then. The neighbours write
@@ -62,6 +62,41 @@ function contenders(): Contender[] {
         );
         const file = on.file("bird.conf", `router id ${SPEAKER};\nprotocol device {}\n${peers.join("\n")}\n`);
         return on.start("/usr/sbin/bird", ["-f", "-c", file, "-s", `${on.directory}/bird.ctl`, "-P", `${on.directory}/bird.pid`]);
+      },
+    },
+    {
+      name: "FRR",
+      there: existsSync("/usr/lib/frr/bgpd"),
+      start(on) {
+        const peers = indexes.map(addressOf);
+        const file = on.file(
+          "bgpd.conf",
+          `frr defaults datacenter
+router bgp ${OUR_AS}
+ bgp router-id ${SPEAKER}
+ no bgp ebgp-requires-policy
+${peers.map((peer, index) => ` neighbor ${peer} remote-as ${asOf(index)}\n neighbor ${peer} passive\n neighbor ${peer} timers 80 240`).join("\n")}
+ address-family ipv4 unicast
+${peers.map((peer) => `  neighbor ${peer} activate`).join("\n")}
+ exit-address-family
+`,
+        );
+        const words = [
+          "-f",
+          file,
+          "-n",
+          "-S",
+          "-Z",
+          "-i",
+          `${on.directory}/bgpd.pid`,
+          "--vty_socket",
+          on.directory,
+          "-P",
+          "0",
+          "--log",
+          "stdout",
+        ];
+        return on.start("/usr/lib/frr/bgpd", words);
       },
     },
     {

@@ -81,10 +81,23 @@ function corefile(upstream: number): string {
   return path;
 }
 
+/** What still runs when the benchmark ends early. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
+
+function kept(child: ChildProcess): ChildProcess {
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  return child;
+}
+
 async function api(services: number): Promise<ChildProcess> {
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", here("dns-api.ts"), String(API_PORT), String(services)]);
   await once(child.stdout, "data");
-  return child;
+  return kept(child);
 }
 
 async function stop(child: ChildProcess): Promise<void> {
@@ -170,15 +183,15 @@ async function measureLoad(contender: Contender, path: string): Promise<{ what: 
     "outside.txt",
     Array.from({ length: SMALL }, (_, index) => `n${index}.bench.example.org`),
   );
-  const child = contender.start(path);
+  const child = kept(contender.start(path));
   await until("svc-1.ns-1.svc.cluster.local.", () => true);
   const rows = [];
   for (const [what, file] of [
     ["cluster names", cluster],
     ["cached external names", outside],
   ] as const) {
-    // Fills the cache, and lets both compile what is hot.
-    execFileSync("dnsperf", ["-s", "127.0.0.1", "-p", String(PORT), "-d", file, "-n", "20", "-q", "50"], { stdio: "ignore" });
+    // Fills the cache, and lets both compile what is hot. The upstream answers in this process, so it is not waited for idly.
+    await once(spawn("dnsperf", ["-s", "127.0.0.1", "-p", String(PORT), "-d", file, "-n", "20", "-q", "50"], { stdio: "ignore" }), "close");
     const full = await load(file);
     rows.push({ what, full, half: await load(file, HALF_LOAD) });
   }
@@ -189,7 +202,7 @@ async function measureLoad(contender: Contender, path: string): Promise<{ what: 
 /** A large cluster: start, memory, change. */
 async function measureScale(contender: Contender, path: string) {
   const begun = performance.now();
-  const child = contender.start(path);
+  const child = kept(contender.start(path));
   const last = LARGE - 1;
   await until(`svc-${last}.ns-${last % 100}.svc.cluster.local.`, () => true);
   const start = performance.now() - begun;

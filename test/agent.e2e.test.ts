@@ -1,7 +1,7 @@
 // Two nodes run `fairlead agent` against an API server, as nodes of a real cluster do: no lab, no daemon, only HTTPS and CNI.
 //
 //   API server 10.112.0.1 ──┬── node-1 10.112.0.51 ── fairlead agent ── CNI ── pods
-//                           └── node-2 10.112.0.52 ── fairlead agent ── CNI ── pods
+//          └── two relays ────┴── node-2 10.112.0.52 ── fairlead agent ── CNI ── pods
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,6 +14,7 @@ import { createLinuxKernel, type NetworkNamespace } from "../src/kernel/index.ts
 import type { KubeObject } from "../src/resources/index.ts";
 import { callCni } from "./cni-call.ts";
 import { eventually } from "./fairlead.ts";
+import { makePki } from "./pki.ts";
 
 const BIN = join(import.meta.dirname, "../bin/fairlead");
 const NODES = { group: "", version: "v1", plural: "nodes" };
@@ -46,9 +47,37 @@ function plug(name: string, address: string): void {
   namespace.apply({ op: "add", address: { link: "eth0", address } });
 }
 
+/** Relays by port, beside the API server. */
+const relays = new Map<number, ChildProcess>();
+
+function startRelay(port: number): void {
+  const flags = ["relay", "--kubeconfig", join(directory, "kubeconfig"), "--listen", `10.112.0.1:${port}`];
+  const tls = [
+    "--tls-cert",
+    join(directory, "relay.crt"),
+    "--tls-key",
+    join(directory, "relay.key"),
+    "--token-file",
+    join(directory, "token"),
+  ];
+  const child = spawn("nsenter", [`--net=${at("api").path}`, "--", BIN, ...flags, ...tls], { stdio: ["ignore", "pipe", "pipe"] });
+  for (const stream of [child.stdout, child.stderr])
+    stream?.setEncoding("utf8").on("data", (text: string) => logs.set(`relay-${port}`, said(`relay-${port}`) + text));
+  relays.set(port, child);
+}
+
 function startAgent(name: string): void {
   const state = join(directory, name);
   const flags = ["agent", "--node", name, "--kubeconfig", join(directory, "kubeconfig"), "--state", join(state, "state")];
+  if (name === "node-2")
+    flags.push(
+      "--relay",
+      "10.112.0.1:5473,10.112.0.1:5474",
+      "--relay-ca",
+      join(directory, "ca.crt"),
+      "--relay-token-file",
+      join(directory, "token"),
+    );
   const child = spawn(
     "nsenter",
     [`--net=${at(name).path}`, "--", BIN, ...flags, "--cni-bin", join(state, "bin"), "--cni-conf", join(state, "net.d")],
@@ -151,10 +180,19 @@ describe("agents of a cluster", () => {
       names: ["10.112.0.1"],
     });
     writeFileSync(join(directory, "kubeconfig"), server.kubeconfig("test"), { mode: 0o600 });
+    const pki = await makePki(["10.112.0.1"]);
+    for (const [file, bytes] of Object.entries({
+      "ca.crt": pki.ca,
+      "relay.crt": pki.server.cert,
+      "relay.key": pki.server.key,
+      token: "t0ken",
+    }))
+      writeFileSync(join(directory, file), bytes, { mode: 0o600 });
+    for (const port of [5473, 5474]) startRelay(port);
     for (const name of ["node-1", "node-2"]) startAgent(name);
   });
   after(async () => {
-    for (const agent of agents.values()) agent.kill("SIGKILL");
+    for (const child of [...agents.values(), ...relays.values()]) child.kill("SIGKILL");
     for (const close of closers) close();
     await server?.close();
     store.close();
@@ -191,6 +229,27 @@ describe("agents of a cluster", () => {
     } as KubeObject);
     assert.ok(await eventually(async () => (await connect("c", ip("a"), 300)) === undefined, 5000), "c is denied");
     assert.equal(await connect("b", ip("a")), "a");
+  });
+
+  test("an agent whose relay is killed goes on with the other, and misses nothing", async () => {
+    const following = () =>
+      [...relays].find(([port]) => inside("api", "ss", "-Htn", "state", "established", `sport = :${port}`).trim() !== "");
+    const [port, relay] = following() ?? [];
+    assert.ok(port && relay, said("node-2"));
+    relay.kill("SIGKILL");
+    const policy = { podSelector: { matchLabels: { app: "c" } }, ingress: [{ from: [{ podSelector: { matchLabels: { app: "b" } } }] }] };
+    assert.equal(await connect("a", ip("c")), "c");
+    store.create(POLICIES, {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: { namespace: "default", name: "c-from-b" },
+      spec: policy,
+    } as KubeObject);
+    assert.ok(await eventually(async () => (await connect("a", ip("c"), 300)) === undefined, 5000), `a is denied: ${said("node-2")}`);
+    assert.equal(await connect("b", ip("c"), 3000), "c", "of the peer that the policy names, the agent knows the address");
+    assert.notEqual(following()?.[0], port);
+    store.delete(POLICIES, "default", "c-from-b");
+    assert.ok(await eventually(async () => (await connect("a", ip("c"), 300)) === "c", 5000));
   });
 
   test("agent status tells what the agent does, and its exit status whether all is well", () => {

@@ -5,12 +5,24 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { MatrixAnswer } from "../src/lab/index.ts";
 import { eventually, makePlace } from "./fairlead.ts";
+import { randomCalico } from "./random-calico.ts";
 
-const ROUNDS = 12;
+const ROUNDS = Number(process.env.FAIRLEAD_ROUNDS ?? 12);
 const POLICIES_A_ROUND = 25;
 const NAMESPACES = ["red", "green"];
 const APPS = ["a", "b", "c"];
 const PORTS = [80, 443];
+
+const CALICO = [
+  "networkpolicies",
+  "globalnetworkpolicies",
+  "stagednetworkpolicies",
+  "stagedglobalnetworkpolicies",
+  "tiers",
+  "networksets",
+  "globalnetworksets",
+  "profiles",
+];
 
 /** A generator of numbers that is the same in every run. */
 function makeRandom(seed: number): (below: number) => number {
@@ -154,6 +166,7 @@ describe("packets and calculation", () => {
         (_, index) => index % 8 === round % 8 || index < 2,
       );
       if (round % 2 === 1) policies.push(clusterPolicy(2 * round), clusterPolicy(2 * round + 1));
+      if (round % 3 === 2) policies.push(...randomCalico(round, { count: 3, namespaces: NAMESPACES, hosts: false }));
       await place.ok("lab", "up", write(`round-${round}.json`, policies));
       const packets = await place.json<MatrixAnswer>("matrix", "--all", "--timeout", "250");
       const calculated = await place.json<MatrixAnswer>("matrix", "--all", "--static");
@@ -169,6 +182,7 @@ describe("packets and calculation", () => {
       await kubectl("delete", "networkpolicy", "--all", "-n", "red");
       await kubectl("delete", "networkpolicy", "--all", "-n", "green");
       await kubectl("delete", "clusternetworkpolicy", "--all");
+      for (const kind of CALICO) await kubectl("delete", `${kind}.projectcalico.org`, "--all", "--all-namespaces");
       assert.ok(await eventually(async () => !(await kubectl("get", "networkpolicy", "-A", "-o", "name")).out.trim(), 5000));
     }
     assert.deepEqual([...seen].sort(), ["connected", "timeout"], "both verdicts occurred");

@@ -1,12 +1,11 @@
 // Two namespaces on one wire for BGP: ours, with a transport for the speaker, and one for another program.
 import { type ChildProcess, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { familyOf, parsePrefix, prefixContains, tryParseAddress } from "../src/base/index.ts";
-import type { Expected, Transport } from "../src/bgp/index.ts";
-import { createLinuxKernel, type NetworkNamespace, setTcpSignature, setTtlSecurity } from "../src/kernel/index.ts";
+import { bgpTransport } from "../src/agent/bgp/transport.ts";
+import type { Transport } from "../src/bgp/index.ts";
+import { createLinuxKernel, type NetworkNamespace } from "../src/kernel/index.ts";
 
 export interface BgpNetwork {
   readonly ours: NetworkNamespace;
@@ -73,48 +72,9 @@ export function makeBgpNetwork(): BgpNetwork {
   };
 }
 
-/** The speaker's transport in a namespace, with MD5 and TTL security. */
+/** The speaker's transport in a namespace: the agent's own. */
 export function transportIn(namespace: NetworkNamespace, port = 179): Transport {
-  return {
-    connect({ address, port: to, localAddress, password, minimumTtl }) {
-      const family = familyOf(address);
-      const fd = namespace.openSocket({ protocol: "tcp", family });
-      if (password !== undefined) setTcpSignature(fd, `${address}/${family === 4 ? 32 : 128}`, password);
-      if (minimumTtl !== undefined) setTtlSecurity(fd, family, minimumTtl);
-      const socket = new Socket({ fd, manualStart: true } as never);
-      socket.connect({ host: address, port: to, ...(localAddress === undefined ? {} : { localAddress }) });
-      return socket;
-    },
-    listen(accept) {
-      let expected: readonly Expected[] = [];
-      const servers = ([4, 6] as const).map((family) => {
-        const fd = namespace.bindSocket({ protocol: "tcp", address: family === 4 ? "0.0.0.0" : "::", port, v6only: true });
-        const server: Server = createServer({ noDelay: true }, (socket) => {
-          const from = tryParseAddress(socket.remoteAddress ?? "");
-          const known = expected.find((each) => from && prefixContains(parsePrefix(each.from), from));
-          const handle = (socket as unknown as { _handle: { fd: number } })._handle;
-          if (known?.minimumTtl !== undefined) setTtlSecurity(handle.fd, family, known.minimumTtl);
-          accept(socket);
-        }).listen({ fd });
-        return { family, fd, server };
-      });
-      return {
-        expect(neighbours) {
-          const gone = expected.filter(({ from }) => !neighbours.some((each) => each.from === from && each.password !== undefined));
-          for (const { family, fd } of servers) {
-            for (const { from, password } of gone) if (password !== undefined && familyOf(from) === family) setTcpSignature(fd, from, "");
-            for (const { from, password } of neighbours)
-              if (password !== undefined && familyOf(from) === family) setTcpSignature(fd, from, password);
-            if (neighbours.some(({ minimumTtl }) => minimumTtl !== undefined)) setTtlSecurity(fd, family);
-          }
-          expected = neighbours;
-        },
-        close() {
-          for (const { server } of servers) server.close();
-        },
-      };
-    },
-  };
+  return bgpTransport(namespace, { port, log: (message) => console.error(message) });
 }
 
 /** Waits; says what never came. */

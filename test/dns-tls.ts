@@ -17,7 +17,7 @@ export interface TlsUpstream {
 
 /** Answers from the test's table; its certificate is for `names`. */
 export async function startTlsUpstream(names: readonly string[]): Promise<TlsUpstream> {
-  const { caPem, certificatePem, keyPem } = await makeCertificates(names, Date.now());
+  const { caPem, certificatePem, keyPem } = await makeCertificates({ names: names, now: Date.now() });
   const open = new Set<{ destroy(): void }>();
   const asked: string[] = [];
   let connections = 0;

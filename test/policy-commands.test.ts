@@ -40,10 +40,88 @@ test("explain names every policy that has a say, and says no by its exit status"
   );
   const allowed = await run("explain", "production/api", "svc/production/order-svc", "--manifests", SHOP);
   assert.equal(allowed.status, 0);
-  assert.match(allowed.out, /8080 TCP, an end point of svc\/production\/order-svc:80\n[\s\S]*allowed: allow-same-namespace/);
+  assert.match(
+    allowed.out,
+    /8080 TCP, an end point of svc\/production\/order-svc:80\n[\s\S]*tier default\n[\s\S]*✓ spec\.ingress\[0\] allow: production\/api-\S+ is among pods with role=backend of production; every port and protocol {2}\S+60-policies\.yaml:\d+:\d+\n[\s\S]*allowed: NetworkPolicy production\/allow-same-namespace, spec\.ingress\[0\]: allow/,
+  );
   const unknown = await run("explain", "production/nobody", "production/mysql", "--manifests", SHOP);
   assert.equal(unknown.status, 2);
   assert.match(unknown.err, /"production\/nobody" is nothing in this cluster \(there are production\/api/);
+});
+
+test("explain walks through tiers, policies and rules of every language, and names the line that decides", async () => {
+  const folder = join(place.directory, "languages");
+  mkdirSync(folder);
+  const cluster = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: shop}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {containers: [{name: c, image: x}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c, image: x, ports: [{containerPort: 80}]}]}
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: first}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  ingress:
+    - {action: Pass, from: [{namespaces: {matchLabels: {team: shop}}}]}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: default.second, namespace: shop}
+spec:
+  order: 10
+  selector: app == 'db'
+  ingress:
+    - {action: Log, source: {selector: all()}}
+    - action: Allow
+      source: {selector: app == 'nobody'}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: third, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: db}}
+  ingressDeny:
+    - fromEndpoints: [{matchLabels: {app: web}}]
+      toPorts: [{ports: [{port: "80", protocol: TCP}]}]
+`;
+  writeFileSync(join(folder, "all.yaml"), cluster);
+  const { status, out } = await run("explain", "shop/web", "shop/db:80", "--manifests", folder);
+  assert.equal(status, 1);
+  assert.match(
+    out,
+    /tier kube-admin: the next tier decides\n.*ClusterNetworkPolicy first[\s\S]*spec\.ingress\[0\] pass: shop\/web is among/,
+  );
+  assert.match(
+    out,
+    /CiliumNetworkPolicy shop\/third[^\n]*\n *✗ spec\.ingressDeny\[0\] deny: shop\/web is among pods with app=web of shop; TCP 80 {2}\S+all\.yaml:43:7/,
+  );
+  assert.match(out, /denied: CiliumNetworkPolicy shop\/third, spec\.ingressDeny\[0\]: deny/);
+  const json = JSON.parse((await run("explain", "shop/web", "shop/db:81", "--manifests", folder, "-o", "json")).out) as {
+    verdict: string;
+    walk: {
+      direction: string;
+      tiers: { tier: string; decision: string; policies: { decision: string; rules: { matches: boolean }[] }[] }[];
+    }[];
+  };
+  assert.equal(json.verdict, "deny");
+  const tiers = json.walk.find(({ direction }) => direction === "ingress")?.tiers ?? [];
+  assert.deepEqual(
+    tiers.map(({ tier, decision }) => `${tier} ${decision}`),
+    ["kube-admin pass", "default deny"],
+  );
 });
 
 test("check finds what is wrong, with file and line", async () => {
@@ -55,7 +133,7 @@ test("check finds what is wrong, with file and line", async () => {
   );
   const warned = await run("check", SHOP, file);
   assert.equal(warned.status, 0);
-  assert.match(warned.out, /NetworkPolicy production\/typo spec\.podSelector {2}.*bad\.yaml:1\n {2}it selects pods with role=bakend/);
+  assert.match(warned.out, /NetworkPolicy production\/typo spec\.podSelector {2}.*bad\.yaml:4:21\n {2}it selects pods with role=bakend/);
   assert.equal((await run("check", "--strict", SHOP, file)).status, 1);
 });
 

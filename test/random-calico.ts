@@ -14,8 +14,15 @@ const NETS = [
   "198.51.100.0/25",
 ];
 
+interface Options {
+  readonly count?: number;
+  readonly namespaces?: readonly string[];
+  /** Whether nodes get host end points now and then. */
+  readonly hosts?: boolean;
+}
+
 /** Tiers, sets, service accounts and a Service, which the policies refer to, and `count` policies of every kind. */
-export function randomCalico(seed: number, count = 5): KubeObject[] {
+export function randomCalico(seed: number, { count = 5, namespaces = NAMESPACES, hosts = true }: Options = {}): KubeObject[] {
   const chance = chanceOf(seed ^ 0xca11c0);
   const { pick, often, below } = chance;
   const tiers = ["t1", "t2"].filter(() => often(0.5));
@@ -23,14 +30,17 @@ export function randomCalico(seed: number, count = 5): KubeObject[] {
     ...tiers.map((name) =>
       calico("Tier", name, { order: pick([5, 500, 2_000_000]), ...(often(0.5) ? { defaultAction: pick(["Deny", "Pass"]) } : {}) }),
     ),
-    ...["set-1", "set-2"].filter(() => often(0.7)).map((name) => networkSet(chance, name)),
-    ...NAMESPACES.map((namespace) => account(namespace, pick(["a", "b"]))),
-    ...service(),
-    ...(often(0.1) ? [calico("Profile", "kns.blue", { ingress: [rule(chance, "ingress")], egress: [{ action: "Allow" }] })] : []),
+    ...["set-1", "set-2"].filter(() => often(0.7)).map((name) => networkSet(chance, name, namespaces)),
+    ...namespaces.map((namespace) => account(namespace, pick(["a", "b"]))),
+    ...service(namespaces[0] ?? "default"),
+    ...[1, 2].filter(() => hosts && often(0.25)).map((n) => host(chance, n)),
+    ...(often(0.1)
+      ? [calico("Profile", `kns.${namespaces[0]}`, { ingress: [rule(chance, "ingress")], egress: [{ action: "Allow" }] })]
+      : []),
   ];
   for (let index = 0; index < count; index++)
-    objects.push(policy(chance, { name: `calico-${index}`, tiers: [...tiers, "default", "default"] }));
-  if (often(0.1)) objects.push(policy(chance, { name: "nowhere", tiers: ["nowhere"] }));
+    objects.push(policy(chance, { name: `calico-${index}`, namespaces, tiers: [...tiers, "default", "default"] }));
+  if (often(0.1)) objects.push(policy(chance, { name: "nowhere", namespaces, tiers: ["nowhere"] }));
   // Their order in the list says nothing.
   return (below(2) === 0 ? objects : objects.toReversed()) as unknown as KubeObject[];
 }
@@ -40,8 +50,18 @@ function calico(kind: string, name: string, spec: object, namespace?: string, la
   return { apiVersion: "projectcalico.org/v3", kind, metadata, spec };
 }
 
-function networkSet({ pick, some, often }: Chance, name: string): object {
-  const namespace = often(0.5) ? pick(NAMESPACES) : undefined;
+function host({ pick, often }: Chance, n: number): object {
+  const spec = {
+    node: `node-${n}`,
+    interfaceName: "*",
+    expectedIPs: [`10.112.0.5${n}`, `fd00:10:112::5${n}`],
+    ...(often(0.7) ? { profiles: ["projectcalico-default-allow"] } : {}),
+  };
+  return calico("HostEndpoint", `host-${n}`, spec, undefined, { [pick(["app", "role"])]: pick(["a", "b"]) });
+}
+
+function networkSet({ pick, some, often }: Chance, name: string, namespaces: readonly string[]): object {
+  const namespace = often(0.5) ? pick(namespaces) : undefined;
   const nets = some(3, () => pick([...NETS.slice(0, 4), "fd00:10:244:2::/64", "203.0.113.9/32"]));
   return calico(namespace === undefined ? "GlobalNetworkSet" : "NetworkSet", name, { nets }, namespace, {
     [pick(["app", "role"])]: pick(["a", "b"]),
@@ -55,21 +75,24 @@ const account = (namespace: string, tier: string) => ({
 });
 
 /** Its end points are the second and the third pod, and an address outside. */
-const service = () => [
-  { apiVersion: "v1", kind: "Service", metadata: { namespace: "blue", name: "svc" }, spec: { clusterIP: "None", ports: [{ port: 80 }] } },
+const service = (namespace: string) => [
+  { apiVersion: "v1", kind: "Service", metadata: { namespace, name: "svc" }, spec: { clusterIP: "None", ports: [{ port: 80 }] } },
   {
     apiVersion: "discovery.k8s.io/v1",
     kind: "EndpointSlice",
-    metadata: { namespace: "blue", name: "svc-1", labels: { "kubernetes.io/service-name": "svc" } },
+    metadata: { namespace, name: "svc-1", labels: { "kubernetes.io/service-name": "svc" } },
     addressType: "IPv4",
     endpoints: [{ addresses: ["10.244.2.3"] }, { addresses: ["10.244.1.4"] }, { addresses: ["203.0.113.9"] }],
     ports: [{ port: 80, protocol: "TCP" }],
   },
 ];
 
-function policy(chance: Chance, { name, tiers }: { readonly name: string; readonly tiers: readonly string[] }): object {
+function policy(
+  chance: Chance,
+  { name, tiers, namespaces }: { readonly name: string; readonly tiers: readonly string[]; readonly namespaces: readonly string[] },
+): object {
   const { pick, often, below } = chance;
-  const namespace = often(0.5) ? pick(NAMESPACES) : undefined;
+  const namespace = often(0.5) ? pick(namespaces) : undefined;
   const staged = often(0.1) ? "Staged" : "";
   const rules = (direction: "ingress" | "egress") =>
     often(0.4) ? {} : { [direction]: Array.from({ length: below(4) }, () => rule(chance, direction)) };
@@ -79,14 +102,16 @@ function policy(chance: Chance, { name, tiers }: { readonly name: string; readon
     ...(often(0.2) ? {} : { selector: selector(chance) }),
     ...(often(0.6) ? {} : { types: pick([["Ingress"], ["Egress"], ["Ingress", "Egress"]]) }),
     ...(often(0.85) ? {} : { serviceAccountSelector: pick(["tier == 'a'", "has(tier)", "all()", "tier != 'a'"]) }),
-    ...(namespace === undefined && often(0.4) ? { namespaceSelector: namespaces(chance, false) } : {}),
+    ...(namespace === undefined && often(0.4) ? { namespaceSelector: whichNamespaces(chance, false) } : {}),
+    // What is not tracked has answers that are asked like anything else: a rig can't see it come in to a node.
+    ...(namespace === undefined && often(0.3) ? { applyOnForward: true, ...(often(0.4) ? { preDNAT: true } : {}) } : {}),
     ...rules("ingress"),
     ...rules("egress"),
   };
   return calico(`${staged}${namespace === undefined ? "Global" : ""}NetworkPolicy`, name, spec, namespace);
 }
 
-function namespaces({ pick }: Chance, inRule: boolean): string {
+function whichNamespaces({ pick }: Chance, inRule: boolean): string {
   const both = [
     "team == 'a'",
     "team != 'a'",
@@ -168,7 +193,7 @@ function entity(
   return {
     ...(often(0.5) ? { selector: selector(chance) } : {}),
     ...(often(0.15) ? { notSelector: selector(chance, 1) } : {}),
-    ...(often(0.25) ? { namespaceSelector: namespaces(chance, true) } : {}),
+    ...(often(0.25) ? { namespaceSelector: whichNamespaces(chance, true) } : {}),
     ...(often(0.2) ? { nets: some(3, () => pick(NETS)) } : {}),
     ...(often(0.15) ? { notNets: some(2, () => pick(NETS)) } : {}),
     ...(often(0.1)

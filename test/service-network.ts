@@ -4,7 +4,7 @@
 //                       └── node-2 10.112.0.52 ── cni0 ── c (10.244.2.2)
 import { createSocket } from "node:dgram";
 import { createServer, type Server, Socket } from "node:net";
-import { snapshotOf } from "../src/cluster/index.ts";
+import { type ClusterSnapshot, snapshotOf } from "../src/cluster/index.ts";
 import {
   createLinuxKernel,
   createReconciler,
@@ -15,9 +15,11 @@ import {
   ROUTE_PROTOCOL,
 } from "../src/kernel/index.ts";
 import { type NodeFacts, type PodAttachment, planNode, type ServiceMode, TABLE } from "../src/plan/index.ts";
-import type { EndpointSlice, KubeObject, Node, Service } from "../src/resources/index.ts";
-import { SERVICE_CHAINS } from "../src/services/index.ts";
+import type { KubeObject, Node } from "../src/resources/index.ts";
+import { SERVICE_BALANCER, SERVICE_CHAINS } from "../src/services/index.ts";
 import { node } from "./service-objects.ts";
+
+export type { ServiceMode } from "../src/plan/index.ts";
 
 const LINK = "ens160";
 const PODS = { a: 1, b: 1, d: 1, c: 2 } as const;
@@ -33,10 +35,17 @@ export interface Answer {
   readonly seen?: string;
 }
 
+/** The modes that this kernel has. The second kernel (npm run test:vm) has them all. */
+export const TESTED_MODES: readonly ServiceMode[] =
+  process.getuid?.() === 0 && createLinuxKernel().hostNamespace().ipvs.lack() === undefined
+    ? ["nftables", "iptables", "ipvs"]
+    : ["nftables", "iptables"];
+
 /** A connection that stays open: what is said comes back. */
 export interface HeldConnection {
   readonly pod: string;
   say(text: string): Promise<string>;
+  /** By a reset: nothing of it is left to wait for. */
   close(): void;
 }
 
@@ -50,6 +59,7 @@ export class ServiceNetwork {
   readonly #namespaces = new Map<string, NetworkNamespace>();
   readonly #reconcilers = new Map<string, Reconciler>();
   readonly #planned = new Map<string, KernelState>();
+  readonly #remarks = new Map<string, readonly string[]>();
   readonly #closers: (() => void)[] = [];
 
   /** How the nodes balance Services; may be changed between two calls of `set`. */
@@ -80,7 +90,7 @@ export class ServiceNetwork {
   }
 
   /** Plans and writes both nodes for these Services. Throws if a node is not in sync. */
-  set(objects: readonly (Service | EndpointSlice)[]): void {
+  set(objects: readonly KubeObject[]): void {
     const nodes: KubeObject[] = [1, 2].map((number) =>
       inZone(
         `zone-${number}`,
@@ -91,8 +101,9 @@ export class ServiceNetwork {
     );
     const snapshot = snapshotOf([...nodes, ...objects]);
     for (const number of [1, 2] as const) {
-      const plan = planNode(snapshot, { ...factsOf(number), options: { services: this.mode } });
+      const plan = planNode(snapshot, { ...factsOf(number, snapshot), options: { services: this.mode } });
       this.#planned.set(`node-${number}`, plan.kernel);
+      this.#remarks.set(`node-${number}`, plan.remarks);
       const status = this.#reconciler(`node-${number}`).set(plan.kernel);
       if (!status.inSync) throw new Error(status.lastError ?? "not in sync");
       for (const [id, state] of plan.pods) if (this.#namespaces.has(id)) this.#podReconciler(id).set(state);
@@ -102,6 +113,11 @@ export class ServiceNetwork {
   /** What a node's kernel must hold since the last `set`. */
   planned(node: "node-1" | "node-2"): KernelState {
     return this.#planned.get(node) ?? EMPTY_STATE;
+  }
+
+  /** What was not followed in the last `set`. */
+  remarks(node: "node-1" | "node-2"): readonly string[] {
+    return this.#remarks.get(node) ?? [];
   }
 
   /** Reads everything back. Number of objects that differed from what was written. */
@@ -123,6 +139,7 @@ export class ServiceNetwork {
           routeProtocol: ROUTE_PROTOCOL.fairlead,
           tables: [TABLE],
           iptables: SERVICE_CHAINS,
+          ipvs: SERVICE_BALANCER,
         },
         watch: false,
       });
@@ -259,6 +276,7 @@ export class ServiceNetwork {
       });
     const greeting = heard(1);
     socket.connect({ host: address, port });
+    this.#closers.push(() => socket.destroy());
     const pod = await greeting;
     return {
       pod,
@@ -267,7 +285,7 @@ export class ServiceNetwork {
         socket.write(text);
         return await answer;
       },
-      close: () => socket.destroy(),
+      close: () => socket.resetAndDestroy(),
     };
   }
 
@@ -309,7 +327,8 @@ function answerOf(text: string): Answer {
   return { verdict: "connected", pod, seen };
 }
 
-function factsOf(number: 1 | 2): NodeFacts {
+/** Pods that the objects name are subject to policies; the others are just there. */
+function factsOf(number: 1 | 2, snapshot?: ClusterSnapshot): NodeFacts {
   const pods = (Object.keys(PODS) as PodName[]).filter((pod) => PODS[pod] === number);
   return {
     node: `node-${number}`,
@@ -320,7 +339,7 @@ function factsOf(number: 1 | 2): NodeFacts {
         containerId: pod,
         interface: "eth0",
         podNamespace: "shop",
-        podName: "",
+        podName: snapshot?.pods.get(`shop/${pod}`) ? pod : "",
         netns: "",
         hostLink: `veth-${pod}`,
         mac: `0a:00:00:00:0${number}:0${ORDER[pod]}`,

@@ -8,6 +8,8 @@ export interface EndpointSpec {
   readonly serving?: boolean;
   readonly terminating?: boolean;
   readonly hints?: Endpoint["hints"];
+  /** Name of the pod behind it. */
+  readonly pod?: string;
 }
 
 /** A Service in namespace "shop"; `spec` as in a manifest. */
@@ -37,10 +39,11 @@ export function slice(name: string, { endpoints, port, protocol = "TCP", family 
     metadata: { namespace, name: `${name}-${family}`, labels: { "kubernetes.io/service-name": name } },
     addressType: family === 4 ? "IPv4" : "IPv6",
     ports: [{ port, protocol }],
-    endpoints: endpoints.map(({ address, node, hints, ...conditions }) => ({
+    endpoints: endpoints.map(({ address, node, hints, pod, ...conditions }) => ({
       addresses: [address],
       conditions,
       ...(hints === undefined ? {} : { hints }),
+      ...(pod === undefined ? {} : { targetRef: { kind: "Pod", namespace, name: pod } }),
       ...(node === undefined ? {} : { nodeName: node }),
     })),
   };

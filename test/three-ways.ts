@@ -61,11 +61,11 @@ export function askThreeWays(
   });
 }
 
-/** What a node sends to itself, and what it takes in without an answer, comes out nowhere. */
+/** What nodes send to nodes, and what they take in without an answer, comes out nowhere. */
 function canBeSeen(snapshot: ClusterSnapshot, { source, destination, protocol }: Question): boolean {
   const holder = nodeHolding(snapshot, destination);
   if (holder === undefined) return true;
-  return holder !== nodeHolding(snapshot, source) && [1, 6, 17, 58].includes(protocol);
+  return nodeHolding(snapshot, source) === undefined && [1, 6, 17, 58].includes(protocol);
 }
 
 /** Those that differ, in words. */

@@ -2,10 +2,18 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/index.ts";
-import { type ClusterSnapshot, type ClusterSource, loadSnapshot, type Part, saveSnapshot, snapshotOf } from "../cluster/index.ts";
+import {
+  type ClusterSnapshot,
+  type ClusterSource,
+  loadSnapshot,
+  type ObjectApi,
+  type Part,
+  saveSnapshot,
+  snapshotOf,
+} from "../cluster/index.ts";
 import { type AttachmentStore, openAttachments, serveCni } from "../cni/index.ts";
 import { BRIDGE, podCidrs } from "../datapath/overlay/index.ts";
-import { createIpam, type Ipam } from "../ipam/index.ts";
+import { createIpam } from "../ipam/index.ts";
 import {
   createReconciler,
   diffState,
@@ -16,14 +24,25 @@ import {
   type ReconcileStatus,
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
-import { keepSame, type NodeFacts, type NodePlan, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
+import { keepSame, type Network, type NodeFacts, type NodePlan, nodeSettings, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
+import { type DnsAnswers, nameBook } from "../policy/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks, SERVICE_CHAINS } from "../services/index.ts";
+import { countNoLocal, healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
+import { ActiveNetwork } from "./active-network.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
+import { NodeBgp } from "./bgp/node-bgp.ts";
+import { bgpPages } from "./bgp/pages.ts";
+import { secretsFromApi } from "./bgp/secrets.ts";
+import { BlockAddresses, type CollectTiming } from "./block-addresses.ts";
+import { createDnsWatch, type DnsWatch } from "./dns-watch.ts";
 import { observeLacks, observeUnderlay, standingAddresses } from "./facts.ts";
 import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts";
+import { type ForeignPart, foreignProxy, remarksOf } from "./foreign-proxy.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
+import { createNodeMetrics, type NodeMetrics, nodeMetricsPort } from "./node-metrics.ts";
+import { OverlayTail } from "./overlay-tail.ts";
+import { type PodAddresses, rangeAddresses } from "./pod-addresses.ts";
 import { PodNetwork } from "./pod-network.ts";
 import { createPolicyLog, type PolicyLog, type PolicyLogStatus } from "./policy-log.ts";
 
@@ -37,8 +56,16 @@ export interface AgentOptions {
   readonly cniSocket: string;
   /** How Services are balanced where no object says it. */
   readonly services?: ServiceMode;
-  /** Writes the annotations that tell other nodes where this one's tunnel ends. */
-  readonly annotate: (annotations: Readonly<Record<string, string>>) => Promise<void> | void;
+  /** How pods are connected where no object says it. */
+  readonly network?: Network;
+  /** Where the blocks of the routed network are kept; without it, a node can only be the overlay's. */
+  readonly api?: ObjectApi;
+  /** How often lost addresses are looked for. */
+  readonly collect?: CollectTiming;
+  /** Removes what another service proxy has left, instead of only telling of it. */
+  readonly cleanForeign?: boolean;
+  /** Writes the annotations that tell other nodes where this one's tunnels end; null takes one away. */
+  readonly annotate: (annotations: Readonly<Record<string, string | null>>) => Promise<void> | void;
   readonly log: (message: string) => void;
 }
 
@@ -49,13 +76,22 @@ export interface AgentStatus {
   /** Revision of the snapshot that the kernel follows. */
   readonly revision: number;
   readonly pods: number;
+  /** The network that is in effect. */
+  readonly network: Network;
   readonly ranges: readonly { readonly range: string; readonly used: number; readonly size: number }[];
   readonly kernel: ReconcileStatus;
   readonly podDrifts: number;
+  /** Null where BGP is off. */
+  readonly bgp: { readonly as: number; readonly neighbours: number; readonly established: number } | null;
   /** How Services are balanced here. */
   readonly services: ServiceMode;
   /** What policies' Log rules noted. */
   readonly policyLog: PolicyLogStatus;
+  /** What pods were answered about the names that policies speak of. */
+  readonly dnsAnswers: DnsAnswers;
+  /** What of the network's configuration is followed. */
+  readonly follows: readonly string[];
+  /** What is not, and why. */
   readonly remarks: readonly string[];
 }
 
@@ -92,14 +128,20 @@ class NodeAgent implements Agent {
   readonly #health: HealthPorts;
   readonly #announcer: Announcer;
   readonly #policyLog: PolicyLog;
+  readonly #dnsWatch: DnsWatch;
   readonly #metrics = createMetrics();
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
   #snapshot: ClusterSnapshot | undefined;
   #plan: NodePlan | undefined;
-  #ipam: { cidrs: string; ipam: Ipam } | undefined;
+  readonly #network: ActiveNetwork;
+  readonly #bgp: NodeBgp;
+  readonly #nodeMetrics: NodeMetrics;
+  #ranges: { readonly cidrs: string; readonly addresses: PodAddresses } | undefined;
+  readonly #overlayTail = new OverlayTail(() => this.#schedule());
   #facts: NodeFacts["underlay"] | undefined;
   #lacks: NodeFacts["lacks"];
+  #foreign: { readonly mode: ServiceMode; readonly remarks: readonly string[] } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
@@ -118,10 +160,11 @@ class NodeAgent implements Agent {
     this.#reconciler = createReconciler({
       namespace: options.namespace,
       owns: {
-        links: (name) => name === BRIDGE || /^flannel\./.test(name),
+        links: isOurLink,
         routeProtocol: ROUTE_PROTOCOL.fairlead,
         tables: [TABLE],
         iptables: SERVICE_CHAINS,
+        ipvs: SERVICE_BALANCER,
       },
       onStatus: (status) => {
         if (status.lastError !== undefined) options.log(`kernel: ${status.lastError}`);
@@ -129,12 +172,19 @@ class NodeAgent implements Agent {
     });
     this.#cutter = createFlowCutter(options.namespace.conntrack, options.log);
     this.#policyLog = createPolicyLog(options.namespace, options.log);
+    this.#dnsWatch = createDnsWatch({
+      namespace: options.namespace,
+      stateDirectory: options.stateDirectory,
+      changed: () => this.#apply(),
+      log: options.log,
+    });
     this.#health = createHealthPorts({
       namespace: options.namespace,
       impaired: () => this.#unready() ?? this.#unprotected(),
       eligible: () => isEligible(this.#snapshot?.nodes.get(options.node)),
       status: () => this.status,
       metrics: () => this.#metrics.read(this.status),
+      page: bgpPages(options.node, () => this.#bgp, options.namespace),
       asked: (code) => this.#metrics.asked(code),
       log: options.log,
     });
@@ -146,20 +196,42 @@ class NodeAgent implements Agent {
       log: options.log,
     });
     this.#pods = new PodNetwork({
-      kernel: options.kernel,
       namespace: options.namespace,
       attachments: this.#attachments,
       log: options.log,
-      ipam: () => this.#ipam?.ipam,
+      addresses: () => this.#addresses(),
+      routed: () => this.#network.current === "routed",
       awaitPod: (namespace, name, uid) => this.#awaitPod(namespace, name, uid),
       applyNow: () => this.#applyNow(),
       unprotected: () => this.#unprotected(),
       flows: this.#cutter,
+      linkMade: () => this.#reconciler.linksChanged(),
       applySoon: () => this.#schedule(),
       podState: (containerId) => this.#plan?.pods.get(containerId),
       unready: () => this.#unready(),
       impaired: () => (this.#reconciler.status.inSync ? undefined : this.#reconciler.status.lastError),
-      bridge: () => this.#plan?.kernel.links.find((link) => link.name === BRIDGE),
+      kernel: options.kernel,
+      planned: () => this.#plan?.kernel,
+    });
+    this.#bgp = new NodeBgp({
+      node: options.node,
+      namespace: options.namespace,
+      stateDirectory: options.stateDirectory,
+      secrets: secretsFromApi(options.api, options.log),
+      changed: () => this.#schedule(),
+      log: options.log,
+    });
+    this.#nodeMetrics = createNodeMetrics({
+      namespace: options.namespace,
+      read: () => this.#snapshot && this.#plan && { status: this.status, snapshot: this.#snapshot, plan: this.#plan, bgp: this.#bgp },
+      log: options.log,
+    });
+    this.#network = new ActiveNetwork({
+      stateDirectory: options.stateDirectory,
+      attachments: this.#attachments,
+      log: options.log,
+      openBlocks: () => this.#openBlocks(),
+      changed: () => this.#schedule(),
     });
   }
 
@@ -239,11 +311,11 @@ class NodeAgent implements Agent {
         this.#announcer.adopt(snapshot, this.#facts, standingAddresses(this.#options.namespace));
       }
       this.#lacks ??= observeLacks(this.#options.namespace);
-      const cidrs = podCidrs(node);
-      if (cidrs.length > 0 && this.#ipam?.cidrs !== cidrs.join()) {
-        const inUse = this.#attachments.list().flatMap((record) => record.addresses);
-        this.#ipam = { cidrs: cidrs.join(), ipam: createIpam(cidrs, inUse) };
-      }
+      this.#network.follow(nodeSettings(snapshot, this.#options.node, { options: this.#said }).network);
+      this.#readRanges(node);
+      const { current } = this.#network;
+      const { learned } = this.#bgp;
+      if (current === "routed") this.#pods.nameRouted();
       const plan = keepSame(
         this.#plan,
         planNode(snapshot, {
@@ -252,16 +324,23 @@ class NodeAgent implements Agent {
           attachments: this.#attachments.list(),
           vtepMac: this.#vtepMac(),
           lost: this.#announcer.lost,
+          dnsAnswers: this.#dnsWatch.answers,
           ...(this.#lacks ? { lacks: this.#lacks } : {}),
-          options: this.#options.services === undefined ? {} : { services: this.#options.services },
+          options: this.#said,
+          ...(current === undefined ? {} : { network: current }),
+          keepOverlay: this.#overlayTail.lingers(snapshot, this.#options.node, learned),
+          ...(this.#network.blocks ? { tunnels: this.#network.blocks.tunnels } : {}),
+          ...(learned ? { learnedRoutes: learned } : {}),
         }),
       );
+      this.#lookForForeign(plan.settings.services);
       const moved = policyMoved(this.#plan, plan);
       this.#plan = plan;
       this.#reconciler.set(plan.kernel);
       this.#announcer.follow(plan.announcement, this.#facts, snapshot.namespaces.get("kube-system")?.metadata.uid ?? "");
       this.#pods.reconcile();
-      this.#cutter.follow(snapshot, moved);
+      this.#cutter.follow(snapshot, moved, nameBook(this.#dnsWatch.ever));
+      this.#dnsWatch.follow(plan);
       this.#policyLog.follow(plan, snapshot);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
       this.#metrics.synced({
@@ -272,11 +351,33 @@ class NodeAgent implements Agent {
         noLocal: countNoLocal(snapshot, this.#options.node),
       });
       this.#synced = snapshot;
-      this.#annotate(plan.annotations);
+      this.#bgp.follow(snapshot, plan.routed);
+      this.#nodeMetrics.follow(nodeMetricsPort(snapshot, plan));
+      if (plan.routed) this.#network.blocks?.want(plan.routed.tunnels);
+      this.#annotate(plan.annotations, node);
     } catch (error) {
       this.#options.log(`plan: ${messageOf(error)}`);
     }
     this.#lastMs = performance.now() - started;
+  }
+
+  /** Once for each mode: what a mode takes over is foreign to the others. */
+  #lookForForeign(mode: ServiceMode): void {
+    if (this.#foreign?.mode === mode) return;
+    let parts: readonly ForeignPart[] = [];
+    try {
+      parts = foreignProxy(this.#options.namespace, mode);
+      if (this.#options.cleanForeign) {
+        for (const { says, remove } of parts) {
+          remove();
+          this.#options.log(`removed what another service proxy had left: ${says}`);
+        }
+        parts = [];
+      }
+    } catch (error) {
+      this.#options.log(`another service proxy: ${messageOf(error)}`);
+    }
+    this.#foreign = { mode, remarks: remarksOf(parts) };
   }
 
   /** The tunnel device's MAC, kept on disk so that the peers' entries stay right over restarts. */
@@ -291,9 +392,15 @@ class NodeAgent implements Agent {
   }
   #mac: string | undefined;
 
-  #annotate(annotations: Readonly<Record<string, string>>): void {
+  /** The Node tells of what is in effect. */
+  #annotate(annotations: Readonly<Record<string, string | null>>, node: Node): void {
+    const said = node.metadata.annotations ?? {};
+    if (Object.entries(annotations).every(([key, value]) => (said[key] ?? null) === value)) {
+      this.#annotated = "";
+      return;
+    }
     const text = JSON.stringify(annotations);
-    if (text === this.#annotated || text === "{}") return;
+    if (text === this.#annotated) return;
     this.#annotated = text;
     void Promise.resolve(this.#options.annotate(annotations)).catch((error) => {
       this.#annotated = "";
@@ -323,9 +430,46 @@ class NodeAgent implements Agent {
   #unready(): string | undefined {
     if (!this.#snapshot) return "the cluster's objects have not been read yet";
     if (!this.#snapshot.nodes.get(this.#options.node)) return `there is no Node object ${this.#options.node}`;
-    if (!this.#ipam) return "the node has no podCIDR";
+    const changing = this.#network.unready;
+    if (changing !== undefined) return changing;
+    if (!this.#addresses()) return "the node has no podCIDR";
     if (this.#reconciler.status.runs === 0) return "the kernel has not been set up yet";
     return undefined;
+  }
+
+  /** Where addresses come from; undefined while they can't be given out. */
+  #addresses(): PodAddresses | undefined {
+    return this.#network.current === "routed" ? this.#network.blocks : this.#ranges?.addresses;
+  }
+
+  /** What the agent was told, where no object says it. */
+  get #said(): { readonly services?: ServiceMode; readonly network?: Network } {
+    const { services, network } = this.#options;
+    return { ...(services === undefined ? {} : { services }), ...(network === undefined ? {} : { network }) };
+  }
+
+  #openBlocks(): BlockAddresses | undefined {
+    const { node, api, log, collect } = this.#options;
+    if (!api) return undefined;
+    return new BlockAddresses({
+      node,
+      api,
+      log,
+      attachments: this.#attachments,
+      snapshot: () => this.#snapshot,
+      changed: () => this.#schedule(),
+      ...(collect ? { timing: collect } : {}),
+    });
+  }
+
+  /** The overlay's ranges, with what the records hold of them. */
+  #readRanges(node: Node): void {
+    const cidrs = podCidrs(node);
+    if (this.#network.current !== "overlay") this.#ranges = undefined;
+    else if (cidrs.length > 0 && this.#ranges?.cidrs !== cidrs.join()) {
+      const inUse = this.#attachments.list().flatMap((record) => record.addresses);
+      this.#ranges = { cidrs: cidrs.join(), addresses: rangeAddresses(createIpam(cidrs, inUse)) };
+    }
   }
 
   /** Why the kernel does not hold the newest plan's policy; what else is out of order does not keep a pod from being wired. */
@@ -351,12 +495,16 @@ class NodeAgent implements Agent {
       ...(reason === undefined ? {} : { reason }),
       revision: this.#plan?.revision ?? 0,
       pods: this.#pods.count,
-      ranges: this.#ipam?.ipam.usage() ?? [],
+      network: this.#network.current ?? "overlay",
+      ranges: this.#addresses()?.usage() ?? [],
       kernel: this.#reconciler.status,
       podDrifts: this.#pods.drifts,
+      bgp: this.#bgp.summary,
       services: this.#plan?.settings.services ?? "nftables",
       policyLog: this.#policyLog.status,
-      remarks: this.#plan?.remarks ?? [],
+      dnsAnswers: this.#dnsWatch.answers,
+      follows: [...(this.#plan?.follows ?? []), ...this.#bgp.follows],
+      remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks, ...(this.#foreign?.remarks ?? [])],
     };
   }
 
@@ -368,11 +516,21 @@ class NodeAgent implements Agent {
     for (const close of this.#closers) await close();
     this.#cutter.close();
     this.#health.close();
+    this.#bgp.close();
+    this.#nodeMetrics.close();
+    this.#network.close();
+    this.#overlayTail.close();
     this.#announcer.close();
     this.#policyLog.close();
+    this.#dnsWatch.close();
     this.#reconciler.close();
     this.#pods.close();
   }
+}
+
+/** Links that no one else makes under such a name. (tunl0 comes with the kernel's module, and can't be deleted.) */
+function isOurLink(name: string): boolean {
+  return name === BRIDGE || /^flannel\.\d+$/.test(name) || name === "vxlan.calico" || name === "vxlan-v6.calico";
 }
 
 /** How many objects of a kind are new, other or gone; all of them, where it is not known. */

@@ -5,9 +5,9 @@ import type { NodeFacts } from "../plan/index.ts";
 import type { Node } from "../resources/index.ts";
 
 /** What can't be done in a node's kernel, with the reason. */
-export function observeLacks({ iptables }: NetworkNamespace): NonNullable<NodeFacts["lacks"]> {
-  const lack = iptables.lack();
-  return { services: lack === undefined ? {} : { iptables: lack } };
+export function observeLacks({ iptables, ipvs }: NetworkNamespace): NonNullable<NodeFacts["lacks"]> {
+  const lacks = { iptables: iptables.lack(), ipvs: ipvs.lack() };
+  return { services: Object.fromEntries(Object.entries(lacks).filter(([, reason]) => reason !== undefined)) };
 }
 
 /** Finds the device that carries the node's InternalIP. @throws FairleadError `no-underlay` */

@@ -52,7 +52,8 @@ function plan({ pods, selected = {}, peers = ["10.0.9.9"], chains = { "ingress-x
     annotations: {},
     podMtu: 1450,
     announcement: { own: [], winners: new Map() },
-    settings: { services: "nftables", remarks: [] },
+    settings: { services: "nftables", network: "overlay", remarks: [] },
+    namePatterns: [],
     remarks: [],
   };
 }

@@ -6,12 +6,12 @@ import { isDeepStrictEqual } from "node:util";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Conntrack, ConntrackFlow, NftRule, NftSet } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
-import { cutFlows, policiesMayDiffer } from "../policy/index.ts";
+import { cutFlows, type NameBook, NO_NAMES, policiesMayDiffer } from "../policy/index.ts";
 import { isStale, type ServiceEntry, type ServiceTable, serviceTable } from "../services/index.ts";
 
 export interface FlowCutter {
   /** The node follows `after` from now on; `policyMoved`: its own rules of policy are no longer those of before. */
-  follow(after: ClusterSnapshot, policyMoved: boolean): void;
+  follow(after: ClusterSnapshot, policyMoved: boolean, names?: NameBook): void;
   /** These addresses have no owner any more. */
   forget(addresses: Iterable<string>): void;
   /** These addresses are about to be given out: if their flows are yet to be cut, it happens now. */
@@ -31,6 +31,7 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
   /** What the flows that are there were last compared with. */
   let compared: ClusterSnapshot | undefined;
   let denied = false;
+  let names: NameBook = NO_NAMES;
   const forgotten = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let lastMs = 0;
@@ -57,7 +58,7 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
           addresses.has(flow.source) ||
           addresses.has(flow.replySource) ||
           (services !== undefined && isStale(...services, flow)) ||
-          (policy === true && cutFlows(before, after, [flow]).length > 0),
+          (policy === true && cutFlows(before, after, [flow], names).length > 0),
       );
     } catch (error) {
       log(`conntrack: ${error instanceof Error ? error.message : String(error)}`);
@@ -66,7 +67,8 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
   }
 
   return {
-    follow(after, policyMoved) {
+    follow(after, policyMoved, known = NO_NAMES) {
+      names = known;
       if (after === newest) return;
       newest = after;
       compared ??= after;
@@ -154,7 +156,8 @@ function hasLost(before: NftSet, after: NftSet): boolean {
 
 /** What the policy room's writer names: chains of a pod's policies, and the sets that these look into. */
 const POLICY_CHAIN = /^(egress|ingress|policy)-/;
-const POLICY_SET = /^(pod-egress|pod-ingress|peer|block|range|ports|service|name|entity|many)/;
+/** A name that has lost an address is no denial: a flow to it goes on. */
+const POLICY_SET = /^(pod-egress|pod-ingress|peer|block|range|service|entity|ports|many)/;
 
 /** Whether an address that the node knew before jumps elsewhere now. */
 function jumpsMoved(before: NftSet, after: NftSet, known: NftSet | undefined): boolean {

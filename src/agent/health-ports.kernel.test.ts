@@ -41,6 +41,7 @@ test("health check ports come, answer and go; /healthz and /livez tell apart a n
     impaired: () => impaired,
     eligible: () => eligible,
     status: () => ({ ready: true }),
+    page: () => false,
     metrics: async () => ({ type: "application/json", text: JSON.stringify({ codes }) }),
     asked: (code) => codes.push(code),
     log: (text) => log.push(text),

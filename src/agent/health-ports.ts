@@ -18,6 +18,8 @@ export interface HealthPortsOptions {
   readonly status: () => object;
   /** The text for /metrics, on loopback alone. */
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
+  /** Answers what else is asked of the port for operators, on loopback alone; false: there is no such page. */
+  readonly page: (request: IncomingMessage, response: ServerResponse) => boolean;
   /** Somebody asked for /healthz, and was told this. */
   readonly asked: (code: number) => void;
   readonly log: (message: string) => void;
@@ -74,7 +76,10 @@ export function createHealthPorts(options: HealthPortsOptions): HealthPorts {
 
   const metrics = (request: IncomingMessage, response: ServerResponse) => {
     if (request.url === "/status") return send(response, 200, options.status());
-    if (request.url !== "/metrics") return void response.writeHead(404).end();
+    if (request.url !== "/metrics") {
+      if (!options.page(request, response)) response.writeHead(404).end();
+      return;
+    }
     options.metrics().then(
       ({ type, text }) => response.writeHead(200, { "content-type": type }).end(text),
       (error) => response.writeHead(500).end(messageOf(error)),

@@ -249,7 +249,7 @@ test("STATUS and a full range: 50 and 101; GC frees what is not valid; a freed a
   const places = new Map(["a", "b", "c", "d", "e"].map((id) => [id, rig.pod()]));
   succeeded(await rig.call("STATUS", ""));
   for (const [id, place] of places) succeeded(await rig.call("ADD", id, place));
-  refused(await rig.call("STATUS", ""), 50, /no address is free in 10\.244\.1\.0\/29 5 of 5/);
+  refused(await rig.call("STATUS", ""), 50, /no address is free in 10\.244\.1\.0\/29: 5 of 5/);
   refused(await rig.call("ADD", "f", rig.pod()), 101, /no address is free in 10\.244\.1\.0\/29/);
   refused(await rig.call("GC", ""), 7, /valid-attachments/);
   const keep = ["a", "c"].map((containerID) => ({ containerID, ifname: "eth0" }));

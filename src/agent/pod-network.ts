@@ -3,7 +3,7 @@
 // ADD, in this order, so that no packet passes before the pod's policy, and all pass once ADD has returned:
 //   address → record on disk → plan (policy in the kernel) → veth, its end in the pod configured → host end into the bridge
 import { basename } from "node:path";
-import { messageOf } from "../base/index.ts";
+import { familyOf, messageOf } from "../base/index.ts";
 import {
   type AttachmentRecord,
   type AttachmentStore,
@@ -14,10 +14,12 @@ import {
   type CniResult,
 } from "../cni/index.ts";
 import { BRIDGE, gatewayOf, hostLinkName, macOf } from "../datapath/overlay/index.ts";
-import { type Ipam, RangeFullError } from "../ipam/index.ts";
+import { caliName, HOST_MAC, POD_GATEWAYS } from "../datapath/routed/index.ts";
+import { AddressTakenError, PoolsFullError, RangeFullError } from "../ipam/index.ts";
 import {
   createReconciler,
   diffState,
+  interfaceOfSysctl,
   isErrno,
   type Kernel,
   type KernelState,
@@ -29,6 +31,7 @@ import {
 } from "../kernel/index.ts";
 
 import type { FlowCutter } from "./flow-cutter.ts";
+import type { PodAddresses } from "./pod-addresses.ts";
 
 export interface PodNetworkOptions {
   readonly kernel: Kernel;
@@ -36,8 +39,10 @@ export interface PodNetworkOptions {
   readonly namespace: NetworkNamespace;
   readonly attachments: AttachmentStore;
   readonly log: (message: string) => void;
-  /** The node's allocator; undefined while the node has no podCIDR. */
-  readonly ipam: () => Ipam | undefined;
+  /** Where addresses come from; undefined while they can't be given out. */
+  readonly addresses: () => PodAddresses | undefined;
+  /** Whether pods are routed, each for itself; else they are ports of a bridge. */
+  readonly routed: () => boolean;
   /** Resolves once the snapshot holds the pod (or gave up waiting). */
   readonly awaitPod: (namespace: string, name: string, uid: string | undefined) => Promise<void>;
   /** Plans and writes the node's kernel, once for all that ask for it in this turn of the event loop. */
@@ -46,6 +51,8 @@ export interface PodNetworkOptions {
   readonly unprotected: () => string | undefined;
   /** Cuts the flows of addresses that have no owner any more. */
   readonly flows: Pick<FlowCutter, "forget" | "settle">;
+  /** The host's end of a pod was made. */
+  readonly linkMade: () => void;
   /** Plans soon. */
   readonly applySoon: () => void;
   /** What a wired container's namespace must hold, by the newest plan. */
@@ -54,8 +61,8 @@ export interface PodNetworkOptions {
   readonly unready: () => string | undefined;
   /** Why what is wired already may not work as it should; undefined if all is in force. */
   readonly impaired: () => string | undefined;
-  /** The bridge as planned. */
-  readonly bridge: () => Link | undefined;
+  /** The node's own namespace as planned. */
+  readonly planned: () => KernelState | undefined;
 }
 
 /** A pod's other links and addresses are its own, or those of plugins later in the chain. */
@@ -75,10 +82,14 @@ export class PodNetwork implements CniHandler {
     const { attachments, namespace, log } = this.#options;
     for (const file of attachments.damaged) this.#cutOff(file);
     const links = new Set(namespace.listLinks().map((link) => link.name));
-    for (const record of [...attachments.list()]) {
+    for (const written of [...attachments.list()]) {
+      const name = hostLinksOf(written.containerId, written.interface).find((each) => links.has(each));
+      // It was given its other name, and the agent died before it was written down.
+      const record = name === undefined || links.has(written.hostLink) ? written : { ...written, hostLink: name };
+      if (record !== written) attachments.put(record);
       // A veth goes with the namespace of either end.
       if (!links.has(record.hostLink)) {
-        this.#release(record);
+        void this.#release(record);
         continue;
       }
       try {
@@ -94,9 +105,37 @@ export class PodNetwork implements CniHandler {
     const parts = basename(file, ".json").split(".");
     // Container ids and interface names may both hold dots.
     for (let at = 1; at < parts.length; at++) {
-      const hostLink = hostLinkName(parts.slice(0, at).join("."), parts.slice(at).join("."));
-      if (this.#deleteLink(hostLink))
-        this.#options.log(`${hostLink} is cut off: its record is damaged (${file}), the pod must be made anew`);
+      for (const hostLink of hostLinksOf(parts.slice(0, at).join("."), parts.slice(at).join(".")))
+        if (this.#deleteLink(hostLink))
+          this.#options.log(`${hostLink} is cut off: its record is damaged (${file}), the pod must be made anew`);
+    }
+  }
+
+  /** Gives the host's ends of pods that the overlay has wired the names that routed pods' have: rules tell them by it. */
+  nameRouted(): void {
+    const { attachments, log } = this.#options;
+    for (const record of [...attachments.list()]) {
+      const name = caliName(record.containerId, record.interface);
+      if (record.hostLink === name) continue;
+      try {
+        this.#rename(record.hostLink, name);
+        attachments.put({ ...record, hostLink: name });
+      } catch (error) {
+        log(`${record.hostLink} keeps its name: ${messageOf(error)}`);
+      }
+      this.#options.linkMade();
+    }
+  }
+
+  #rename(from: string, to: string): void {
+    const { namespace } = this.#options;
+    try {
+      namespace.moveLink(from, namespace, to);
+    } catch (error) {
+      // Before Linux 6.2 a device must be down for it; the plan raises it again at once.
+      if (!isErrno(error, "EBUSY")) throw error;
+      namespace.apply({ op: "set", link: { name: from, up: false } });
+      namespace.moveLink(from, namespace, to);
     }
   }
 
@@ -113,9 +152,9 @@ export class PodNetwork implements CniHandler {
 
   async add(request: CniRequest): Promise<CniResult> {
     const { attachments, log } = this.#options;
-    const ipam = this.#options.ipam();
+    const addresses = this.#options.addresses();
     const unready = this.#options.unready();
-    if (!ipam || unready !== undefined)
+    if (!addresses || unready !== undefined)
       throw new CniError(CNI_CODE.tryAgain, "the node's network is not ready yet", unready ?? "the node has no podCIDR");
     const known = attachments.get(request.containerId, request.ifname);
     if (known)
@@ -132,22 +171,25 @@ export class PodNetwork implements CniHandler {
     const { K8S_POD_NAMESPACE: podNamespace = "", K8S_POD_NAME: podName = "", K8S_POD_UID: podUid } = request.args;
     if (podName !== "") await this.#options.awaitPod(podNamespace, podName, podUid);
     let record: AttachmentRecord | undefined;
+    const { network, containerId, ifname } = request;
+    const claim = { network, containerId, interface: ifname, podNamespace, podName };
     try {
-      const allocations = ipam.allocate();
-      this.#options.flows.settle(allocations.map((allocation) => plain(allocation.address)));
+      const assigned = await addresses.assign(claim);
+      if (this.#options.addresses() !== addresses || attachments.get(containerId, ifname)) {
+        await addresses.release(claim, assigned);
+        throw new CniError(CNI_CODE.tryAgain, "the node's network, or the container, has changed while addresses were sought");
+      }
+      this.#options.flows.settle(assigned.map(plain));
       record = {
-        network: request.network,
-        containerId: request.containerId,
-        interface: request.ifname,
-        podNamespace,
-        podName,
+        ...claim,
         ...(podUid === undefined ? {} : { podUid }),
         netns: request.netns,
-        hostLink: hostLinkName(request.containerId, request.ifname),
-        mac: macOf(`${request.containerId}/${request.ifname}`),
-        addresses: allocations.map((allocation) => allocation.address),
+        hostLink: this.#options.routed() ? caliName(containerId, ifname) : hostLinkName(containerId, ifname),
+        mac: macOf(`${containerId}/${ifname}`),
+        addresses: assigned,
       };
       attachments.put(record);
+      addresses.settled(claim);
       await this.#options.applyNow();
       if (attachments.get(record.containerId, record.interface) !== record)
         throw new CniError(CNI_CODE.tryAgain, "the container was deleted while it was added");
@@ -155,13 +197,15 @@ export class PodNetwork implements CniHandler {
       if (unprotected !== undefined) throw new CniError(CNI_CODE.tryAgain, "the pod's policy is not in force yet", unprotected);
       const mtu = this.#makeVeth(record, namespace);
       this.#options.applySoon();
-      return resultOf({ record, request, mtu, bridge: this.#options.bridge() });
+      return resultOf({ record, request, mtu, hostMac: this.#hostMac(record), bridge: this.#bridge() });
     } catch (error) {
+      addresses.settled(claim);
       // A DEL that came in between has given back everything, and another pod may have it by now.
       if (record && attachments.get(record.containerId, record.interface) === record) await this.#unwire(record);
       if (this.#pods.get(request.containerId)?.namespace !== namespace) namespace.close();
       if (error instanceof CniError) throw error;
-      if (error instanceof RangeFullError) throw new CniError(CNI_CODE.rangeFull, error.message, "", error);
+      if (error instanceof RangeFullError || error instanceof PoolsFullError || error instanceof AddressTakenError)
+        throw new CniError(CNI_CODE.rangeFull, error.message, "", error);
       log(`ADD ${podNamespace}/${podName}: ${messageOf(error)}`);
       throw new CniError(CNI_CODE.ioFailure, `the pod could not be wired: ${messageOf(error)}`, "", error);
     }
@@ -184,7 +228,7 @@ export class PodNetwork implements CniHandler {
     const size = mtu === undefined ? {} : { mtu };
     const make = () =>
       node.addVethPair(
-        { name: record.hostLink, mac: hostMacOf(record), ...size },
+        { name: record.hostLink, mac: this.#hostMac(record), ...size },
         { name: record.interface, namespace, mac: record.mac, ...size },
       );
     try {
@@ -196,8 +240,30 @@ export class PodNetwork implements CniHandler {
       make();
     }
     this.#setUpPod(record, namespace, state);
-    node.apply({ op: "set", link: { name: record.hostLink, master: BRIDGE, hairpin: true, up: true } });
+    this.#raise(record.hostLink);
+    this.#options.linkMade();
     return mtu;
+  }
+
+  /** Brings the host's end into the network as it is planned: the bridge's port, or a router of its own. */
+  #raise(name: string): void {
+    const { namespace } = this.#options;
+    const planned = this.#options.planned();
+    const link = planned?.links.find((each) => each.name === name);
+    if (!planned || !link) throw new CniError(CNI_CODE.tryAgain, "the node's plan does not hold the pod yet");
+    for (const [key, value] of Object.entries(planned.sysctls)) if (interfaceOfSysctl(key) === name) namespace.writeSysctl(key, value);
+    const { master, hairpin } = link;
+    namespace.apply({ op: "set", link: { name, ...(master ? { master } : {}), ...(hairpin === undefined ? {} : { hairpin }), up: true } });
+    for (const address of planned.addresses) if (address.link === name) namespace.apply({ op: "replace", address });
+    for (const route of planned.routes) if (route.nexthops.some((hop) => hop.link === name)) namespace.apply({ op: "replace", route });
+  }
+
+  #hostMac({ containerId, interface: name }: AttachmentRecord): string {
+    return this.#options.routed() ? HOST_MAC : macOf(`${containerId}/${name}/host`);
+  }
+
+  #bridge(): Link | undefined {
+    return this.#options.routed() ? undefined : this.#options.planned()?.links.find((link) => link.name === BRIDGE);
   }
 
   /** @throws KernelError, or CniError if the path leads to another namespace by now */
@@ -226,19 +292,26 @@ export class PodNetwork implements CniHandler {
   async delete(request: CniRequest): Promise<void> {
     const record = this.#options.attachments.get(request.containerId, request.ifname);
     if (record) await this.#unwire(record);
-    // What is not on record may still be there: a veth whose record was lost.
-    else await this.#removeLink(hostLinkName(request.containerId, request.ifname));
+    else await this.#forget(request);
+  }
+
+  /** What is not on record may still be there: a veth, or addresses. */
+  async #forget({ network, containerId, ifname, args }: CniRequest): Promise<void> {
+    for (const link of hostLinksOf(containerId, ifname)) await this.#removeLink(link);
+    const { K8S_POD_NAMESPACE: podNamespace = "", K8S_POD_NAME: podName = "" } = args;
+    if (this.#options.routed())
+      await this.#options.addresses()?.release({ network, containerId, interface: ifname, podNamespace, podName }, []);
   }
 
   /** Takes down whatever of the attachment is there; absent is no error. */
   async #unwire(record: AttachmentRecord): Promise<void> {
     await this.#removeLink(record.hostLink);
     // Another call may have been faster, and the addresses may be another pod's by now.
-    if (this.#options.attachments.get(record.containerId, record.interface) === record) this.#release(record);
+    if (this.#options.attachments.get(record.containerId, record.interface) === record) await this.#release(record);
   }
 
   /** Gives back what an attachment whose link is gone still holds. */
-  #release(record: AttachmentRecord): void {
+  async #release(record: AttachmentRecord): Promise<void> {
     const { attachments } = this.#options;
     attachments.delete(record.containerId, record.interface);
     if (!attachments.list().some((other) => other.containerId === record.containerId)) {
@@ -247,10 +320,10 @@ export class PodNetwork implements CniHandler {
       pod?.namespace.close();
       this.#pods.delete(record.containerId);
     }
-    this.#options.ipam()?.release(record.addresses);
     // The next pod with one of these addresses must not inherit its flows.
     this.#options.flows.forget(record.addresses.map(plain));
     this.#options.applySoon();
+    await this.#options.addresses()?.release(record, record.addresses);
   }
 
   async #removeLink(name: string): Promise<void> {
@@ -281,8 +354,12 @@ export class PodNetwork implements CniHandler {
       throw new CniError(CNI_CODE.unknownContainer, `container ${request.containerId} has no ${request.ifname} here`, "ADD comes first");
     const host = this.#options.namespace.listLinks().find((link) => link.name === record.hostLink);
     if (!host) throw new CniError(CNI_CODE.damaged, `the host's end ${record.hostLink} is gone`);
-    if (host.master !== BRIDGE || host.up === false)
-      damaged(`${record.hostLink} is not an active port of ${BRIDGE}`, `master ${host.master ?? "none"}`);
+    const master = this.#options.routed() ? undefined : BRIDGE;
+    if (host.master !== master || host.up === false)
+      damaged(
+        `${record.hostLink} is not ${master === undefined ? "up by itself" : `an active port of ${master}`}`,
+        `master ${host.master ?? "none"}`,
+      );
     const unprotected = this.#options.unprotected();
     if (unprotected !== undefined) damaged("the container's policy is not in force", unprotected);
     const namespace = this.#openPod(request);
@@ -325,11 +402,8 @@ export class PodNetwork implements CniHandler {
     if (unready !== undefined) throw new CniError(CNI_CODE.unavailable, "the node's network can't serve ADD", unready);
     const impaired = this.#options.impaired();
     if (impaired !== undefined) throw new CniError(CNI_CODE.limited, "the node's kernel is not as it should be", impaired);
-    const full = this.#options
-      .ipam()
-      ?.usage()
-      .find((range) => range.used >= range.size);
-    if (full) throw new CniError(CNI_CODE.unavailable, `no address is free in ${full.range}`, `${full.used} of ${full.size} are in use`);
+    const full = this.#options.addresses()?.full();
+    if (full !== undefined) throw new CniError(CNI_CODE.unavailable, "no pod can have an address", full);
   }
 
   get count(): number {
@@ -357,8 +431,15 @@ function nameTaken({ interface: name, netns }: AttachmentRecord, cause: unknown)
   return new CniError(CNI_CODE.invalidEnvironment, `CNI_IFNAME "${name}" exists already in the container`, netns, cause);
 }
 
-function hostMacOf(record: AttachmentRecord): string {
-  return macOf(`${record.containerId}/${record.interface}/host`);
+/** Names that the host's end may have: by the network that was in effect when it was made. */
+function hostLinksOf(containerId: string, ifname: string): readonly string[] {
+  return [hostLinkName(containerId, ifname), caliName(containerId, ifname)];
+}
+
+/** A pod's router, as it is told: the bridge, or what the host's end answers for. */
+function gatewayFor(address: string): string {
+  const family = familyOf(address);
+  return address.endsWith(family === 4 ? "/32" : "/128") ? POD_GATEWAYS[family] : gatewayOf(address);
 }
 
 /** The addresses that a result gives to an interface of the container. */
@@ -384,6 +465,8 @@ interface Wired {
   readonly record: AttachmentRecord;
   readonly request: CniRequest;
   readonly mtu: number | undefined;
+  readonly hostMac: string;
+  /** Undefined where pods are routed. */
   readonly bridge: Link | undefined;
 }
 
@@ -393,25 +476,27 @@ function plain(address: string): string {
 }
 
 /** The result of ADD. In a chain, what earlier plugins said stays. */
-function resultOf({ record, request, mtu, bridge }: Wired): CniResult {
+function resultOf({ record, request, mtu, hostMac, bridge }: Wired): CniResult {
   const earlier = request.prevResult;
   const { dns } = request.config;
   const before = earlier?.interfaces ?? [];
   const size = mtu === undefined ? {} : { mtu };
-  const ways = record.addresses.map((address) => ({ address, gateway: gatewayOf(address) }));
+  const ways = record.addresses.map((address) => ({ address, gateway: gatewayFor(address) }));
+  const { mac: bridgeMac, mtu: bridgeMtu } = bridge ?? {};
+  const named = bridge && {
+    name: BRIDGE,
+    ...(bridgeMac === undefined ? {} : { mac: bridgeMac }),
+    ...(bridgeMtu === undefined ? {} : { mtu: bridgeMtu }),
+  };
+  const hostSide = [...before, ...(named ? [named] : [])];
   return {
     ...earlier,
     interfaces: [
-      ...before,
-      {
-        name: BRIDGE,
-        ...(bridge?.mac === undefined ? {} : { mac: bridge.mac }),
-        ...(bridge?.mtu === undefined ? {} : { mtu: bridge.mtu }),
-      },
-      { name: record.hostLink, mac: hostMacOf(record), ...size },
+      ...hostSide,
+      { name: record.hostLink, mac: hostMac, ...size },
       { name: record.interface, mac: record.mac, ...size, sandbox: record.netns },
     ],
-    ips: [...(earlier?.ips ?? []), ...ways.map((way) => ({ ...way, interface: before.length + 2 }))],
+    ips: [...(earlier?.ips ?? []), ...ways.map((way) => ({ ...way, interface: hostSide.length + 1 }))],
     routes: [
       ...(earlier?.routes ?? []),
       ...ways.map(({ address, gateway }) => ({ dst: address.includes(":") ? "::/0" : "0.0.0.0/0", gw: gateway })),

@@ -23,50 +23,78 @@ function isAddress(name: string): boolean {
   return name.includes(":") || /^\d+\.\d+\.\d+\.\d+$/.test(name);
 }
 
+/** An authority that was made before. */
+export type Authority = Pick<ServerCertificates, "caPem" | "authorityKeyPem">;
+
+export interface CertificateRequest {
+  /** DNS names and IP addresses that the server answers for. */
+  readonly names: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** Signs the certificate; a new one if not given. */
+  readonly authority?: Authority | undefined;
+}
+
 /** Makes the certificates in a thread of their own. */
-export function makeCertificatesAside(names: readonly string[], now: number): Promise<ServerCertificates> {
+export function makeCertificatesAside(request: CertificateRequest): Promise<ServerCertificates> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL("./certificates-worker.ts", import.meta.url), { workerData: { names, now } });
+    const worker = new Worker(new URL("./certificates-worker.ts", import.meta.url), { workerData: request });
     worker.once("message", resolve);
     worker.once("error", reject);
   });
 }
 
-/** `names`: DNS names and IP addresses that the server answers for. */
-export async function makeCertificates(names: readonly string[], now: number): Promise<ServerCertificates> {
+/** The server's certificate, and the authority that has signed it. */
+export async function makeCertificates({ names, now, authority: given }: CertificateRequest): Promise<ServerCertificates> {
   const { subtle } = webcrypto;
-  const keys = () => subtle.generateKey(algorithm, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
-  const [x509, authorityKeys, serverKeys] = await Promise.all([loadX509(), keys(), keys()]);
-  const validity = { notBefore: new Date(now - 3_600_000), notAfter: new Date(now + 10 * year), signingAlgorithm: algorithm };
-  const authority = await x509.X509CertificateGenerator.createSelfSigned({
-    ...validity,
-    serialNumber: "01",
-    name: "CN=fairlead-ca",
-    keys: authorityKeys,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-    ],
-  });
+  const [x509, serverKeys] = await Promise.all([
+    loadX509(),
+    subtle.generateKey(algorithm, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>,
+  ]);
+  const authority = given ?? (await makeAuthority(now));
   const server = await x509.X509CertificateGenerator.create({
-    ...validity,
-    serialNumber: "02",
+    notBefore: new Date(now - 3_600_000),
+    notAfter: new Date(now + 10 * year),
+    signingAlgorithm: algorithm,
+    serialNumber: newSerial(),
     subject: "CN=kube-apiserver",
-    issuer: authority.subject,
+    issuer: new x509.X509Certificate(authority.caPem).subject,
     publicKey: serverKeys.publicKey,
-    signingKey: authorityKeys.privateKey,
+    signingKey: await signingKeyOf(authority),
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
       new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: isAddress(value) ? "ip" : "dns", value }) as const)),
     ],
   });
-  return {
-    caPem: authority.toString("pem"),
-    certificatePem: server.toString("pem"),
-    keyPem: await privateKeyPem(serverKeys.privateKey),
-    authorityKeyPem: await privateKeyPem(authorityKeys.privateKey),
-  };
+  return { ...authority, certificatePem: server.toString("pem"), keyPem: await privateKeyPem(serverKeys.privateKey) };
+}
+
+async function makeAuthority(now: number): Promise<Authority> {
+  const x509 = await loadX509();
+  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair;
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    notBefore: new Date(now - 3_600_000),
+    notAfter: new Date(now + 10 * year),
+    signingAlgorithm: algorithm,
+    serialNumber: "01",
+    name: "CN=fairlead-ca",
+    keys,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+    ],
+  });
+  return { caPem: certificate.toString("pem"), authorityKeyPem: await privateKeyPem(keys.privateKey) };
+}
+
+function newSerial(): string {
+  return Buffer.from(webcrypto.getRandomValues(new Uint8Array(8))).toString("hex");
+}
+
+function signingKeyOf({ authorityKeyPem }: Authority): Promise<webcrypto.CryptoKey> {
+  const der = Buffer.from(authorityKeyPem.replace(/-----.*-----|\s/g, ""), "base64");
+  return webcrypto.subtle.importKey("pkcs8", der, algorithm, false, ["sign"]);
 }
 
 async function privateKeyPem(key: webcrypto.CryptoKey): Promise<string> {
@@ -89,15 +117,14 @@ export interface ClientRequest {
 export async function makeClientCertificate(request: ClientRequest): Promise<{ readonly certificatePem: string; readonly keyPem: string }> {
   const { subtle } = webcrypto;
   const x509 = await loadX509();
-  const der = Buffer.from(request.authorityKeyPem.replace(/-----.*-----|\s/g, ""), "base64");
-  const signingKey = await subtle.importKey("pkcs8", der, algorithm, false, ["sign"]);
+  const signingKey = await signingKeyOf(request);
   const keys = (await subtle.generateKey(algorithm, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair;
   const authority = new x509.X509Certificate(request.caPem);
   const certificate = await x509.X509CertificateGenerator.create({
     notBefore: new Date(request.now - 3_600_000),
     notAfter: new Date(request.now + year),
     signingAlgorithm: algorithm,
-    serialNumber: Buffer.from(webcrypto.getRandomValues(new Uint8Array(8))).toString("hex"),
+    serialNumber: newSerial(),
     subject: new x509.Name([...request.groups.map((group) => ({ O: [group] })), { CN: [request.user] }]).toString(),
     issuer: authority.subject,
     publicKey: keys.publicKey,

@@ -44,6 +44,7 @@ const codes = {
   InternalError: 500,
   NotImplemented: 501,
   ServiceUnavailable: 503,
+  Timeout: 504,
 } as const;
 
 export type StatusReason = keyof typeof codes;

@@ -1,5 +1,4 @@
 // The API server: TLS with an authority of its own, who may speak, and the streams that leave HTTP.
-import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -13,6 +12,7 @@ import { makeCertificatesAside, makeClientCertificate } from "./certificates.ts"
 import { ApiError } from "./errors.ts";
 import { parsePath } from "./http/request.ts";
 import { permit, type RouteOptions, routes, statusError } from "./http/routes.ts";
+import { loadIdentity, saveIdentity } from "./server-identity.ts";
 import type { SqliteStore } from "./sqlite-store.ts";
 import { isPodStream, servePodStream, type Upgrade } from "./stream/pod-streams.ts";
 
@@ -20,6 +20,8 @@ export interface ApiServerOptions extends RouteOptions {
   readonly listen: { readonly fd: number } | { readonly host: string; readonly port: number };
   /** Further listening sockets, such as the one behind the cluster's Service "kubernetes". */
   readonly alsoListen?: readonly { readonly fd: number }[];
+  /** Keeps authority, keys and token over restarts; without it they are new with each start. */
+  readonly identityFile?: string;
   /** More names and addresses for the certificate. */
   readonly names?: readonly string[];
 }
@@ -55,14 +57,21 @@ function refuseUpgrade(socket: Duplex, error: ApiError): void {
   );
 }
 
-/** Starts serving. The authority, certificate and token are new with each start. */
+/** Starts serving. @throws FairleadError `bad-identity` */
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
-  const token = randomBytes(32).toString("base64url");
+  const identity = loadIdentity(options.identityFile);
+  const { token } = identity;
   seedRoles(options.store);
   const administrator = authenticated("kubernetes-admin", [ADMINISTRATORS]);
-  const access: Access = { store: options.store, tokens: createTokens(options.store), fixed: { token, identity: administrator } };
+  const access: Access = {
+    store: options.store,
+    tokens: createTokens(options.store, Date.now, identity.tokenKey),
+    fixed: { token, identity: administrator },
+  };
   const names = ["127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default.svc", "10.96.0.1", ...(options.names ?? [])];
-  const { caPem, certificatePem, keyPem, authorityKeyPem } = await makeCertificatesAside([...new Set(names)], Date.now());
+  const certificates = await makeCertificatesAside({ names: [...new Set(names)], now: Date.now(), authority: identity.authority });
+  if (options.identityFile !== undefined && !identity.authority) saveIdentity(options.identityFile, identity, certificates);
+  const { caPem, certificatePem, keyPem, authorityKeyPem } = certificates;
   const app = routes(options, access);
   // Whoever has a certificate of ours shows it; others prove themselves otherwise.
   const tls = { key: keyPem, cert: certificatePem, ca: [caPem], requestCert: true, rejectUnauthorized: false };

@@ -42,6 +42,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/services.ts"),
   },
   {
+    name: "bgp status",
+    summary: "each node's BGP neighbours, and why a session is not up",
+    load: () => import("./commands/bgp-status.ts"),
+  },
+  {
+    name: "bgp routes",
+    summary: "routes in, best and out, with the reason of each choice",
+    load: () => import("./commands/bgp-routes.ts"),
+  },
+  { name: "bgp monitor", summary: "a node's BGP messages as they come, as JSON lines", load: () => import("./commands/bgp-monitor.ts") },
+  { name: "bgp replay", summary: "a monitor's lines read again, and the routes they give", load: () => import("./commands/bgp-replay.ts") },
+  {
     name: "dns query",
     summary: "a name as a pod's resolver looks it up, question by question",
     load: () => import("./commands/dns-query.ts"),
@@ -53,14 +65,32 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: "dns serve", summary: "a DNS server by a Corefile, on this machine", load: () => import("./commands/dns-serve.ts") },
   { name: "dns check", summary: "whether a Corefile is right", load: () => import("./commands/dns-check.ts") },
+  { name: "ipam show", summary: "usage of address pools and blocks; whose an address is", load: () => import("./commands/ipam-show.ts") },
+  { name: "ipam check", summary: "leaked, doubled and orphaned addresses", load: () => import("./commands/ipam-check.ts") },
+  { name: "ipam release", summary: "give addresses back by hand", load: () => import("./commands/ipam-release.ts") },
+  {
+    name: "bench services",
+    summary: "Services by each mode against their number: latency, programming time, memory",
+    load: () => import("./commands/bench-services.ts"),
+  },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
+  { name: "api", summary: "the embedded Kubernetes API server, alone", load: () => import("./commands/api.ts") },
+  { name: "relay", summary: "watch the API server once, and feed any number of agents", load: () => import("./commands/relay.ts") },
+  {
+    name: "bench network",
+    summary: "throughput of overlay, routed and plain forwarding",
+    load: () => import("./commands/bench-network.ts"),
+  },
   { name: "completion", summary: "shell completion for bash, zsh or fish", load: () => import("./commands/completion.ts") },
 ];
 
 /** Words that stand for several commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: "a cluster's network on this machine, in network namespaces",
+  bgp: "routes between nodes and routers: neighbours, routes, messages",
   dns: "the cluster's DNS: asked, looked at, served",
+  bench: "measurements, side by side",
+  ipam: "addresses: pools, blocks, and what is wrong with them",
   policy: "policies explained, checked, compared and tested",
 };

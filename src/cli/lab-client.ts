@@ -26,16 +26,30 @@ export async function callLab<T>(flags: LabFlags, method: string, params: unknow
       ...(progress ? { onProgress: (text: string) => progress.update(text) } : {}),
     });
   } catch (error) {
-    if (error instanceof FairleadError && error.code === "no-daemon") {
-      throw new FairleadError("no-lab", `no lab named ${flags.name} is up`, {
-        remedy: `fairlead lab up${flags.name === "lab" ? "" : ` --name ${flags.name}`}, or see: fairlead lab list`,
-      });
-    }
-    throw error;
+    throw noLab(flags, error);
   } finally {
     progress?.done();
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, stop);
   }
+}
+
+/** Calls a method that tells things until the signal. @throws FairleadError `no-lab` */
+export async function followLab(
+  flags: LabFlags,
+  method: string,
+  params: unknown,
+  options: { readonly onItem: (item: unknown) => void; readonly signal: AbortSignal },
+): Promise<void> {
+  await callRpc(labPaths(flags.name).socket, method, params, options).catch((error) => {
+    if (!options.signal.aborted) throw noLab(flags, error);
+  });
+}
+
+function noLab(flags: LabFlags, error: unknown): unknown {
+  if (!(error instanceof FairleadError) || error.code !== "no-daemon") return error;
+  return new FairleadError("no-lab", `no lab named ${flags.name} is up`, {
+    remedy: `fairlead lab up${flags.name === "lab" ? "" : ` --name ${flags.name}`}, or see: fairlead lab list`,
+  });
 }
 
 /** Takes a lab down, and says so while it does. */

@@ -41,7 +41,20 @@ export function showStatus(status: LabStatus): string {
     ]),
     paint.dim,
   );
-  return [nodes, pods, services].join("\n\n");
+  return [nodes, pods, services, ...remarksOf(status)].join("\n\n");
+}
+
+/** What the nodes do not follow: once, where they all say the same. */
+function remarksOf({ nodes }: LabStatus): string[] {
+  const said = Map.groupBy(
+    nodes.flatMap(({ name, remarks }) => remarks.map((remark) => ({ name, remark }))),
+    ({ remark }) => remark,
+  );
+  const lines = [...said].map(([remark, by]) => {
+    const who = by.length < nodes.length ? `${by.map(({ name }) => paint.name(name)).join(", ")}: ` : "";
+    return `${paint.warn("!")} ${who}${remark}`;
+  });
+  return lines.length > 0 ? [lines.join("\n")] : [];
 }
 
 /** Who reaches whom: a row per source, a column per target and port. */

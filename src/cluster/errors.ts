@@ -20,3 +20,10 @@ function remedyFor(status: number): string | undefined {
   if (status === 403) return "give the user or service account a role that allows it";
   return undefined;
 }
+
+/** A write that came too late: the object is there already, has moved on, or is gone. Read it again. Code: `api-conflict`. */
+export class ApiConflict extends FairleadError {
+  constructor(message: string, cause?: unknown) {
+    super("api-conflict", message, { cause });
+  }
+}

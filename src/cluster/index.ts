@@ -3,7 +3,8 @@
 export { assumeCluster } from "./assume.ts";
 export { createSnapshotBuilder, objectsOf, type SnapshotBuilder, snapshotOf } from "./build.ts";
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
-export { KubeconfigError, KubernetesApiError } from "./errors.ts";
+export { ApiConflict, KubeconfigError, KubernetesApiError } from "./errors.ts";
+export { apiFromKubernetes } from "./kubernetes/api-objects.ts";
 export { type ApiAccess, inClusterAccess, readKubeconfig } from "./kubernetes/kubeconfig.ts";
 export {
   type KubernetesOptions,
@@ -22,8 +23,10 @@ export {
   planMatrix,
   unexpected,
 } from "./matrix.ts";
+export { apiFromStore, type ObjectApi, type WritableStore } from "./object-api.ts";
 export type * from "./snapshot.ts";
 export {
+  ChangeSource,
   createReplicaSource,
   loadSnapshot,
   NETWORK_RESOURCES,

@@ -50,6 +50,10 @@ export const NETWORK_RESOURCES: readonly WatchedResource[] = [
   ]),
   { group: "projectcalico.org", version: "v3", plural: "profiles" },
   { group: "operator.tigera.io", version: "v1", plural: "installations" },
+  // Which node has which block of addresses, and how blocks are given out. The blocks themselves are read where they are needed.
+  { group: "crd.projectcalico.org", version: "v1", plural: "blockaffinities" },
+  { group: "crd.projectcalico.org", version: "v1", plural: "ipamconfigs" },
+  { group: "projectcalico.org", version: "v3", plural: "ipamconfigurations" },
   { group: "cilium.io", version: "v2", plural: "ciliumnetworkpolicies" },
   { group: "cilium.io", version: "v2", plural: "ciliumclusterwidenetworkpolicies" },
   { group: "cilium.io", version: "v2", plural: "ciliumcidrgroups" },

@@ -55,6 +55,12 @@ const ROWS: readonly Row[] = [
     steps: ["set link a"],
   },
   {
+    says: "what stands already on a link that is not known yet, stays",
+    desired: { links: [veth("a")], routes: [route("10.0.0.1/32", { nexthops: [{ link: "a" }] })] },
+    observed: { routes: [route("10.0.0.1/32", { nexthops: [{ link: "a" }] })] },
+    steps: [],
+  },
+  {
     says: "what stands on an awaited link waits",
     desired: { links: [veth("a")], routes: [route("10.0.0.1/32", { nexthops: [{ link: "a" }] })] },
     observed: {},

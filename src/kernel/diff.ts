@@ -7,7 +7,7 @@
 // for what an entry answers.
 import { diffIptables } from "./iptables/diff.ts";
 import { diffIpsets, diffIpvs, type Early } from "./ipvs/diff.ts";
-import { ownsIpvs, withLingering } from "./ipvs/lingering.ts";
+import { ownServices, ownsIpvs, withLingering } from "./ipvs/lingering.ts";
 import { interfaceOfSysctl, iptablesKey, sameSysctl } from "./keys.ts";
 import { diffAddresses, diffFdb, diffLinks, diffNeighbours, type LinkPlan } from "./link-diff.ts";
 import type { NftTable } from "./netfilter.ts";
@@ -26,7 +26,7 @@ export function diffState(wanted: KernelState, observed: KernelState, given: Own
   const desired = given.ipvs ? withLingering(wanted, observed, given.ipvs) : wanted;
   const device = given.ipvs?.device;
   const owns: Ownership = ipvsIsOurs ? { ...given, links: (name) => name === device || given.links(name) } : given;
-  const ipvs = given.ipvs ? diffIpvs(desired.ipvs, observed.ipvs, ipvsIsOurs) : NOTHING;
+  const ipvs = given.ipvs ? diffIpvs(desired.ipvs, observed.ipvs, ipvsIsOurs ? ownServices(observed, given.ipvs) : () => false) : NOTHING;
   const ipsets = given.ipvs ? diffIpsets(desired.ipsets, observed.ipsets, ipvsIsOurs) : NOTHING;
   const links = diffLinks(desired.links, observed.links, owns);
   const sysctls = diffSysctls(desired, observed, links);

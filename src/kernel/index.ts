@@ -2,13 +2,18 @@
 export { diffState } from "./diff.ts";
 export { isErrno, KernelError } from "./errors.ts";
 export { createFakeKernel, type FakeKernel } from "./fake/kernel.ts";
-export { type IptablesOwnership, isMarked } from "./iptables/diff.ts";
+export { type IptablesOwnership, isMarked, sweepIptables } from "./iptables/diff.ts";
+export { netfilterTables } from "./iptables/translate.ts";
+export type { IpvsOwnership } from "./ipvs/lingering.ts";
 export type * from "./kernel.ts";
+export { interfaceOfSysctl } from "./keys.ts";
 export { makeBoundSocket } from "./linux/bind.ts";
+export { requireFullTtl } from "./linux/datagram-options.ts";
 export { createLinuxKernel } from "./linux/kernel.ts";
 export { checkNftables } from "./linux/nftables.ts";
 export { type ProgramEnd, runProgram } from "./linux/program.ts";
 export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
+export { type SignatureCounters, signatureCounters, type TcpConnection, tcpConnections } from "./linux/tcp-state.ts";
 export { openTerminal, type Terminal } from "./linux/terminal.ts";
 export type * from "./netfilter.ts";
 export { deriveSet, type ElementChanges, setChanges } from "./nft/derived.ts";
@@ -22,10 +27,13 @@ export type * from "./state.ts";
 export { EMPTY_STATE, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL } from "./state.ts";
 export type { ChangeStep, ObjectKind } from "./steps.ts";
 export {
+  type Balanced,
+  balancePacket,
   type Drops,
   evaluateHook,
   type HookName,
   type HookResult,
+  IPVS_OUTPUT_PRIORITY,
   isOwnAddress,
   ManyWalk,
   makePacket,

@@ -4,7 +4,17 @@ import { describe, test } from "node:test";
 import { isErrno } from "./errors.ts";
 import { canonicalRule } from "./iptables/rule.ts";
 import type { Kernel, LinkChange, NetworkNamespace } from "./kernel.ts";
-import { type FdbEntry, type KernelState, type LinkKind, MAIN_TABLE, type Neighbour, ROUTE_PROTOCOL, type Route } from "./state.ts";
+import {
+  type FdbEntry,
+  type IpSet,
+  type IpvsService,
+  type KernelState,
+  type LinkKind,
+  MAIN_TABLE,
+  type Neighbour,
+  ROUTE_PROTOCOL,
+  type Route,
+} from "./state.ts";
 
 interface Row {
   readonly says: string;
@@ -72,6 +82,13 @@ const ROWS: readonly Row[] = [
     is: 1450,
   },
   { says: "a VNI is taken once per port", given: [vxlan()], change: vxlan("flannel.2"), refused: "EEXIST" },
+  {
+    says: "a VNI and port may be taken once per family",
+    given: [{ op: "add", address: { link: "eth0", address: "fd00:112::51/64", nodad: true } }, vxlan()],
+    change: vxlan("vxlan-v6", { ...VXLAN, local: "fd00:112::51" }),
+    look: linkNames,
+    is: ["eth0", "flannel.1", "lo", "vxlan-v6"],
+  },
   { says: "a VXLAN device needs its outer device", change: vxlan("flannel.1", { ...VXLAN, device: "none0" }), refused: "ENODEV" },
   {
     says: "a link is born with what is asked",
@@ -437,6 +454,18 @@ export function describeKernelContract(name: string, makeKernel: () => Kernel, o
       }));
 
     if (options.nft === false) return;
+    test("a group of logged packets has one reader, and is free again afterwards", () =>
+      withNode(makeKernel(), (namespace, fabric) => {
+        const read = (of: NetworkNamespace, group = 7) => of.readPacketLog(group, () => {});
+        const stop = read(namespace);
+        refused(() => read(namespace), "EPERM");
+        read(namespace, 8)();
+        read(fabric)();
+        stop();
+        stop();
+        read(namespace)();
+      }));
+
     for (const { says, given, run, refused: isRefused, is } of NFT_ROWS) {
       test(`nftables: ${says}`, () =>
         withNode(makeKernel(), ({ nft }) => {
@@ -479,6 +508,25 @@ export function describeKernelContract(name: string, makeKernel: () => Kernel, o
           assert.deepEqual(counts.sort(), is ?? ["T-A 4", "T-B 0"]);
         }));
 
+    test("ipset: sets of every type hold what they are given, and no more", () =>
+      withNode(makeKernel(), ({ ipsets }) => {
+        const ours = (name: string) => name.startsWith("T-");
+        for (const { elements: _elements, ...set } of IP_SETS) ipsets.create(set);
+        for (const { name, elements } of IP_SETS) ipsets.change(name, { add: elements });
+        const sorted = () => ipsets.list(ours).map((set) => ({ ...set, elements: [...set.elements].sort() }));
+        assert.deepEqual(sorted().sort(byName), [...IP_SETS].sort(byName));
+        refused(() => ipsets.create({ name: "T-A", type: "hash:ip", family: 4 }), "EEXIST");
+        ipsets.change("T-A", { add: ["10.96.0.10,tcp:53"], delete: ["10.96.0.10,udp:53", "10.96.0.11,sctp:7", "10.96.0.99,udp:53"] });
+        assert.deepEqual(ipsets.list((name) => name === "T-A")[0]?.elements, ["10.96.0.10,tcp:53"]);
+        ipsets.destroy("T-A");
+        refused(() => ipsets.destroy("T-A"), "ENOENT");
+        refused(() => ipsets.change("T-A", { add: ["10.96.0.10,tcp:53"] }), "ENOENT");
+        assert.equal(ipsets.list(ours).length, IP_SETS.length - 1);
+      }));
+
+    // The second kernel has it: npm run test:vm.
+    if (makeKernel().hostNamespace().ipvs.lack() === undefined) describeIpvs(makeKernel);
+
     test("nftables: an absent table reads as undefined, and a deleted one is gone", () =>
       withNode(makeKernel(), ({ nft }) => {
         assert.equal(nft.readTable("inet", "t"), undefined);
@@ -488,6 +536,74 @@ export function describeKernelContract(name: string, makeKernel: () => Kernel, o
         assert.deepEqual(nft.listTables(), []);
       }));
   });
+}
+
+const IP_SETS: readonly IpSet[] = [
+  { name: "T-A", type: "hash:ip,port", family: 4, elements: ["10.96.0.10,tcp:53", "10.96.0.10,udp:53", "10.96.0.11,sctp:7"] },
+  { name: "T-B", type: "hash:ip,port", family: 6, elements: ["fd00:10:96::10,tcp:53"] },
+  { name: "T-C", type: "hash:ip,port,ip", family: 4, elements: ["10.244.1.2,tcp:8080,10.244.1.2"] },
+  { name: "T-D", type: "hash:ip,port,net", family: 4, elements: ["203.0.113.80,tcp:80,10.0.0.0/8"] },
+  { name: "T-E", type: "bitmap:port", family: 4, elements: ["30080", "30081"] },
+  { name: "T-F", type: "hash:ip", family: 6, elements: ["fd00:10:96::10"] },
+];
+const byName = (a: { readonly name: string }, b: { readonly name: string }) => (a.name < b.name ? -1 : 1);
+
+function describeIpvs(makeKernel: () => Kernel): void {
+  const key = { protocol: "tcp", port: 80 } as const;
+  const v4: IpvsService = { ...key, family: 4, address: "10.96.0.80", scheduler: "rr", destinations: [] };
+  const v6: IpvsService = { ...key, family: 6, address: "fd00:10:96::80", scheduler: "rr", destinations: [] };
+  const to = (address: string, weight = 1) => ({ address, port: 8080, weight });
+  const list = ({ ipvs }: NetworkNamespace) =>
+    ipvs.list().map(({ destinations, ...service }) => ({
+      ...service,
+      destinations: destinations.map(({ address, port, weight }) => `${address}:${port} ${weight}`).sort(),
+    }));
+
+  for (const scheduler of ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "mh"])
+    test(`IPVS: scheduler ${scheduler}, of both families, with a client's persistence`, () =>
+      withNode(makeKernel(), (namespace) => {
+        for (const service of [
+          { ...v4, scheduler },
+          { ...v6, scheduler, protocol: "udp" as const, persistence: 10_800 },
+        ]) {
+          namespace.ipvs.apply({ op: "add", service });
+          assert.deepEqual(
+            list(namespace).find(({ family }) => family === service.family),
+            service,
+          );
+        }
+      }));
+
+  test("IPVS: destinations come, get another weight, and go; a service goes with them", () =>
+    withNode(makeKernel(), (namespace) => {
+      const { ipvs } = namespace;
+      ipvs.apply({ op: "add", service: v4 });
+      for (const address of ["10.244.1.2", "10.244.1.3"]) ipvs.apply({ op: "add", service: v4, destination: to(address) });
+      ipvs.apply({ op: "set", service: v4, destination: to("10.244.1.2", 0) });
+      assert.deepEqual(list(namespace)[0]?.destinations, ["10.244.1.2:8080 0", "10.244.1.3:8080 1"]);
+      ipvs.apply({ op: "set", service: { ...v4, scheduler: "wlc", persistence: 60 } });
+      assert.deepEqual(list(namespace), [
+        { ...v4, scheduler: "wlc", persistence: 60, destinations: ["10.244.1.2:8080 0", "10.244.1.3:8080 1"] },
+      ]);
+      ipvs.apply({ op: "set", service: v4 });
+      assert.equal(list(namespace)[0]?.persistence, undefined);
+      ipvs.apply({ op: "delete", service: v4, destination: to("10.244.1.2") });
+      assert.deepEqual(list(namespace)[0]?.destinations, ["10.244.1.3:8080 1"]);
+      ipvs.apply({ op: "delete", service: v4 });
+      assert.deepEqual(list(namespace), []);
+    }));
+
+  test("IPVS: what is there twice, or not there, is refused", () =>
+    withNode(makeKernel(), ({ ipvs }) => {
+      refused(() => ipvs.apply({ op: "delete", service: v4 }), "ESRCH");
+      refused(() => ipvs.apply({ op: "add", service: v4, destination: to("10.244.1.2") }), "ESRCH");
+      ipvs.apply({ op: "add", service: v4 });
+      refused(() => ipvs.apply({ op: "add", service: v4 }), "EEXIST");
+      refused(() => ipvs.apply({ op: "add", service: { ...v4, port: 81, scheduler: "nosuch" } }), "ENOENT");
+      refused(() => ipvs.apply({ op: "delete", service: v4, destination: to("10.244.1.2") }), "ENOENT");
+      ipvs.apply({ op: "add", service: v4, destination: to("10.244.1.2") });
+      refused(() => ipvs.apply({ op: "add", service: v4, destination: to("10.244.1.2") }), "EEXIST");
+    }));
 }
 
 const IPTABLES_RULES = [

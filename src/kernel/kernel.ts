@@ -75,7 +75,7 @@ export interface NetworkNamespace {
   watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void;
 
   /** Calls back with each packet that the namespace's rules log to the group, from now on. Returns the way to stop. @throws KernelError EPERM, also where another socket has the group */
-  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void;
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void, options?: PacketLogOptions): () => void;
 
   /** Runs a synchronous function with the calling thread inside the namespace: for making sockets. It must not yield. */
   run<T>(action: () => T): T;
@@ -90,8 +90,18 @@ export interface NetworkNamespace {
   /** Sends one Ethernet frame as it is, header and all, out of a link. @throws KernelError ENODEV, ENETDOWN, EMSGSIZE, EPERM */
   sendFrame(link: string, frame: Uint8Array): void;
 
+  /** Sends one IP packet, header and all, as if a program of the namespace did: routed, and through its hooks. @throws KernelError EINVAL, EMSGSIZE, ENETUNREACH, EPERM */
+  sendPacket(packet: Uint8Array): void;
+
   /** Lets go of the namespace. Idempotent. */
   close(): void;
+}
+
+export interface PacketLogOptions {
+  /** How much of each packet is wanted; the headers, if not given. */
+  readonly bytes?: number;
+  /** Each packet as soon as it is logged, not several together. */
+  readonly atOnce?: boolean;
 }
 
 /** A packet that a rule logged to a group. */
@@ -161,6 +171,8 @@ export interface Iptables {
   lack(): string | undefined;
   /** The tables that there are, of the iptables that a person at the machine calls; with `everywhere` those of the other kind (nft, legacy) too. @throws KernelError `iptables` */
   save(family: Family, options?: { readonly everywhere?: boolean }): IptablesTable[];
+  /** A text that is another after the rules were changed, where the kernel announces no change of them (iptables-legacy); "" where it does. Costs next to nothing. */
+  stamp(): string;
   /** Feeds iptables-restore, which leaves alone what is not named: each *TABLE … COMMIT is one transaction. @throws KernelError `iptables` with its words */
   restore(family: Family, commands: string): void;
 }

@@ -80,7 +80,7 @@ function pushSet(steps: ChangeStep[], want: Link, found: Omit<Link, "kind">, dow
 
 /** Whether Fairlead makes links of this kind; the others are only adjusted where they are. */
 export function isMade(kind: LinkKind): boolean {
-  return kind.type === "bridge" || kind.type === "vxlan" || (kind.type === "other" && kind.name === "dummy");
+  return kind.type === "bridge" || kind.type === "vxlan" || kind.type === "ipip" || (kind.type === "other" && kind.name === "dummy");
 }
 
 function sameKind(a: LinkKind, b: LinkKind): boolean {

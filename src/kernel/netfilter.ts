@@ -144,7 +144,13 @@ export type NftStatement =
     }
   | { readonly counter: true }
   | { readonly log: { readonly prefix?: string; readonly group?: number } }
-  | { readonly masquerade: { readonly fullyRandom?: boolean } }
+  | {
+      readonly masquerade: {
+        readonly fullyRandom?: boolean;
+        /** "32768-65535"; a match on the transport protocol comes before. */
+        readonly ports?: string;
+      };
+    }
   | { readonly snat: NftTarget }
   | { readonly dnat: NftTarget }
   | { readonly redirect: { readonly port?: number } }

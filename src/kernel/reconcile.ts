@@ -36,6 +36,8 @@ export interface Reconciler {
   /** States what the kernel must hold. Nothing is written before the first call. Runs at once, synchronously; a failure is retried with back-off and does not throw. Accepts the same state twice. */
   set(desired: KernelState): ReconcileStatus;
   readonly status: ReconcileStatus;
+  /** Links were changed through the namespace's own handle, which no event tells of: the next run looks at them. */
+  linksChanged(): void;
   /** Reads everything back now and mends what differs (what `watch` does by itself after an event). */
   resync(): ReconcileStatus;
   /** Stops watching and retrying. The kernel stays as it is. */

@@ -46,6 +46,13 @@ const STALE_BY: Readonly<Record<WatchTopic, readonly Part[]>> = {
   iptables: ["iptables"],
 };
 
+/** Parts of a state that most nodes have nothing of. */
+const RARE = [
+  ["iptables", "iptables"],
+  ["ipsets", "ipset"],
+  ["ipvs", "ipvs"],
+] as const;
+
 const SYSTEM_CLOCK: ReconcilerClock = {
   now: () => performance.now(),
   after: (milliseconds, action) => {
@@ -79,6 +86,8 @@ class KernelReconciler implements Reconciler {
   #firstEventAt: number | undefined;
   #restUntil = 0;
   #ipvsNext = 0;
+  /** Of iptables, after the last run. */
+  #iptablesStamp = "";
   #retryMs = FIRST_RETRY_MS;
   /** Failures of the last run by object. */
   #errors = new Map<string, string>();
@@ -101,11 +110,19 @@ class KernelReconciler implements Reconciler {
   set(desired: KernelState): ReconcileStatus {
     if (this.#closed) return this.#status;
     if (desired === this.#held && this.#belief.stale.size === 0) return this.#status;
+    // Whether an end point may go at once depends on its connections, which the kernel counts and does not tell.
+    if (this.#belief.balances && desired.ipvs !== this.#held?.ipvs) this.#belief.stale.add("ipvs");
+    // Where nothing was wanted, others' changes were not listened to.
+    for (const [key, part] of RARE) if (desired[key].length > 0 && this.#desired?.[key].length === 0) this.#belief.stale.add(part);
     this.#desired = desired;
     // Listening begins before the first reading, so that no change falls between them.
     this.#watch();
     this.#run("set");
     return this.#status;
+  }
+
+  linksChanged(): void {
+    this.#belief.stale.add("link").add("route").add("sysctl");
   }
 
   resync(): ReconcileStatus {
@@ -160,8 +177,16 @@ class KernelReconciler implements Reconciler {
     } catch {
       this.#onEvent("netconf");
     }
+    this.#checkIptables();
     this.#checkIpvs();
     this.#sysctlCheck.ring(SYSCTL_CHECK_MS);
+  }
+
+  /** iptables-legacy tells nobody when it changes. */
+  #checkIptables(): void {
+    if (this.#desired?.iptables.length === 0 || this.#mend.isSet) return;
+    const stamp = this.#options.namespace.iptables.stamp();
+    if (stamp !== this.#iptablesStamp) this.#onEvent("iptables");
   }
 
   /** IPVS tells nobody when it changes, nor when the last connection to what is to end has ended. A long list is looked at less often. */
@@ -203,6 +228,7 @@ class KernelReconciler implements Reconciler {
         held,
       );
       if (errors.size === 0) this.#held = desired;
+      if (desired.iptables.length > 0) this.#iptablesStamp = this.#options.namespace.iptables.stamp();
     } catch (error) {
       // Reading back failed: nothing is known for certain.
       for (const part of PARTS) this.#belief.stale.add(part);

@@ -40,7 +40,11 @@ export function diffRoutes(
   const direct: ChangeStep[] = [];
   const gatewayed: ChangeStep[] = [];
   for (const [key, route] of wanted) {
-    if (route.nexthops.some((hop) => hop.link !== undefined && links.awaited.has(hop.link))) continue;
+    if (route.nexthops.some((hop) => hop.link !== undefined && links.awaited.has(hop.link))) {
+      // What is there already, whoever was faster, is wanted all the same.
+      for (const other of there.get(key) ?? []) kept.add(other);
+      continue;
+    }
     const found = routeKeys(route)
       .flatMap((other) => there.get(other) ?? [])
       .find((other) => sameRoute(route, other));

@@ -43,6 +43,8 @@ export interface Link {
 export type LinkKind =
   | { readonly type: "physical" | "loopback" | "bridge" }
   | { readonly type: "veth" }
+  /** IPv4 in IPv4 (RFC 2003), to any peer that a route names. `tunl0` comes with the kernel's module and is never deleted. */
+  | { readonly type: "ipip" }
   | {
       readonly type: "vxlan";
       readonly vni: number;

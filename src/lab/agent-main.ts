@@ -3,10 +3,13 @@ import { type Agent, startAgent } from "../agent/index.ts";
 import { createReplicaSource, type ReplicaSource } from "../cluster/index.ts";
 import { createLinuxKernel } from "../kernel/index.ts";
 import type { FromAgent, ToAgent } from "./agent-process.ts";
+import { apiOverChannel } from "./api-channel.ts";
 
 const STATUS_EVERY_MS = 250;
 const source: ReplicaSource = createReplicaSource();
 let agent: Agent | undefined;
+
+const api = apiOverChannel((call) => tell(call));
 
 const tell = (message: FromAgent) => {
   if (process.connected) process.send?.(message);
@@ -14,6 +17,7 @@ const tell = (message: FromAgent) => {
 
 process.on("message", async (message: ToAgent) => {
   if (message.op === "objects") source.replace(message.objects);
+  else if (message.op === "api") api.answer(message);
   else if (message.op === "stop") process.exit(0);
   else {
     const kernel = createLinuxKernel();
@@ -25,6 +29,8 @@ process.on("message", async (message: ToAgent) => {
       stateDirectory: message.stateDirectory,
       cniSocket: message.cniSocket,
       services: message.services,
+      network: message.network,
+      api,
       annotate: (annotations) => tell({ op: "annotate", annotations }),
       log: (text) => tell({ op: "log", message: text }),
     });

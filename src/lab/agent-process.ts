@@ -1,9 +1,10 @@
 // An agent in a process of its own: the daemon hands it the cluster's objects over a message channel, and starts it anew if it dies.
 import { type ChildProcess, fork } from "node:child_process";
-import type { AgentStatus, ServiceMode } from "../agent/index.ts";
-import { type ClusterSnapshot, type ClusterSource, objectsOf } from "../cluster/index.ts";
+import type { AgentStatus, Network, ServiceMode } from "../agent/index.ts";
+import { type ClusterSnapshot, type ClusterSource, type ObjectApi, objectsOf } from "../cluster/index.ts";
 import type { NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
+import { type ApiAnswer, type ApiCall, answerCall } from "./api-channel.ts";
 
 export interface AgentProcessOptions {
   readonly node: string;
@@ -12,7 +13,9 @@ export interface AgentProcessOptions {
   readonly stateDirectory: string;
   readonly cniSocket: string;
   readonly services: ServiceMode;
-  readonly annotate: (annotations: Readonly<Record<string, string>>) => void;
+  readonly network: Network;
+  readonly api: ObjectApi;
+  readonly annotate: (annotations: Readonly<Record<string, string | null>>) => void;
   readonly log: (message: string) => void;
 }
 
@@ -25,13 +28,16 @@ export type ToAgent =
       readonly stateDirectory: string;
       readonly cniSocket: string;
       readonly services: ServiceMode;
+      readonly network: Network;
     }
+  | ApiAnswer
   | { readonly op: "objects"; readonly objects: readonly KubeObject[] }
   | { readonly op: "stop" };
 
 /** What the child tells. */
 export type FromAgent =
-  | { readonly op: "annotate"; readonly annotations: Readonly<Record<string, string>> }
+  | { readonly op: "annotate"; readonly annotations: Readonly<Record<string, string | null>> }
+  | ApiCall
   | { readonly op: "status"; readonly status: AgentStatus }
   | { readonly op: "log"; readonly message: string }
   | { readonly op: "ready" };
@@ -55,7 +61,8 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
     ready = resolve;
   });
   const send = (message: ToAgent) => {
-    if (child.connected) child.send(message);
+    // A process that was just killed takes nothing any more; its end is told elsewhere.
+    if (child.connected) child.send(message, () => {});
   };
   const sendObjects = (snapshot: ClusterSnapshot) => send({ op: "objects", objects: objectsOf(snapshot) });
   const launch = () => {
@@ -63,14 +70,15 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
     child.on("message", (message: FromAgent) => {
       if (message.op === "annotate") options.annotate(message.annotations);
       else if (message.op === "status") status = message.status;
+      else if (message.op === "api") void answerCall(options.api, message).then(send);
       else if (message.op === "log") options.log(`${options.node}: ${message.message}`);
       else ready();
     });
     child.on("exit", () => {
       if (!closed) setTimeout(launch, RESTART_MS);
     });
-    const { node, stateDirectory, cniSocket, services, namespace } = options;
-    send({ op: "start", node, netns: namespace.path, stateDirectory, cniSocket, services });
+    const { node, stateDirectory, cniSocket, services, network, namespace } = options;
+    send({ op: "start", node, netns: namespace.path, stateDirectory, cniSocket, services, network });
     if (options.source.synced) sendObjects(options.source.snapshot);
   };
   launch();
@@ -106,11 +114,15 @@ function notYet(node: string): AgentStatus {
     reason: "the agent is starting",
     revision: 0,
     pods: 0,
+    network: "overlay",
     ranges: [],
     kernel,
     podDrifts: 0,
+    bgp: null,
     services: "nftables",
     policyLog,
+    dnsAnswers: {},
+    follows: [],
     remarks: [],
   };
 }

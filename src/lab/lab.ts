@@ -1,9 +1,19 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
-import { type ServiceDuties, type ServiceMode, startServiceDuties } from "../agent/index.ts";
+
+import { mkdirSync } from "node:fs";
+import {
+  type Network,
+  type PolicyDuties,
+  type ServiceDuties,
+  type ServiceMode,
+  startPolicyDuties,
+  startServiceDuties,
+} from "../agent/index.ts";
 import {
   type ApiServer,
   type Controllers,
   kindRules,
+  quotaAdmission,
   type ResourceRef,
   SqliteStore,
   serviceAccountAdmission,
@@ -15,14 +25,16 @@ import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
 import { namespaceNetwork, resolvConf, startDns } from "../dns/index.ts";
 import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.ts";
-import { type EndpointSlice, findKind, type KubeObject, type Pod } from "../resources/index.ts";
+import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod, type Service } from "../resources/index.ts";
 import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
+import { resume } from "./keep.ts";
 import type { PodWorker } from "./kubelet/pod-worker.ts";
 import { type ClusterNetworks, planNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { createPodHost } from "./pod-host.ts";
+import { networkObjects, poolsToMake } from "./pools.ts";
 import { REFS } from "./refs.ts";
 import { storeWriter } from "./store-writer.ts";
 import { CLUSTER, nodeCacheObjects, nodeObject, systemObjects } from "./system.ts";
@@ -38,11 +50,17 @@ export interface LabOptions {
   readonly agentProcesses: boolean;
   /** How the agents balance Services where no object says it. */
   readonly services: ServiceMode;
+  /** How the agents connect pods where no object says it. */
+  readonly network: Network;
+  /** Objects that the network is made of: they are there before the first pod. */
+  readonly networkObjects: readonly KubeObject[];
   /** One range per family; the first is that of addresses where nothing else is said. */
   readonly podCidrs: readonly string[];
   readonly serviceCidrs: readonly string[];
   /** Port of the API on 127.0.0.1; 0 for any that is free. */
   readonly apiPort: number;
+  /** The API's objects outlive the lab, and the next one of this name goes on with them. */
+  readonly keep: boolean;
   /** A DNS cache on every node, at a link-local address and at the cluster's DNS address itself. */
   readonly nodeLocalDns: boolean;
 }
@@ -73,6 +91,7 @@ export class Lab {
   #serving: Promise<ApiServer> | undefined;
   #controllers: Controllers | undefined;
   #duties: ServiceDuties | undefined;
+  #policyDuties: PolicyDuties | undefined;
 
   constructor(start: LabStart) {
     this.#start = start;
@@ -80,7 +99,10 @@ export class Lab {
     this.networks = planNetworks(start.options);
     this.kernel = createLinuxKernel();
     const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
-    this.store = new SqliteStore({ path: ":memory:", hooks: [addresses, serviceAccountAdmission], rules: kindRules });
+    if (start.options.keep) mkdirSync(start.paths.kept, { recursive: true, mode: 0o700 });
+    const path = start.options.keep ? start.paths.database : ":memory:";
+    this.store = new SqliteStore({ path, hooks: [addresses, serviceAccountAdmission, quotaAdmission], rules: kindRules });
+    addresses.adopt(this.store.list<Service>(REFS.services).items);
     this.source = sourceFromStore(this.store);
     this.dns = createDnsPods({ domain: CLUSTER.domain, kubeconfig: () => this.#podKubeconfig() });
   }
@@ -114,25 +136,33 @@ export class Lab {
       // What pods reach as Service default/kubernetes.
       alsoListen: [{ fd: this.#fabric.router.bindSocket({ protocol: "tcp", address: FABRIC.apiServer, port: CLUSTER.apiPort }) }],
       names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
+      ...(options.keep ? { identityFile: this.#start.paths.identity } : {}),
       pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
     });
     await this.#startUpstream(this.#fabric);
     const { podCidrs, nodeMask } = this.networks;
+    resume(this.store, names);
     this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving: this.#serving });
     this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
+    this.#policyDuties = startPolicyDuties({ source: this.source, writer: storeWriter(this.store), log });
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
-    for (const [index, place] of places.entries()) {
+    for (const object of options.networkObjects) this.#ensure(object);
+    this.#closers.push(this.source.subscribe((snapshot) => this.#makePools(snapshot)));
+    for (const place of places) {
       const node = nodeObject(place.name, place.addresses, `zone-${place.subnet + 1}`, new Date().toISOString());
-      const made = this.store.create(REFS.nodes, node);
+      const made = this.#ensure(node);
       this.store.update(REFS.nodes, { ...made, status: node.status } as KubeObject, { subresource: "status" });
+    }
+    await this.#podCidrsGiven(names);
+    for (const [index, place] of places.entries()) {
       await this.#startNode(place.name, place, this.#fabric, responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
     const system = systemObjects(Math.min(2, options.nodes), this.networks);
     if (options.nodeLocalDns) system.push(...nodeCacheObjects(this.networks));
-    for (const object of system) this.store.create(refOf(this.store, object), object);
+    for (const object of system) this.#ensure(object);
     await responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,
@@ -144,6 +174,12 @@ export class Lab {
       ],
     });
     this.#api = await this.#serving;
+  }
+
+  /** Makes an object, unless a lab that was before this one has left it. */
+  #ensure(object: KubeObject): KubeObject {
+    const ref = refOf(this.store, object);
+    return this.store.get(ref, object.metadata.namespace, object.metadata.name) ?? this.store.create(ref, object);
   }
 
   async #startNode(name: string, place: Parameters<Fabric["addNode"]>[0], fabric: Fabric, responders: Responders): Promise<void> {
@@ -160,12 +196,29 @@ export class Lab {
       domain: CLUSTER.domain,
       ownProcess: options.agentProcesses,
       services: options.services,
+      network: options.network,
       resolvConf: (pod) => this.resolvConf(pod),
       token: (pod, request) => this.#podToken(pod, request),
       component: (pod, container) => this.dns.component(pod, container),
       log,
     });
     this.nodes.set(name, node);
+    // What an earlier lab has left is bound already.
+    for (const pod of this.store.list<Pod>(REFS.pods).items) if (pod.spec.nodeName === name) node.kubelet.update(pod);
+  }
+
+  /** A routed node prefers blocks of its podCIDR: it should know it from the start. */
+  async #podCidrsGiven(names: readonly string[]): Promise<void> {
+    const end = performance.now() + 1000;
+    const given = (name: string) => this.store.get<Node>(REFS.nodes, undefined, name)?.spec?.podCIDR !== undefined;
+    while (!names.every(given) && performance.now() < end) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Does what Calico's operator would. */
+  #makePools(snapshot: ClusterSnapshot): void {
+    const { podCidrs, network } = this.#start.options;
+    for (const pool of poolsToMake(snapshot, { podCidrs, routed: network === "routed" }))
+      if (!this.store.get(REFS.ipPools, undefined, pool.metadata.name)) this.store.create(REFS.ipPools, pool);
   }
 
   #podToken(pod: Pod, { audience, expirationSeconds = 3600 }: { audience?: string; expirationSeconds?: number }): string | undefined {
@@ -277,13 +330,14 @@ export class Lab {
   }
 
   get controllersIdle(): boolean {
-    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false);
+    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false) && (this.#policyDuties?.idle ?? false);
   }
 
   /** Takes everything down, pods first. */
   async close(): Promise<void> {
     this.#controllers?.close();
     this.#duties?.close();
+    this.#policyDuties?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
     const responders = this.#start.responders.close();
@@ -321,16 +375,18 @@ function refOf(store: SqliteStore, object: KubeObject) {
 
 /** Built-in kinds that a cluster's controllers would act on, and the lab has none for. */
 const WITHOUT_CONTROLLER = new Set(
-  "APIService CronJob Endpoints HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ResourceQuota ValidatingWebhookConfiguration".split(
-    " ",
-  ),
+  "APIService HorizontalPodAutoscaler Ingress LimitRange MutatingWebhookConfiguration ValidatingWebhookConfiguration".split(" "),
 );
 
 /** "2 Ingress", … of what is stored only: custom objects, and built-in kinds without a controller here. */
 function idleKinds(objects: readonly KubeObject[]): string[] {
   const counts = new Map<string, number>();
-  for (const { apiVersion, kind } of objects)
+  const own = new Set(networkObjects(objects));
+  for (const object of objects) {
+    const { apiVersion, kind } = object;
+    if (own.has(object)) continue;
     if (WITHOUT_CONTROLLER.has(kind) || !findKind(apiVersion, kind)?.builtin) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
   return [...counts].map(([kind, count]) => `${count} ${kind}`);
 }
 

@@ -11,11 +11,13 @@ import {
   planMatrix,
   unexpected,
 } from "../cluster/index.ts";
-import type { ConntrackFlow } from "../kernel/index.ts";
+import type { ConntrackFlow, IpvsService, NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
 import { type DnsQueryParams, queryInLab } from "./dns/query.ts";
 import type { Lab } from "./lab.ts";
+import type { LabNode } from "./node.ts";
+import { askNode, followNode } from "./node-pages.ts";
 import { namespaceOf, type ProbeOptions, type ProbeResult, probe, probeAll } from "./probing.ts";
 import { readiness, waitReady, whyNotReady } from "./ready.ts";
 import type { Call, Methods } from "./rpc.ts";
@@ -36,6 +38,8 @@ export interface LabStatus {
     readonly mended: number;
     readonly policyLog: AgentStatus["policyLog"];
     readonly agentPid: number | null;
+    /** What of the configuration is not followed on the node, and why. */
+    readonly remarks: readonly string[];
   }[];
   readonly pods: readonly {
     readonly namespace: string;
@@ -59,6 +63,7 @@ export interface LabStatus {
 export interface Served {
   readonly mode: AgentStatus["services"];
   readonly flows: readonly ConntrackFlow[];
+  readonly virtual: readonly IpvsService[];
 }
 
 export interface MatrixAnswer {
@@ -86,13 +91,19 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     probe: (params: ProbeOptions) => probe(lab, params),
     matrix: (params: MatrixParams, call: Call) => matrix(lab, params, call),
     snapshot: () => objectsOf(lab.snapshot),
+    dnsAnswers: () => Object.fromEntries([...lab.nodes.values()].map((node) => [node.name, node.agent.status.dnsAnswers])),
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
     served: (params: { node: string }): Served => {
       const node = lab.nodes.get(params.node);
-      return { mode: node?.agent.status.services ?? "nftables", flows: node?.namespace.conntrack.list() ?? [] };
+      const mode = node?.agent.status.services ?? "nftables";
+      const virtual = mode === "ipvs" ? (node?.namespace.ipvs.list() ?? []) : [];
+      return { mode, flows: node?.namespace.conntrack.list() ?? [], virtual };
     },
     dnsQuery: (params: DnsQueryParams) => queryInLab(lab, params),
     dnsReports: () => lab.dns.reports(),
+    page: (params: { node: string; path: string }) => askNode(nodeOf(lab, params.node).namespace, params.path),
+    follow: (params: { node: string; path: string }, call: Call) =>
+      followNode(nodeOf(lab, params.node).namespace, params.path, (text) => call.item(text), call.signal),
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.api.kubeconfig(lab.options.name),
     down: () => shutDown(),
@@ -120,6 +131,7 @@ function statusOf(lab: Lab): LabStatus {
         mended: status.kernel.drifts + status.podDrifts,
         policyLog: status.policyLog,
         agentPid: "pid" in node.agent ? (node.agent.pid ?? null) : null,
+        remarks: node.agent.status.remarks,
       };
     }),
     pods: [...lab.snapshot.pods.values()].map((pod) => {
@@ -171,6 +183,13 @@ async function matrix(lab: Lab, params: MatrixParams, call: Call): Promise<Matri
   return expectations ? { pairs: results, failures: unexpected(results, expected) } : { pairs: results };
 }
 
+/** @throws FairleadError `no-such-node` */
+function nodeOf(lab: Lab, name: string): LabNode {
+  const node = lab.nodes.get(name);
+  if (node) return node;
+  throw new FairleadError("no-such-node", `there is no node "${name}"`, { remedy: `there are ${[...lab.nodes.keys()].join(", ")}` });
+}
+
 /** The observed state of some nodes and their pods, or of all. */
 function observe(lab: Lab, only: readonly string[] | undefined): object {
   const sysctls = [
@@ -179,6 +198,8 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-ip6tables",
   ];
+  const proxied = (namespace: NetworkNamespace) =>
+    namespace.listLinks().flatMap(({ name }) => (name.startsWith("cali") ? [`net.ipv4.conf.${name.replaceAll(".", "/")}.proxy_arp`] : []));
   const nodes = [...lab.nodes.values()].filter((node) => only === undefined || only.includes(node.name));
   return Object.fromEntries(
     nodes.map((node) => {
@@ -191,12 +212,16 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
           pods[`${namespace}/${name}`] = { error: messageOf(error) };
         }
       }
-      return [node.name, { kernel: node.namespace.observe({ sysctls, tables: "all" }), pods }];
+      const kernel = node.namespace.observe({ sysctls: [...sysctls, ...proxied(node.namespace)], tables: "all" });
+      return [node.name, { kernel, pods, dnsAnswers: node.agent.status.dnsAnswers }];
     }),
   );
 }
 
 async function place(lab: Lab, what: string): Promise<ExecPlace> {
+  // The router between the subnets is none of the cluster's, and nevertheless a place to look from.
+  if (what === "router")
+    return { pid: process.pid, netns: lab.fabric.router.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: what };
   const end = findEnd(lab.snapshot, what);
   const namespace = namespaceOf(lab, end, what);
   const common = { pid: process.pid, netns: namespace.path, rootless: process.env.FAIRLEAD_ROOTLESS === "1", name: nameOfEnd(end) };

@@ -1,11 +1,11 @@
 // One node of a lab: its namespace, its agent, its CNI configuration, and kubelet's part.
 import { join } from "node:path";
-import { type Agent, type ServiceMode, startAgent } from "../agent/index.ts";
-import type { ObjectStore } from "../api/index.ts";
-import type { ClusterSource } from "../cluster/index.ts";
+import { type Agent, type Network, type ServiceMode, startAgent } from "../agent/index.ts";
+import { eventRecorder, LEASE_NAMESPACE, type ObjectStore } from "../api/index.ts";
+import { apiFromStore, type ClusterSource } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
-import type { Node, Pod, Service } from "../resources/index.ts";
+import type { KubeObject, Node, Pod, Service } from "../resources/index.ts";
 import { type AgentProcess, startAgentProcess } from "./agent-process.ts";
 import type { NodePlace } from "./fabric.ts";
 import { createCniRuntime } from "./kubelet/cni-runtime.ts";
@@ -26,6 +26,7 @@ export interface LabNodeOptions {
   /** A process of its own for the agent, as on a real node; else it runs in the daemon. */
   readonly ownProcess: boolean;
   readonly services: ServiceMode;
+  readonly network: Network;
   readonly resolvConf: (pod: Pod) => string;
   readonly token: KubeletContext["token"];
   readonly component: KubeletContext["component"];
@@ -59,8 +60,10 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     stateDirectory: join(directory, "agent"),
     cniSocket,
     services: options.services,
+    network: options.network,
+    api: apiFromStore(store),
   };
-  const annotate = (annotations: Readonly<Record<string, string>>) => annotateNode(store, place.name, annotations);
+  const annotate = (annotations: Readonly<Record<string, string | null>>) => annotateNode(store, place.name, annotations);
   const agent = options.ownProcess
     ? await startAgentProcess({ ...agentOptions, annotate, log })
     : await startAgent({ ...agentOptions, annotate, log: (message) => log(`${place.name}: ${message}`) });
@@ -94,9 +97,12 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
       if (store.get(REFS.pods, podNamespace, name)?.metadata.uid === uid)
         store.delete(REFS.pods, podNamespace, name, { gracePeriodSeconds: 0 });
     },
+    note: eventRecorder(store, "kubelet", () => new Date().toISOString().replace(/\.\d+Z$/, "Z")),
     log: (message) => log(`${place.name}: ${message}`),
     now: () => new Date().toISOString().replace(/\.\d+Z$/, "Z"),
   });
+  const heartbeat = setInterval(() => renewLease(store, place.name), LEASE_SECONDS * 250).unref();
+  renewLease(store, place.name);
   return {
     name: place.name,
     place,
@@ -104,16 +110,43 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     agent,
     kubelet,
     async close() {
+      clearInterval(heartbeat);
       kubelet.abandon();
       await agent.close();
     },
   };
 }
 
-function annotateNode(store: ObjectStore, name: string, annotations: Readonly<Record<string, string>>): void {
+/** Seconds that a node's lease holds; it is renewed four times as often (kubelet's own numbers). */
+const LEASE_SECONDS = 40;
+
+/** Says that the node lives. */
+function renewLease(store: ObjectStore, node: string): void {
+  const renewTime = new Date().toISOString().replace(/Z$/, "000Z");
+  const spec = { holderIdentity: node, leaseDurationSeconds: LEASE_SECONDS, renewTime };
+  try {
+    const before = store.get(REFS.leases, LEASE_NAMESPACE, node);
+    if (before) store.update(REFS.leases, { ...before, spec } as KubeObject);
+    else if (store.get(REFS.namespaces, undefined, LEASE_NAMESPACE))
+      store.create(REFS.leases, {
+        apiVersion: "coordination.k8s.io/v1",
+        kind: "Lease",
+        metadata: { name: node, namespace: LEASE_NAMESPACE },
+        spec,
+      } as unknown as KubeObject);
+  } catch {
+    // The next one is soon.
+  }
+}
+
+/** null takes an annotation away. */
+function annotateNode(store: ObjectStore, name: string, annotations: Readonly<Record<string, string | null>>): void {
   const node = store.get<Node>(REFS.nodes, undefined, name);
-  if (node)
-    store.update(REFS.nodes, { ...node, metadata: { ...node.metadata, annotations: { ...node.metadata.annotations, ...annotations } } });
+  if (!node) return;
+  const merged = Object.entries({ ...node.metadata.annotations, ...annotations }).filter(
+    (entry): entry is [string, string] => entry[1] !== null,
+  );
+  store.update(REFS.nodes, { ...node, metadata: { ...node.metadata, annotations: Object.fromEntries(merged) } });
 }
 
 /** The Services of a namespace that have an address, and the API's own. */

@@ -10,11 +10,16 @@ export interface LabPaths {
   /** Process id and start time of the daemon, for finding one that was killed. */
   readonly daemon: string;
   readonly kubeconfig: string;
+  /** What outlives the lab where that is asked for (--keep): the API's objects, and what makes the server the same. */
+  readonly kept: string;
   readonly database: string;
+  readonly identity: string;
   readonly log: string;
   node(name: string): string;
   pod(uid: string): string;
 }
+
+const KEPT = ".kept";
 
 /** Root of all labs of this user. */
 export function labsDirectory(): string {
@@ -29,12 +34,15 @@ export function labPaths(name: string): LabPaths {
     throw new FairleadError("bad-name", `"${name}" can't name a lab`, { remedy: "use lower case letters, digits and dashes, at most 32" });
   }
   const directory = join(labsDirectory(), name);
+  const kept = join(labsDirectory(), `${name}${KEPT}`);
   return {
     directory,
     socket: join(directory, "daemon.sock"),
     daemon: join(directory, "daemon.json"),
     kubeconfig: join(directory, "kubeconfig"),
-    database: join(directory, "api.db"),
+    kept,
+    database: join(kept, "api.db"),
+    identity: join(kept, "identity.json"),
     log: join(directory, "daemon.log"),
     node: (node) => join(directory, "nodes", node),
     pod: (uid) => join(directory, "pods", uid),
@@ -49,6 +57,15 @@ export function makeLabDirectory(paths: LabPaths): void {
 
 /** Names of the labs that have a directory. */
 export function listLabs(): string[] {
+  return directories().filter((name) => !name.endsWith(KEPT));
+}
+
+/** Names of the labs whose objects are kept. */
+export function listKept(): string[] {
+  return directories().flatMap((name) => (name.endsWith(KEPT) ? [name.slice(0, -KEPT.length)] : []));
+}
+
+function directories(): string[] {
   try {
     return readdirSync(labsDirectory(), { withFileTypes: true })
       .filter((entry) => entry.isDirectory())

@@ -2,4 +2,4 @@
 export { keepSame } from "./keep.ts";
 export { composeTable, planNode, TABLE } from "./node-plan.ts";
 export type { NodeFacts, NodePlan, PlanNode, PodAttachment } from "./plan.ts";
-export { nodeSettings, SERVICE_MODES, type ServiceMode } from "./settings.ts";
+export { NETWORKS, type Network, nodeSettings, SERVICE_MODES, type ServiceMode } from "./settings.ts";

@@ -20,7 +20,8 @@ const plan = (kernel: Partial<KernelState>, pods: Readonly<Record<string, Kernel
   annotations: {},
   podMtu: 1450,
   announcement: { own: [], winners: new Map() },
-  settings: { services: "nftables", remarks: [] },
+  settings: { services: "nftables", network: "overlay", remarks: [] },
+  namePatterns: [],
   remarks: [],
 });
 

@@ -2,7 +2,8 @@
 
 import { familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import { planOverlay, planPodNetwork } from "../datapath/overlay/index.ts";
+import { type PodNetwork, planPodNetwork } from "../datapath/overlay/index.ts";
+import { planRoutedPod } from "../datapath/routed/index.ts";
 import {
   type BaseChainName,
   type KernelState,
@@ -16,8 +17,9 @@ import {
   ROUTE_PROTOCOL,
   type TableContribution,
 } from "../kernel/index.ts";
-import { planPolicy } from "../policy/index.ts";
-import { electAnnouncer, planServiceMode } from "../services/index.ts";
+import { nameBook, planPolicy } from "../policy/index.ts";
+import { electAnnouncer, IPVS_INPUT, planServiceMode } from "../services/index.ts";
+import { planOverlayPath, planRoutedPath } from "./path.ts";
 import type { NodeFacts, NodePlan, PodAttachment } from "./plan.ts";
 import { nodeSettings } from "./settings.ts";
 
@@ -43,30 +45,43 @@ const OPTIONAL_CHAINS: readonly BaseChainName[] = ["postrouting-mangle", "prerou
 /** What a node must hold. Pure: the same snapshot and facts give the same plan. */
 export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
   const settings = nodeSettings(snapshot, facts.node, facts);
-  const overlay = planOverlay(snapshot, { ...facts, hostLinks: facts.attachments.map((attachment) => attachment.hostLink) });
+  const network = facts.network ?? settings.network;
+  const path = network === "routed" ? planRoutedPath(snapshot, facts) : planOverlayPath(snapshot, facts);
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
-  const policy = planPolicy(snapshot, facts.node, pods, { interfaces: [facts.underlay] });
+  const policy = planPolicy(snapshot, facts.node, pods, {
+    interfaces: [facts.underlay],
+    ...(facts.dnsAnswers ? { names: nameBook(facts.dnsAnswers) } : {}),
+  });
   const services = planServiceMode(snapshot, facts.node, {
     mode: settings.services,
-    podNetworks: { 4: elementsOf(overlay.table, "pod-networks4"), 6: elementsOf(overlay.table, "pod-networks6") },
+    own: [...underlayAddresses(facts), ...(path.state.addresses ?? []).map(({ address }) => plain(address))],
+    podNetworks: { 4: elementsOf(path.table, "pod-networks4"), 6: elementsOf(path.table, "pod-networks6") },
   });
-  const table = composeTable([overlay.table, services.table, policy.table]);
+  const table = composeTable([
+    path.table,
+    services.table,
+    policy.table,
+    ...(settings.services === "ipvs" ? [besideIpvs(policy.table)] : []),
+  ]);
   const { underlay, lost = NOBODY } = facts;
   const announcement = electAnnouncer(snapshot, { node: facts.node, prefixes: underlay.addresses, lost });
   return {
     node: facts.node,
     revision: snapshot.revision,
-    kernel: mergeStates(overlay.state, services.state, {
+    kernel: mergeStates(path.state, services.state, {
       tables: [table],
       addresses: announcement.own.map((address) => wandering(address, underlay.link)),
     }),
-    pods: planPods(facts.attachments, overlay.podMtu),
-    annotations: overlay.annotations,
-    podMtu: overlay.podMtu,
+    pods: planPods(facts.attachments, network === "routed" ? planRoutedPod : planPodNetwork, path.podMtu),
+    annotations: path.annotations,
+    podMtu: path.podMtu,
+    ...(path.routed ? { routed: path.routed } : {}),
+    ...(path.follows ? { follows: path.follows } : {}),
     announcement,
+    namePatterns: policy.namePatterns,
     settings,
-    remarks: [...settings.remarks, ...overlay.remarks, ...services.remarks, ...policy.remarks],
+    remarks: [...settings.remarks, ...path.remarks, ...services.remarks, ...policy.remarks],
   };
 }
 
@@ -78,15 +93,40 @@ function wandering(address: string, link: string): LinkAddress {
   return { link, address: `${address}/${length}`, nodad: true, deprecated: true, protocol: ROUTE_PROTOCOL.fairlead };
 }
 
+const plain = (address: string) => address.replace(/\/.*/, "");
+
+function underlayAddresses({ underlay }: NodeFacts): string[] {
+  return underlay.addresses.map(plain);
+}
+
+/**
+ * What IPVS forwards passes the hooks of what the node itself receives and sends, never the forward hook: policies are
+ * asked as it leaves, when its end point is known. Forged sources are told by the device that a packet came in by.
+ */
+function besideIpvs(policy: TableContribution): TableContribution {
+  const forged = policy.chains.find(({ name }) => name === "policy-input")?.rules.filter(({ owner }) => owner?.name === "forged-source");
+  const passing: NftRule = { matches: [], statements: [{ verdict: "accept" }] };
+  const foreign: NftRule = {
+    matches: [{ left: "fib saddr type", op: "!=", right: "local" }],
+    statements: [{ verdict: "jump", chain: "policy-forward" }],
+  };
+  const asked = policy.chains.some(({ name }) => name === "policy-forward");
+  return {
+    chains: [{ name: IPVS_INPUT, rules: [...(forged ?? []), passing] }],
+    sets: [],
+    hooks: asked ? [{ chain: "filter-output", order: 50, rules: [foreign] }] : [],
+  };
+}
+
 function elementsOf(table: TableContribution, name: string): readonly NftElement[] {
   return table.sets.find((set) => set.name === name)?.elements ?? [];
 }
 
 /** One state for each container, of all its interfaces. */
-function planPods(attachments: readonly PodAttachment[], mtu: number): Map<string, KernelState> {
+function planPods(attachments: readonly PodAttachment[], plan: (pod: PodNetwork) => KernelState, mtu: number): Map<string, KernelState> {
   const pods = new Map<string, KernelState>();
   for (const { containerId, interface: name, addresses, mac } of attachments) {
-    const state = planPodNetwork({ interface: name, addresses, mac, mtu });
+    const state = plan({ interface: name, addresses, mac, mtu });
     const first = pods.get(containerId);
     // One way out is enough: the routes are those of the interface that was made first.
     pods.set(containerId, first ? mergeStates(first, { ...state, routes: [] }) : state);

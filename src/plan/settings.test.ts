@@ -29,19 +29,31 @@ test("the node's annotation, else the cluster's ConfigMap, else the agent's opti
   assert.equal(nodeSettings(said("iptables", "ipvs"), "node-2").services, "ipvs");
   assert.equal(nodeSettings(said(undefined, " iptables\n"), "node-2", { options }).services, "iptables");
   assert.equal(nodeSettings(said(), "node-1", { options }).services, "ipvs");
-  assert.deepEqual(nodeSettings(said("", ""), "node-1"), { services: "nftables", remarks: [] });
+  assert.deepEqual(nodeSettings(said("", ""), "node-1"), { services: "nftables", network: "overlay", remarks: [] });
 });
 
 test("what is not known or not possible is a remark, and the next that is said holds", () => {
   assert.deepEqual(nodeSettings(said("ebtables", "iptables"), "node-1"), {
     services: "iptables",
+    network: "overlay",
     remarks: [
       'Node node-1, annotation fairlead.dev/services: "ebtables" is not known and not followed; it may be nftables, iptables, ipvs',
     ],
   });
   assert.deepEqual(nodeSettings(said("ipvs"), "node-1", { lacks }), {
     services: "nftables",
+    network: "overlay",
     remarks: ["Node node-1, annotation fairlead.dev/services: ipvs is not possible on this node and not followed: the kernel has none"],
   });
   assert.equal(nodeSettings(said("ipvs", "iptables"), "node-1", { lacks }).services, "iptables");
+});
+
+test("an Installation with a calicoNetwork asks for the routed network, before the agent's option", () => {
+  const installation = (spec: object) =>
+    ({ apiVersion: "operator.tigera.io/v1", kind: "Installation", metadata: { name: "default" }, spec }) as KubeObject;
+  const asked = [node("node-1", [], []), node("node-2", [], [], { "fairlead.dev/network": "overlay" })];
+  assert.equal(nodeSettings(snapshotOf([...asked, installation({ calicoNetwork: {} })]), "node-1").network, "routed");
+  assert.equal(nodeSettings(snapshotOf([...asked, installation({ calicoNetwork: {} })]), "node-2").network, "overlay");
+  assert.equal(nodeSettings(snapshotOf([...asked, installation({ cni: { type: "AmazonVPC" } })]), "node-1").network, "overlay");
+  assert.equal(nodeSettings(snapshotOf(asked), "node-1", { options: { network: "routed" } }).network, "routed");
 });

@@ -77,3 +77,116 @@ for (const [what, spec, expected] of cases)
     assert.equal(found.length, expected.length, found.join("\n"));
     for (const [index, pattern] of expected.entries()) assert.match(found[index] ?? "", pattern);
   });
+
+const cluster = [
+  namespace("shop", { team: "shop" }),
+  namespace("kube-system"),
+  { apiVersion: "v1", kind: "Node", metadata: { name: "node-1" }, status: { addresses: [{ type: "InternalIP", address: "10.112.0.51" }] } },
+  {
+    ...pod("web", { app: "web" }, { name: "http", containerPort: 80 }),
+    spec: {
+      nodeName: "node-1",
+      containers: [{ name: "c", ports: [{ name: "http", containerPort: 80 }], readinessProbe: { httpGet: { port: "http" } } }],
+    },
+  },
+  pod("mysql", { app: "db" }),
+  {
+    ...pod("coredns", { "k8s-app": "kube-dns" }),
+    metadata: { namespace: "kube-system", name: "coredns", labels: { "k8s-app": "kube-dns" } },
+  },
+];
+
+/** [what, policies, what is said] */
+const others: readonly [string, readonly object[], readonly RegExp[]][] = [
+  [
+    "Calico: a denial before what is allowed, in one policy",
+    [
+      calico("one", {
+        selector: "app == 'web'",
+        ingress: [
+          { action: "Deny", source: { selector: "app == 'db'" } },
+          { action: "Allow", source: { selector: "app == 'db'" }, protocol: "TCP", destination: { ports: [80] } },
+        ],
+      }),
+    ],
+    [/^NetworkPolicy\.projectcalico\.org shadowed-allow spec\.ingress\[1\]: it lets nothing through: spec\.ingress\[0\] denies all/],
+  ],
+  [
+    "Cilium: a denial of another policy before what is allowed",
+    [
+      cilium("allow", {
+        endpointSelector: { matchLabels: { app: "web" } },
+        ingress: [{ fromEndpoints: [{ matchLabels: { app: "db" } }] }],
+      }),
+      cilium("deny", { endpointSelector: {}, ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: "db" } }] }] }),
+    ],
+    [
+      /^CiliumNetworkPolicy shadowed-allow spec\.ingress\[0\]: it lets nothing through: CiliumNetworkPolicy shop\/deny, spec\.ingressDeny\[0\] denies/,
+    ],
+  ],
+  [
+    "Cilium: a subject and a peer that are nobody",
+    [
+      cilium("typo", { endpointSelector: { matchLabels: { app: "wbe" } }, ingress: [{}] }),
+      cilium("peer", { endpointSelector: { matchLabels: { app: "web" } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: "x" } }] }] }),
+    ],
+    [/^CiliumNetworkPolicy peer-matches-nothing spec\.ingress\[0\]:/, /^CiliumNetworkPolicy selects-nothing spec\.endpointSelector:/],
+  ],
+  [
+    "Cilium: layer 7 is told to be not enforced",
+    [
+      cilium("l7", {
+        endpointSelector: {},
+        ingress: [{ toPorts: [{ ports: [{ port: "80", protocol: "TCP" }], rules: { http: [{ method: "GET" }] } }] }],
+      }),
+    ],
+    [/^CiliumNetworkPolicy invalid spec\.ingress\[0\]\.toPorts\[0\]\.rules: what is asked of http is not enforced by this data path/],
+  ],
+  [
+    "Cilium: names asked for, and DNS forgotten",
+    [cilium("names", { endpointSelector: { matchLabels: { app: "web" } }, egress: [{ toFQDNs: [{ matchName: "example.com" }] }] })],
+    [/^CiliumNetworkPolicy dns-forgotten spec\.egress: web may not ask the cluster's DNS/],
+  ],
+  [
+    "DNS denied by a cluster-wide rule",
+    [
+      {
+        apiVersion: "policy.networking.k8s.io/v1alpha2",
+        kind: "ClusterNetworkPolicy",
+        metadata: { name: "no-udp" },
+        spec: {
+          tier: "Admin",
+          priority: 1,
+          subject: { namespaces: { matchLabels: { team: "shop" } } },
+          egress: [
+            { action: "Deny", to: [{ namespaces: {} }], protocols: [{ udp: {} }] },
+            { action: "Accept", to: [{ namespaces: {} }] },
+          ],
+        },
+      },
+    ],
+    [/^ClusterNetworkPolicy dns-forgotten spec\.egress\[0\]: 2 pods \(mysql, web\) may not ask the cluster's DNS: this denies UDP 53/],
+  ],
+  [
+    "probes denied",
+    [cilium("nodes", { endpointSelector: {}, enableDefaultDeny: { ingress: false }, ingressDeny: [{ fromEntities: ["host"] }] })],
+    [/^CiliumNetworkPolicy probes-denied spec\.ingressDeny\[0\]: it denies what the kubelet of node-1 asks shop\/web on port 80/],
+  ],
+];
+
+function calico(name: string, spec: object): object {
+  return { apiVersion: "projectcalico.org/v3", kind: "NetworkPolicy", metadata: { namespace: "shop", name }, spec };
+}
+
+function cilium(name: string, spec: object): object {
+  return { apiVersion: "cilium.io/v2", kind: "CiliumNetworkPolicy", metadata: { namespace: "shop", name }, spec };
+}
+
+for (const [what, policies, expected] of others)
+  test(what, () => {
+    const found = checkPolicies(snapshotOf([...cluster, ...policies] as unknown as KubeObject[])).map(
+      ({ code, path, says, policy }) => `${policy.kind} ${code} ${path}: ${says}`,
+    );
+    assert.equal(found.length, expected.length, found.join("\n"));
+    for (const [index, pattern] of expected.entries()) assert.match(found[index] ?? "", pattern);
+  });

@@ -2,95 +2,185 @@
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
-import { ALL_LABELS } from "./labels.ts";
+import { covers } from "./covers.ts";
+import { deniedProbes } from "./denied-probes.ts";
+import { type Denial, nameOf, type PolicyFinding, readRemark } from "./finding.ts";
+import { forgottenDns } from "./forgotten-dns.ts";
 import { namedPorts, WITH_PORTS } from "./match.ts";
+import { nearest } from "./nearest.ts";
 import { indexPolicies } from "./policy-index.ts";
-import {
-  type Direction,
-  type Peer,
-  type Policy,
-  type PortMatch,
-  peerSide,
-  type Rule,
-  type Selection,
-  type Side,
-  type Traffic,
-} from "./rules.ts";
-import { describeSelection, selectionKey, selects } from "./selection.ts";
-
-export interface PolicyFinding {
-  /** "invalid" parts match nothing or deny; a "warning" works as written. */
-  readonly severity: "invalid" | "warning";
-  readonly code: "invalid" | "selects-nothing" | "peer-matches-nothing" | "unknown-port-name" | "unreachable-rule" | "dns-forgotten";
-  readonly policy: Owner;
-  /** "spec.ingress[0].from[1]" */
-  readonly path: string;
-  readonly says: string;
-  readonly remedy: string;
-}
-
-const DNS_PORT = 53;
-const UDP = 17;
+import { peersField, rulePath, subjectPath } from "./rule-path.ts";
+import { type Direction, type Policy, peerSide, type Rule, type Side } from "./rules.ts";
+import { describeSelection, kindsOf, selects } from "./selection.ts";
 
 /** Findings over all policies of a snapshot, in order of policy and path. */
 export function checkPolicies(snapshot: ClusterSnapshot): PolicyFinding[] {
   const index = indexPolicies(snapshot);
   const pods = [...snapshot.pods.values()].filter((pod) => !pod.spec.hostNetwork);
-  const findings = index.all.flatMap((policy) => checkPolicy(snapshot, policy, pods));
-  return [...invalid(index.remarks), ...findings, ...forgottenDns(snapshot, pods)].sort(
+  const policies = [...index.all, ...index.staged];
+  const context: CheckContext = {
+    snapshot,
+    pods,
+    denials: denialsOf(snapshot, index.all, pods),
+    order: new Map(policies.map((policy, at) => [policy, at])),
+  };
+  const findings = policies.flatMap((policy) => checkPolicy(policy, context));
+  return [...invalid(index.remarks), ...findings, ...forgottenDns(snapshot, pods), ...deniedProbes(snapshot, context.denials)].sort(
     (a, b) => compare(nameOf(a.policy), nameOf(b.policy)) || compare(a.path, b.path),
   );
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
-const nameOf = ({ kind, namespace, name }: Owner) => `${kind} ${namespace ?? ""}/${name}`;
-
-/** "NetworkPolicy ns/name: spec.ingress[0]: what" as the readers say it. */
 function invalid(remarks: readonly string[]): PolicyFinding[] {
-  return remarks.flatMap((remark): PolicyFinding[] => {
-    const match = /^(\S+) (?:([^\s/]+)\/)?(\S+): (\S+): (.*)$/s.exec(remark);
-    if (!match) return [];
-    const [, kind = "", namespace, name = "", path = "", says = ""] = match;
-    const policy: Owner = { kind, name, ...(namespace === undefined ? {} : { namespace }) };
-    return [{ severity: "invalid", code: "invalid", policy, path, says, remedy: "correct the field" }];
+  return remarks.flatMap((text): PolicyFinding[] => {
+    const remark = readRemark(text);
+    return remark ? [{ severity: "invalid", code: "invalid", ...remark, remedy: "correct the field" }] : [];
   });
 }
 
-function checkPolicy(snapshot: ClusterSnapshot, policy: Policy, pods: readonly Pod[]): PolicyFinding[] {
+interface CheckContext {
+  readonly snapshot: ClusterSnapshot;
+  readonly pods: readonly Pod[];
+  /** Rules that deny, in order of evaluation, with whom they select. */
+  readonly denials: readonly Denial[];
+  /** Place of each policy in the order of evaluation. */
+  readonly order: ReadonlyMap<Policy, number>;
+}
+
+const DIRECTIONS: readonly Direction[] = ["ingress", "egress"];
+
+function denialsOf(snapshot: ClusterSnapshot, policies: readonly Policy[], pods: readonly Pod[]): Denial[] {
+  return policies.flatMap((policy) => {
+    const denying = DIRECTIONS.flatMap((direction) =>
+      policy[direction].filter(({ action }) => action === "deny").map((rule) => ({ policy, rule, direction })),
+    );
+    if (denying.length === 0) return [];
+    const selected = new Set(pods.filter((pod) => selects(snapshot, policy.subject, pod)));
+    return denying.map((each) => ({ ...each, selected }));
+  });
+}
+
+function checkPolicy(policy: Policy, context: CheckContext): PolicyFinding[] {
+  const { snapshot, pods } = context;
   const selected = pods.filter((pod) => selects(snapshot, policy.subject, pod));
   const findings: PolicyFinding[] = [];
-  const warn = (code: PolicyFinding["code"], path: string, says: string, remedy: string) =>
-    findings.push({ severity: "warning", code, policy: policy.owner, path, says, remedy });
-  if (selected.length === 0)
+  const warn: Warn = (code, path, says, remedy) => findings.push({ severity: "warning", code, policy: policy.owner, path, says, remedy });
+  const concernsPods = kindsOf(policy.subject).includes("pod");
+  if (selected.length === 0 && concernsPods)
     warn(
       "selects-nothing",
-      "spec.podSelector",
+      subjectPath(policy.owner),
       `it selects ${describeSelection(policy.subject)}, and there is none`,
       nearest(snapshot, policy.subject, pods),
     );
-  for (const direction of ["ingress", "egress"] as const)
-    for (const [index, rule] of policy[direction].entries()) {
-      const path = `spec.${direction}[${index}]`;
-      const wider = policy[direction].slice(0, index).findIndex((other) => covers(other, rule, direction));
-      if (wider >= 0)
-        warn(
-          "unreachable-rule",
-          path,
-          `it decides nothing: rule ${wider} matches all that it matches`,
-          `take it out, or narrow rule ${wider}`,
-        );
-      checkPeers(snapshot, peerSide(rule, direction), { path: `${path}.${direction === "ingress" ? "from" : "to"}`, pods, warn });
+  for (const direction of DIRECTIONS) {
+    checkReach(policy, direction, warn);
+    if (selected.length > 0) checkShadows(policy, direction, { context, selected, warn });
+    for (const [rule, at] of entriesOf(policy, direction)) {
+      const path = rulePath(rule.owner, direction);
+      const field = peersField(rule.owner, direction);
+      checkPeers(snapshot, peerSide(rule, direction), {
+        path: field === "" ? path : `${path}.${field}`,
+        listed: field === "from" || field === "to",
+        from: at,
+        pods,
+        warn,
+      });
       if (selected.length > 0) checkNames(snapshot, rule, { path: `${path}.ports`, direction, selected, pods, warn });
     }
+  }
   return findings;
+}
+
+/** Rules with the number of peers that stand before theirs in the same entry: a language's entry may be several rules. */
+function entriesOf(policy: Policy, direction: Direction): [Rule, number][] {
+  const before = new Map<Owner["rule"], number>();
+  return policy[direction].map((rule): [Rule, number] => {
+    const at = before.get(rule.owner.rule) ?? 0;
+    before.set(rule.owner.rule, at + peerSide(rule, direction).within.flat().length);
+    return [rule, at];
+  });
+}
+
+/** Entries of which every rule is matched by a rule of another entry before. */
+function checkReach(policy: Policy, direction: Direction, warn: Warn): void {
+  const rules = policy[direction];
+  for (const [number, entry] of Map.groupBy(rules, ({ owner }) => owner.rule)) {
+    const wider = entry.map((rule) =>
+      rules.slice(0, rules.indexOf(rule)).find((other) => other.owner.rule !== number && covers(other, rule, direction)),
+    );
+    const [first, own] = [wider[0], entry[0]];
+    if (!first || !own || wider.includes(undefined)) continue;
+    const before = rulePath(first.owner, direction);
+    if (first.action === "deny" && own.action === "allow")
+      warn(
+        "shadowed-allow",
+        rulePath(own.owner, direction),
+        `it lets nothing through: ${before} denies all that it matches before`,
+        `put it before ${before}, or narrow that`,
+      );
+    else
+      warn(
+        "unreachable-rule",
+        rulePath(own.owner, direction),
+        `it decides nothing: ${typeof first.owner.rule === "number" ? `rule ${first.owner.rule}` : before} matches all that it matches`,
+        `take it out, or narrow ${typeof first.owner.rule === "number" ? `rule ${first.owner.rule}` : before}`,
+      );
+  }
+}
+
+/** What another policy denies before, for everybody whom this one selects. */
+function checkShadows(
+  policy: Policy,
+  direction: Direction,
+  { context, selected, warn }: { readonly context: CheckContext; readonly selected: readonly Pod[]; readonly warn: Warn },
+): void {
+  for (const [number, entry] of Map.groupBy(policy[direction], ({ owner }) => owner.rule)) {
+    if (entry.some(({ action }) => action !== "allow")) continue;
+    const shadows = entry.map((rule) => shadowOf(rule, { policy, direction, context, selected }));
+    const [first] = shadows;
+    if (!first || shadows.includes(undefined)) continue;
+    const who = `${first.policy.owner.kind} ${first.policy.owner.namespace === undefined ? "" : `${first.policy.owner.namespace}/`}${first.policy.owner.name}`;
+    warn(
+      "shadowed-allow",
+      rulePath({ ...policy.owner, ...(number === undefined ? {} : { rule: number }) }, direction),
+      `it lets nothing through: ${who}, ${rulePath(first.rule.owner, direction)} denies all that it matches`,
+      "take one of the two out, or narrow the denial",
+    );
+  }
+}
+
+function shadowOf(
+  rule: Rule,
+  { policy, direction, context, selected }: { policy: Policy; direction: Direction; context: CheckContext; selected: readonly Pod[] },
+): Denial | undefined {
+  const order = context.order.get(policy) ?? 0;
+  return context.denials.find(
+    (denial) =>
+      denial.direction === direction &&
+      denial.policy !== policy &&
+      (context.order.get(denial.policy) ?? 0) < order &&
+      selected.every((pod) => denial.selected.has(pod)) &&
+      covers(denial.rule, rule, direction),
+  );
 }
 
 type Warn = (code: PolicyFinding["code"], path: string, says: string, remedy: string) => void;
 
-function checkPeers(snapshot: ClusterSnapshot, side: Side, { path, pods, warn }: { path: string; pods: readonly Pod[]; warn: Warn }): void {
+interface PeerContext {
+  readonly path: string;
+  /** Whether the peers are a list there, and how many stand before these. */
+  readonly listed: boolean;
+  readonly from: number;
+  readonly pods: readonly Pod[];
+  readonly warn: Warn;
+}
+
+function checkPeers(snapshot: ClusterSnapshot, side: Side, { path, listed, from, pods, warn }: PeerContext): void {
   for (const [index, peer] of side.within.flat().entries()) {
     if (peer.kind !== "ends" || peer.kinds || pods.some((pod) => selects(snapshot, peer, pod))) continue;
-    warn("peer-matches-nothing", `${path}[${index}]`, `there are no ${describeSelection(peer)}`, nearest(snapshot, peer, pods));
+    const at = listed ? `${path}[${from + index}]` : path;
+    warn("peer-matches-nothing", at, `there are no ${describeSelection(peer)}`, nearest(snapshot, peer, pods));
   }
 }
 
@@ -134,97 +224,3 @@ function checkNames(snapshot: ClusterSnapshot, rule: Rule, { path, direction, se
 }
 
 const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
-
-/** Pods whose egress is isolated and which may not ask for names: nothing that they do by name works. */
-function forgottenDns(snapshot: ClusterSnapshot, pods: readonly Pod[]): PolicyFinding[] {
-  const index = indexPolicies(snapshot);
-  const found = new Map<string, { policy: Policy; pods: string[] }>();
-  for (const pod of pods) {
-    const policies = index.selecting(snapshot, pod).filter((policy) => policy.isolates.includes("egress"));
-    const [first] = policies;
-    // A pod that may go nowhere at all is meant so.
-    if (!first || policies.every((policy) => policy.egress.length === 0)) continue;
-    if (policies.some((policy) => policy.egress.some((rule) => rule.action === "allow" && allowsDns(rule.traffic)))) continue;
-    const entry = found.get(nameOf(first.owner)) ?? { policy: first, pods: [] };
-    entry.pods.push(pod.metadata.name);
-    found.set(nameOf(first.owner), entry);
-  }
-  return [...found.values()].map(({ policy, pods: names }) => ({
-    severity: "warning",
-    code: "dns-forgotten",
-    policy: policy.owner,
-    path: "spec.egress",
-    says: `${names.length === 1 ? names[0] : `${names.length} pods (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""})`} may not ask the cluster's DNS: no egress rule lets UDP 53 out`,
-    remedy: "allow UDP and TCP 53 to namespace kube-system, pods k8s-app=kube-dns",
-  }));
-}
-
-function allowsDns(traffic: Rule["traffic"]): boolean {
-  if (traffic === "any") return true;
-  const allows = (port: PortMatch) => ("name" in port ? port.name.startsWith("dns") : port.from <= DNS_PORT && DNS_PORT <= port.to);
-  return traffic.some(
-    ({ protocol, notProtocol, ports }) => (protocol ?? UDP) === UDP && notProtocol !== UDP && (!ports || ports.some(allows)),
-  );
-}
-
-/** Whether everything that `rule` matches is matched by `other` before. Says no where it can't tell. */
-function covers(other: Rule, rule: Rule, direction: Direction): boolean {
-  if (other.action === "log" || other.family !== undefined || other.application) return false;
-  const own = direction === "ingress" ? other.destination : other.source;
-  if (own.within.length > 0 || own.except.length > 0) return false;
-  return coversSide(peerSide(other, direction), peerSide(rule, direction)) && coversTraffic(other.traffic, rule.traffic);
-}
-
-function coversSide(wide: Side, narrow: Side): boolean {
-  if (wide.except.length > 0) return false;
-  return wide.within.every((any) => {
-    const texts = new Set(any.map(peerText));
-    return narrow.within.some((part) => part.length > 0 && part.every((peer) => texts.has(peerText(peer))));
-  });
-}
-
-function peerText(peer: Peer): string {
-  return peer.kind === "ends" ? `${peer.namespace ?? ""} ${selectionKey(peer)}` : JSON.stringify(peer);
-}
-
-function coversTraffic(wide: Rule["traffic"], narrow: Rule["traffic"]): boolean {
-  if (wide === "any") return true;
-  if (narrow === "any" || narrow.length === 0) return false;
-  return narrow.every((each) => wide.some((other) => coversOne(other, each)));
-}
-
-function coversOne(wide: Traffic, narrow: Traffic): boolean {
-  const { protocol, ports, ...more } = wide;
-  if (Object.keys(more).length > 0) return JSON.stringify(wide) === JSON.stringify(narrow);
-  if (protocol !== undefined && protocol !== narrow.protocol) return false;
-  if (!ports) return true;
-  return narrow.ports?.every((port) => ports.some((other) => coversPort(other, port))) ?? false;
-}
-
-function coversPort(wide: PortMatch, narrow: PortMatch): boolean {
-  if ("name" in wide || "name" in narrow) return "name" in wide && "name" in narrow && wide.name === narrow.name;
-  return wide.from <= narrow.from && narrow.to <= wide.to;
-}
-
-/** What a selection that matches nothing may have been meant for. */
-function nearest(snapshot: ClusterSnapshot, selection: Selection, pods: readonly Pod[]): string {
-  const within = pods.filter((pod) => selection.namespace === undefined || pod.metadata.namespace === selection.namespace);
-  if (selection.namespace !== undefined && within.length === 0) return `there are no pods in namespace ${selection.namespace}`;
-  if (selection.namespaceSelector !== undefined) {
-    const { namespaceSelector } = selection;
-    const everyPod: Selection = { namespaceSelector, labels: ALL_LABELS };
-    if (!pods.some((pod) => selects(snapshot, everyPod, pod))) {
-      const labels = [...snapshot.namespaces.values()].map(({ metadata }) => `${metadata.name}: ${show(metadata.labels)}`);
-      return `no namespace with pods has these labels; there are ${labels.slice(0, 6).join("; ")}`;
-    }
-  }
-  const labels = [...new Set(within.map((pod) => show(pod.metadata.labels)))].slice(0, 6);
-  return labels.length > 0 ? `pods there have ${labels.join("; ")}` : "there are no pods";
-}
-
-function show(labels: Readonly<Record<string, string>> | undefined): string {
-  const entries = Object.entries(labels ?? {}).filter(
-    ([key]) => !/^(pod-template-hash|controller-revision-hash|kubernetes\.io\/metadata\.name)$/.test(key),
-  );
-  return entries.length > 0 ? entries.map(([key, value]) => `${key}=${value}`).join(",") : "no labels";
-}

@@ -26,6 +26,11 @@ test("what is not valid is told with its place", () => {
       rule("Accept", [OPS], { protocols: [{ tcp: { destinationPort: { range: { start: 9, end: 1 } } } }] }),
       /destinationPort: 9–1 is no port or range/,
     ],
+    [
+      { egress: [{ action: "Accept", to: [{ domainNames: ["a b"] }] }] },
+      /^spec\.egress\[0\]\.to\[0\]\.domainNames\[0\]: "a b" is no DNS name/,
+    ],
+    [{ egress: [{ action: "Pass", to: [{ domainNames: ["*.example.com"] }] }] }, /^spec\.egress\[0\]: domainNames go with Accept only/],
     [rule("Deny", [{ pods: 7 }, {}]), /what it says is not understood, so it denies everything/],
   ];
   for (const [spec, expected] of cases)

@@ -93,7 +93,10 @@ class Reader {
         ? this.#port(fieldsOf(port), `${path}.ports[${at}]`)
         : this.#protocol(fieldsOf(port), `${path}.protocols[${at}]`),
     );
-    const unclear = [...peers, ...ports].includes(undefined);
+    // A name that was never asked for is nobody's address, and a denial of nobody would deny nothing.
+    const named = peers.some((each) => each?.some(({ kind }) => kind === "names"));
+    if (named && action !== "allow") this.#remark(path, "domainNames go with Accept only");
+    const unclear = [...peers, ...ports].includes(undefined) || (named && action !== "allow");
     if (unclear && action !== "allow") {
       this.#remark(path, "what it says is not understood, so it denies everything");
       return { action: "deny", source: ANYONE, destination: ANYONE, traffic: "any", owner };
@@ -119,8 +122,23 @@ class Reader {
         ? undefined
         : blocks.flatMap((cidr) => (cidr === undefined ? [] : [{ kind: "cidr" as const, cidr, except: [] }]));
     }
+    if (field === "to" && peer.nodes !== undefined) {
+      const labels = this.#selector(peer.nodes, `${path}.nodes`);
+      return labels && [{ kind: "ends", kinds: ["node"], labels }];
+    }
+    if (field === "to" && Array.isArray(peer.domainNames)) return this.#names(peer.domainNames, `${path}.domainNames`);
     const selection = this.#selection(peer, path);
     return selection && [{ kind: "ends", ...selection }];
+  }
+
+  /** "example.com", "*.example.com": with any number of labels before it. */
+  #names(list: readonly unknown[], path: string): readonly Peer[] | undefined {
+    const patterns = list.map((name, index) => {
+      const valid = typeof name === "string" && /^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\.?$/i.test(name);
+      if (!valid) this.#remark(`${path}[${index}]`, `${JSON.stringify(name)} is no DNS name such as example.com or *.example.com`);
+      return valid ? name.toLowerCase().replace(/\.$/, "").replace(/^\*\./, "**.") : undefined;
+    });
+    return patterns.includes(undefined) ? undefined : [{ kind: "names", patterns: patterns.flatMap((each) => each ?? []) }];
   }
 
   /** `namespaces`: every pod of them; `pods`: pods of namespaces. */
@@ -136,7 +154,7 @@ class Reader {
       return namespaceSelector && podSelector && { namespaceSelector, labels: podSelector };
     }
     const names = Object.keys(of).join(", ") || "nothing";
-    this.#remark(path, `${names} is not followed here: namespaces, pods${path.includes(".to[") ? ", networks" : ""}`);
+    this.#remark(path, `${names} is not followed here: namespaces, pods${path.includes(".to[") ? ", networks, nodes, domainNames" : ""}`);
     return undefined;
   }
 

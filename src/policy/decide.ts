@@ -40,7 +40,10 @@ export interface Question {
 /** Who decides; allowed by nobody where no policy isolates the end point. */
 export function decide(question: Question): PolicyVerdict {
   const { direction, subjectName } = question;
-  const policies = question.policies.filter((policy) => policy.isolates.includes(direction) || policy[direction].length > 0);
+  question.flow.hear?.(question);
+  const policies = question.policies.filter(
+    (policy) => !policy.staged && (policy.isolates.includes(direction) || policy[direction].length > 0),
+  );
   const way = direction === "ingress" ? "come in to" : "go out of";
   const steps: PolicyStep[] = [];
   next: for (const [name, tier] of Map.groupBy(policies, (policy) => policy.tier)) {

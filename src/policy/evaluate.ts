@@ -30,12 +30,21 @@ export interface Connection {
  * @throws PolicyError `unknown-pod`, `unknown-node`, `bad-address`
  */
 export function evaluatePolicies(snapshot: ClusterSnapshot, connection: Connection, names: NameBook = NO_NAMES): PolicyVerdict {
-  const from = resolveEnd(snapshot, connection.from);
-  const to = resolveEnd(snapshot, connection.to);
+  return verdictOf(flowBetween(snapshot, connection, names));
+}
+
+/** The packet that begins a connection, as rules look at it. @throws PolicyError as evaluatePolicies does */
+export function flowBetween(snapshot: ClusterSnapshot, connection: Connection, names: NameBook = NO_NAMES): Flow {
+  const ends = { from: resolveEnd(snapshot, connection.from), to: resolveEnd(snapshot, connection.to) };
+  return flowOf(snapshot, connection, ends, names);
+}
+
+/** The verdict for a packet. */
+export function verdictOf(flow: Flow): PolicyVerdict {
+  const [from, to] = [flow.source.end, flow.destination.end];
   if (from.pod && from.pod === to.pod) {
     return { verdict: "allow", steps: [], says: `${from.name} reaches itself: policies do not apply to a pod's traffic with itself` };
   }
-  const flow = flowOf(snapshot, connection, { from, to }, names);
   const answers: PolicyVerdict[] = [];
   for (const ask of [
     () => (from.pod ? [askPod(flow, "egress", { pod: from.pod, name: from.name, peer: to })] : []),

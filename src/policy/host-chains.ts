@@ -10,7 +10,7 @@ import type { Family } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { BaseChainName, NftChain, NftMatch, NftRule, NftStatement, TableContribution } from "../kernel/index.ts";
 import { blockOf, nodesByAddress } from "./ends.ts";
-import { type Failsafe, failsafePorts, type HostStage, type HostSubject, policiesAt } from "./hosts.ts";
+import { type Failsafe, failsafePorts, type HostStage, type HostSubject, policiesAt, TUNNEL_PORTS } from "./hosts.ts";
 import type { PeerSets } from "./peer-sets.ts";
 import { policyChains } from "./policy-chains.ts";
 import type { Direction, Tier } from "./rules.ts";
@@ -29,7 +29,6 @@ const NOTHING: HostTable = { chains: [], hooks: [] };
 /** Of packets that a preDNAT policy allowed. Services' masquerade has 0x4000. */
 const ALLOWED_MARK = 0x0020_0000;
 const RETURN: NftStatement = { verdict: "return" };
-const TUNNEL_PORTS = ["4789", "8472"];
 const ESTABLISHED: NftRule = { matches: [{ left: "ct state", op: "==", right: ["established", "related"] }], statements: [RETURN] };
 const UNTRACKED: NftRule = { matches: [{ left: "ct state", op: "==", right: "untracked" }], statements: [RETURN] };
 const MARKED: NftRule = {
@@ -181,7 +180,7 @@ function tunnelRules({ direction, stage }: Place, { snapshot, sets }: HostContex
         matches: [
           { left: addressField(direction === "ingress" ? "source" : "destination", family), op: "==", right: { set: lookup.set } },
           { left: "meta l4proto", op: "==", right: "udp" },
-          { left: "th dport", op: "==", right: TUNNEL_PORTS },
+          { left: "th dport", op: "==", right: TUNNEL_PORTS.map(String) },
         ],
         statements: [RETURN],
       },

@@ -2,13 +2,15 @@
 import { parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import { decide, type PolicyVerdict } from "./decide.ts";
 import type { ResolvedEnd } from "./ends.ts";
-import { failsafePorts, type HostStage, type HostSubject, hostSubjects, policiesAt } from "./hosts.ts";
+import { failsafePorts, type HostStage, type HostSubject, hostSubjects, policiesAt, TUNNEL_PORTS } from "./hosts.ts";
 import type { Flow } from "./match.ts";
 import { indexPolicies } from "./policy-index.ts";
 import type { Direction } from "./rules.ts";
 
+const UDP = 17;
+
 /** Where an end is: the node that it is, or the node of its pod. */
-export function nodeOf({ node, pod }: ResolvedEnd): string | undefined {
+function nodeOf({ node, pod }: ResolvedEnd): string | undefined {
   return node ?? pod?.spec.nodeName;
 }
 
@@ -21,6 +23,7 @@ export function askHosts(flow: Flow, direction: Direction): PolicyVerdict[] {
   const within = nodeOf(peer) === node;
   // To itself, and to its own pods, a node sends as it likes.
   if (within && (peer.node === node || direction === "egress" || end.pod)) return [];
+  if (isTunnel(flow)) return [];
   const answers: PolicyVerdict[] = [];
   const subjects = hostSubjects(flow.snapshot, node).filter(({ pods }) => !within || pods);
   for (const [first] of [subjects.filter(({ pods }) => !pods), subjects.filter(({ pods }) => pods)].map((all) =>
@@ -64,6 +67,12 @@ function askSubject(subject: HostSubject, flow: Flow, { direction, peer, forward
       if (answer?.decidedBy) return answer;
     }
   return forwarded ? ask("forwarded") : safe ? undefined : ask("connection");
+}
+
+/** Nodes' tunnels to each other carry pods' packets, which have policies of their own. */
+function isTunnel({ protocol, source, destination }: Flow): boolean {
+  const between = source.end.node !== undefined && destination.end.node !== undefined;
+  return between && protocol === UDP && destination.port !== undefined && TUNNEL_PORTS.includes(destination.port);
 }
 
 function isFailsafe({ snapshot, protocol, source, destination }: Flow, direction: Direction): boolean {

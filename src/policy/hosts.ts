@@ -7,6 +7,9 @@ import { endPoints } from "./end-points.ts";
 import { indexPolicies } from "./policy-index.ts";
 import { type Direction, type HostPart, type LabelledEnd, type Policy, PROFILE_TIER } from "./rules.ts";
 
+/** VXLAN, as the IANA has it and as Linux had it before. */
+export const TUNNEL_PORTS: readonly number[] = [4789, 8472];
+
 /** One host end point of a node. */
 export interface HostSubject {
   readonly end: LabelledEnd;

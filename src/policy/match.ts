@@ -4,7 +4,7 @@ import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Pod } from "../resources/index.ts";
 import { endPoints } from "./end-points.ts";
 import type { ResolvedEnd } from "./ends.ts";
-import type { EntityPeer, IcmpMatch, NameBook, Peer, PortMatch, Rule, Side, Traffic } from "./rules.ts";
+import type { EntityPeer, HostPlace, IcmpMatch, NameBook, Peer, PortMatch, Rule, Side, Traffic } from "./rules.ts";
 import { selects, selectsEnd } from "./selection.ts";
 import { serviceEnds } from "./service-ends.ts";
 
@@ -19,6 +19,8 @@ export interface Flow {
   /** IANA's number. */
   readonly protocol: number;
   readonly icmp?: { readonly type: number; readonly code: number };
+  /** Hears each question (decide.ts) that is asked about the packet, in order; for who explains. */
+  readonly hear?: (question: object) => void;
 }
 
 interface FlowEnd {
@@ -31,16 +33,21 @@ interface FlowEnd {
 /** The protocols that have ports, and those whose ports Kubernetes can name. */
 export const WITH_PORTS: readonly number[] = [6, 17, 132, 136];
 
+export type RulePart = "application" | "family" | "traffic" | "source" | "destination";
+
 /** Whether every part of the rule holds. */
 export function ruleMatches(rule: Rule, flow: Flow): boolean {
+  return missingPart(rule, flow) === undefined;
+}
+
+/** The first part of the rule that does not hold. */
+export function missingPart(rule: Rule, flow: Flow): RulePart | undefined {
   // What the application says is not seen here: such a rule allows nothing, and denies what it might mean.
-  if (rule.application && rule.action !== "deny") return false;
-  if (rule.family !== undefined && familyOfFlow(flow) !== rule.family) return false;
-  return (
-    (rule.traffic === "any" || rule.traffic.some((each) => trafficMatches(each, flow))) &&
-    sideHolds(rule.source, flow, flow.source) &&
-    sideHolds(rule.destination, flow, flow.destination)
-  );
+  if (rule.application && rule.action !== "deny") return "application";
+  if (rule.family !== undefined && familyOfFlow(flow) !== rule.family) return "family";
+  if (rule.traffic !== "any" && !rule.traffic.some((each) => trafficMatches(each, flow))) return "traffic";
+  if (!sideHolds(rule.source, flow, flow.source)) return "source";
+  return sideHolds(rule.destination, flow, flow.destination) ? undefined : "destination";
 }
 
 function familyOfFlow({ source, destination }: Flow): 4 | 6 | undefined {
@@ -54,7 +61,8 @@ function sideHolds(side: Side, flow: Flow, end: FlowEnd): boolean {
   );
 }
 
-function peerHolds(peer: Peer, flow: Flow, { end, address, port }: FlowEnd): boolean {
+/** Whether the peer is this end. */
+export function peerHolds(peer: Peer, flow: Flow, { end, address, port }: FlowEnd): boolean {
   const { snapshot } = flow;
   switch (peer.kind) {
     case "ends":
@@ -105,7 +113,7 @@ function trafficMatches(traffic: Traffic, flow: Flow): boolean {
   const { protocol, icmp } = flow;
   if (traffic.protocol !== undefined && traffic.protocol !== protocol) return false;
   if (traffic.notProtocol === protocol) return false;
-  const portIn = (ports: readonly PortMatch[], end: FlowEnd) => ports.some((port) => portHolds(port, protocol, end));
+  const portIn = (ports: readonly PortMatch[], end: FlowEnd) => ports.some((port) => portHolds(port, flow, end));
   const ported = WITH_PORTS.includes(protocol);
   if (traffic.ports && !portIn(traffic.ports, flow.destination)) return false;
   if (traffic.notPorts && !(ported && !portIn(traffic.notPorts, flow.destination))) return false;
@@ -119,15 +127,24 @@ function icmpHolds(match: IcmpMatch, icmp: { readonly type: number; readonly cod
   return match.type === icmp.type && (match.code === undefined || match.code === icmp.code);
 }
 
-function portHolds(match: PortMatch, protocol: number, { end, port }: FlowEnd): boolean {
+function portHolds(match: PortMatch, { snapshot, protocol }: Flow, { end, address, port }: FlowEnd): boolean {
   if (!WITH_PORTS.includes(protocol)) return false;
-  if ("name" in match) return port !== undefined && portsNamed(end, protocol, match.name).includes(port);
+  if ("name" in match) {
+    if (port === undefined) return false;
+    if (end.pod) return namedPorts(end.pod, protocol, match.name).includes(port);
+    return endPoints(snapshot)
+      .ofKinds(["host"])
+      .some(
+        ({ host }) => address !== undefined && host?.addresses.includes(address) && hostPorts(host, protocol, match.name).includes(port),
+      );
+  }
   if (match.from === 0 && match.to === 65535) return true;
   return port !== undefined && port >= match.from && port <= match.to;
 }
 
-function portsNamed({ pod }: ResolvedEnd, protocol: number, name: string): number[] {
-  return pod ? namedPorts(pod, protocol, name) : [];
+/** The numbers that a name has on a host end point for a protocol. */
+export function hostPorts({ ports }: HostPlace, protocol: number, name: string): number[] {
+  return ports.filter((port) => port.name === name && port.protocol === protocol).map(({ port }) => port);
 }
 
 const PORT_PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };

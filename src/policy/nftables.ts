@@ -17,6 +17,7 @@ import { endPoints } from "./end-points.ts";
 import { podAddresses } from "./ends.ts";
 import { planHosts } from "./host-chains.ts";
 import { hostSubjects, type Interfaces } from "./hosts.ts";
+import { namePatterns, namePods, planNameWatch } from "./name-watch.ts";
 import { NO_NAMES } from "./names.ts";
 import { PeerSets } from "./peer-sets.ts";
 import { policyChains } from "./policy-chains.ts";
@@ -35,6 +36,8 @@ export interface LocalPod {
 
 export interface PolicyPlan {
   readonly table: TableContribution;
+  /** Patterns of the DNS names that local pods' policies speak of. */
+  readonly namePatterns: readonly string[];
   readonly remarks: readonly string[];
 }
 
@@ -95,6 +98,7 @@ export function planPolicy(
     else elements.set(set, [element]);
   };
 
+  const patterns = new Set<string>();
   let unknown = false;
   for (const local of locals) {
     const owner: Owner = { kind: "Pod", namespace: local.namespace, name: local.name };
@@ -109,6 +113,9 @@ export function planPolicy(
       continue;
     }
     const policies = index.selecting(snapshot, local.pod);
+    const names = namePatterns(policies);
+    for (const pattern of names) patterns.add(pattern);
+    if (names.length > 0) add(namePods(local.family), { key: [local.address], owner });
     for (const direction of DIRECTIONS) {
       const made = policyChains(policies, { direction, sets, tier: index.tier });
       if (!made) continue;
@@ -122,8 +129,9 @@ export function planPolicy(
   }
   const host = planHosts(hosts, { snapshot, sets, bridge, tier: index.tier });
   const dscp = planDscp(snapshot, locals, remarks);
-  if (families.length === 0) return { table: { chains: [], sets: [], hooks: [] }, remarks };
+  if (families.length === 0) return { table: { chains: [], sets: [], hooks: [] }, namePatterns: [], remarks };
 
+  const watch = planNameWatch({ 4: elements.get(namePods(4)) ?? [], 6: elements.get(namePods(6)) ?? [] });
   const guarded = locals.length > 0 && locals.every((local) => local.mac !== undefined);
   const maps = families.flatMap((family) => mapsOf(family, elements, guarded));
   const self = families.map((family) => selfRule(family));
@@ -143,14 +151,16 @@ export function planPolicy(
   return {
     table: {
       chains: [...condensed.chains, ...entry, ...dscp.chains],
-      sets: [...maps, ...condensed.sets, ...dscp.sets],
+      sets: [...maps, ...condensed.sets, ...dscp.sets, ...watch.sets],
       hooks: [
         ...dscp.hooks,
         ...host.hooks,
+        ...watch.hooks,
         { chain: "filter-forward", order: 50, rules: hook("policy-forward") },
         { chain: "filter-input", order: 50, rules: hook("policy-input") },
       ],
     },
+    namePatterns: [...patterns].sort(),
     remarks,
   };
 }

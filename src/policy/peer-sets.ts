@@ -7,7 +7,7 @@ import type { Pod } from "../resources/index.ts";
 import { endPoints } from "./end-points.ts";
 import { nodesByAddress, podAddresses } from "./ends.ts";
 import { blockElements } from "./intervals.ts";
-import { namedPorts, WITH_PORTS } from "./match.ts";
+import { hostPorts, namedPorts, WITH_PORTS } from "./match.ts";
 import { addressElements, type ElementMaker, joinSet, podElements, podOwner } from "./pod-elements.ts";
 import { compareText } from "./policy-index.ts";
 import type { CidrPeer, EndPeer, EntityPeer, NameBook, Peer, Selection, ServicePeer } from "./rules.ts";
@@ -207,9 +207,33 @@ export class PeerSets implements PeerLookups {
       key: `ports${family} ${what}`,
       make: (pod) => addressElements(pod, family).flatMap(({ key: [address = ""] }) => of(pod, address)),
     };
-    return this.#join(`ports${family}-${hashOf(`${who} ${what}`)}`, portKey(family), () =>
-      (selections === "any" ? (["any"] as const) : selections).flatMap((each) => this.#lists(each, family, { maker, of })),
+    return this.#join(`ports${family}-${hashOf(`${who} ${what}`)}`, portKey(family), () => [
+      ...(selections === "any" ? (["any"] as const) : selections).flatMap((each) => this.#lists(each, family, { maker, of })),
+      ...this.#hostPorts(selections, wanted, family),
+    ]);
+  }
+
+  /** Where host end points have the ports: one list, or none. */
+  #hostPorts(
+    selections: readonly Selection[] | "any",
+    wanted: readonly { readonly protocol: number; readonly name: string }[],
+    family: Family,
+  ): NftElement[][] {
+    const ends = endPoints(this.#snapshot)
+      .ofKinds(["host"])
+      .filter((end) => selections === "any" || selections.some((each) => selectsEnd(this.#snapshot, each, end)));
+    const elements = ends.flatMap(({ host, owner }) =>
+      (host?.addresses ?? [])
+        .filter((address) => familyOf(address) === family)
+        .flatMap((address) =>
+          wanted.flatMap(({ protocol, name }) =>
+            (host ? hostPorts(host, protocol, name) : []).map(
+              (port): NftElement => ({ key: [address, PROTOCOL_NAMES[protocol] ?? String(protocol), String(port)], owner }),
+            ),
+          ),
+        ),
     );
+    return elements.length > 0 ? [elements] : [];
   }
 
   #podLists(selection: Selection | "any", family: Family): (readonly NftElement[])[] {

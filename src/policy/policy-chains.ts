@@ -64,9 +64,13 @@ function writeChains(policies: readonly Policy[], context: ChainContext): Policy
   for (const [at, [name, tier]] of tiers.entries()) {
     const allow: readonly NftStatement[] = variant?.allow ?? [{ verdict: "return" }];
     const pass: NftStatement = at + 1 < tiers.length ? { verdict: "goto", chain: nameOf(at + 1) } : { verdict: "return" };
-    const written = tier.flatMap((policy) => policy[direction].map((rule) => writeRule(rule, { policy, direction, sets, allow, pass })));
+    const written = tier.flatMap((policy) =>
+      policy.staged
+        ? [writeStaged(policy, context)]
+        : policy[direction].map((rule) => writeRule(rule, { policy, direction, sets, allow, pass })),
+    );
     const denies = variant?.ends !== false && context.tier(name).end === "deny";
-    const isolating = denies ? tier.find((policy) => policy.isolates.includes(direction)) : undefined;
+    const isolating = denies ? tier.find((policy) => !policy.staged && policy.isolates.includes(direction)) : undefined;
     const end: NftRule = isolating
       ? { matches: [], statements: [{ verdict: "drop" }], owner: isolating.owner }
       : { matches: [], statements: [pass] };
@@ -76,6 +80,20 @@ function writeChains(policies: readonly Policy[], context: ChainContext): Policy
     );
   }
   return { entry: nameOf(0), chains };
+}
+
+/** A staged policy, in its place: a chain that counts what each of its rules would meet, and what none of them; it decides nothing. */
+function writeStaged(policy: Policy, { direction, sets }: ChainContext): { readonly rules: readonly NftRule[]; readonly chain: NftChain } {
+  const { owner, subject } = policy;
+  const counted: readonly NftStatement[] = [{ counter: true }, { verdict: "return" }];
+  const rules = policy[direction]
+    .filter(({ action }) => action !== "log")
+    .flatMap((rule) => writeRule(rule, { policy, direction, sets, allow: counted, pass: { verdict: "return" }, counts: true }).rules);
+  const name = `staged-${hashOf(`${direction} ${formatOwner(owner)} ${selectionKey(subject)}`)}`;
+  return {
+    rules: [{ matches: [], statements: [{ verdict: "jump", chain: name }], owner }],
+    chain: { name, rules: [...rules, { matches: [], statements: [{ counter: true }], owner }] },
+  };
 }
 
 /** Which direction of policies a chain of ours holds; undefined for every other chain. */

@@ -43,7 +43,7 @@ export interface PolicyIndex {
   tier(name: string): Tier;
   /** Policies that could select pods of the namespace. */
   ofNamespace(namespace: string): Policy[];
-  /** Policies that select the pod, in order of evaluation. Host-network pods are selected by none. */
+  /** Policies that select the pod, in order of evaluation, the staged ones among them. Host-network pods are selected by none. */
   selecting(snapshot: ClusterSnapshot, pod: Pod): readonly Policy[];
   /** Policies that select an end point that is no pod, in order of evaluation. */
   selectingEnd(snapshot: ClusterSnapshot, end: LabelledEnd): readonly Policy[];
@@ -202,7 +202,8 @@ function buildIndex(read: readonly Reading[], tiers: Tiers): PolicyIndex {
         .sort(compare),
     selecting: (snapshot, pod) => {
       if (pod.spec.hostNetwork) return NONE;
-      return selectingPod(snapshot, pod, { shelves: shelvesOf(pod.metadata.namespace ?? "default"), tiers, inForce, compare });
+      const hasTier = ({ tier }: Policy) => byName.has(tier);
+      return selectingPod(snapshot, pod, { shelves: shelvesOf(pod.metadata.namespace ?? "default"), tiers, inForce: hasTier, compare });
     },
     selectingEnd: (snapshot, end) => {
       hostPolicies ??= sorted().filter(({ subject }) => kindsOf(subject).some((kind) => kind !== "pod"));

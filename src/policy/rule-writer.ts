@@ -12,6 +12,8 @@ export interface RuleContext {
   readonly policy: Policy;
   readonly direction: Direction;
   readonly sets: PeerLookups;
+  /** Whatever a rule says, what it meets is only counted: "allow" is said of all. */
+  readonly counts?: true;
   /** What "allow" and "pass" are in the chain. */
   readonly allow: readonly NftStatement[];
   readonly pass: NftStatement;
@@ -39,8 +41,8 @@ function logPrefix({ owner }: Rule, direction: Direction): string {
   return `${direction} ${formatOwner(owner, MAX_PREFIX - direction.length - 1)}`;
 }
 
-function verdictOf({ action }: Rule, { allow, pass }: RuleContext): readonly NftStatement[] {
-  return action === "allow" ? allow : [action === "pass" ? pass : { verdict: "drop" }];
+function verdictOf({ action }: Rule, { allow, pass, counts }: RuleContext): readonly NftStatement[] {
+  return action === "allow" || counts ? allow : [action === "pass" ? pass : { verdict: "drop" }];
 }
 
 function ruleAlternatives(rule: Rule, context: RuleContext): NftMatch[][] {

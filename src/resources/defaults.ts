@@ -30,7 +30,7 @@ const RULES: Readonly<Record<string, (object: JsonMap) => JsonMap>> = {
   "v1/Pod": spec((of) => podOnlyDefaults(podSpecDefaults(of))),
   "v1/Service": serviceRule,
   "v1/Secret": (object) => fill(withStringData(object), { type: "Opaque" }),
-  "v1/ReplicationController": spec((of) => template(fill(of, { replicas: 1 }))),
+  "v1/ReplicationController": spec((of) => template(fill(of, { replicas: 1, selector: templateLabels(of) }))),
   "v1/Endpoints": (object) =>
     alterEach(object, "subsets", (subset) => alterEach(subset, "ports", (port) => fill(port, { protocol: "TCP" }))),
   "apps/v1/Deployment": spec(deploymentDefaults),
@@ -79,6 +79,11 @@ function serviceDefaults(given: JsonMap): JsonMap {
     const unset = port.targetPort === 0 || port.targetPort === "";
     return fill(unset ? { ...port, targetPort: port.port } : port, { protocol: "TCP", targetPort: port.port });
   });
+}
+
+function templateLabels(of: JsonMap): JsonMap | undefined {
+  const metadata = isMap(of.template) ? of.template.metadata : undefined;
+  return isMap(metadata) && isMap(metadata.labels) ? metadata.labels : undefined;
 }
 
 function deploymentDefaults(given: JsonMap): JsonMap {

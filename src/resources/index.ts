@@ -1,4 +1,5 @@
 // The resources room's face.
+export { compileCalicoSelector } from "./calico-selector.ts";
 export { applyDefaults } from "./defaults.ts";
 export { calculateEndpointSlices, type EndpointContext } from "./endpoints.ts";
 export { apiVersionOf, closeKinds, findKind, KINDS, type KindInfo } from "./kinds.ts";

@@ -5,7 +5,7 @@ import { checkData, checkIngress, checkNode } from "./validation/plain.ts";
 import { checkPod } from "./validation/pod.ts";
 import { checkNetworkPolicy } from "./validation/policy.ts";
 import { checkEndpointSlice, checkService, type NodePortRange } from "./validation/service.ts";
-import { checkCronJob, checkJob, checkWorkload } from "./validation/workload.ts";
+import { checkCronJob, checkJob, checkReplicationController, checkWorkload } from "./validation/workload.ts";
 
 export interface ValidateOptions {
   /** The cluster's node ports; 30000 to 32767 unless told. */
@@ -20,6 +20,7 @@ const CHECKS: ReadonlyMap<unknown, Check> = new Map<string, Check>([
   ["v1/ConfigMap", checkData],
   ["v1/Secret", checkData],
   ["v1/Node", checkNode],
+  ["v1/ReplicationController", checkReplicationController],
   ["apps/v1/Deployment", checkWorkload],
   ["apps/v1/ReplicaSet", checkWorkload],
   ["apps/v1/DaemonSet", checkWorkload],

@@ -2,8 +2,8 @@
 import { parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import type { NftElement, Owner } from "../kernel/index.ts";
 import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
-import { endpointIds, INSIDE_OFFSET, type Pick, pickMaps, pickName, type Way } from "./pick.ts";
-import { type Choice, chooseAnywhere, chooseEndpoints, entryAddresses, type Standpoint } from "./table.ts";
+import { endpointIds, INSIDE_OFFSET, type Pick, pickMaps, pickName, pickSet, type Way } from "./pick.ts";
+import { type Choice, chooseAnywhere, chooseEndpoints, entryAddresses, letsNodeIn, placeKey, type Standpoint } from "./table.ts";
 
 /** Elements that belong together: all are written, or (when the address or node port is another Service's) none. */
 export interface ElementGroup {
@@ -27,7 +27,7 @@ let lastPlace: { readonly standpoint: Standpoint; readonly text: string } | unde
 
 /** The same string for the same object. */
 function placeOf(standpoint: Standpoint): string {
-  if (lastPlace?.standpoint !== standpoint) lastPlace = { standpoint, text: `${standpoint.node} ${standpoint.zone ?? ""}` };
+  if (lastPlace?.standpoint !== standpoint) lastPlace = { standpoint, text: placeKey(standpoint) };
   return lastPlace.text;
 }
 
@@ -50,7 +50,7 @@ function calculate(entry: ServiceEntry, standpoint: Standpoint): ElementGroup[] 
   const groups: ElementGroup[] = [unclaimed(entry, node)];
   for (const address of entryAddresses(entry)) {
     const group = new Group(entry, address);
-    if (entry.guardedAddresses.includes(address)) group.guard(entry.sourceRanges);
+    if (entry.guardedAddresses.includes(address)) group.guard(entry.sourceRanges, letsNodeIn(entry.sourceRanges, standpoint));
     if (address === entry.clusterIP) group.serve("cluster", internal);
     else {
       group.serve(way, external);
@@ -89,13 +89,13 @@ function textOf(number: number): string {
   return TEXTS[number];
 }
 
-const VERDICTS = new Map<string, NonNullable<NftElement["value"]>>();
+const PICKS = new Map<string, Pick>();
 
-function goto(chain: string): NonNullable<NftElement["value"]> {
-  const known = VERDICTS.get(chain);
-  const verdict = known ?? ({ verdict: "goto", chain } as const);
-  if (!known) VERDICTS.set(chain, verdict);
-  return verdict;
+function samePick(pick: Pick): Pick {
+  const name = pickName(pick);
+  const known = PICKS.get(name);
+  if (!known) PICKS.set(name, pick);
+  return known ?? pick;
 }
 
 class Group implements ElementGroup {
@@ -128,19 +128,18 @@ class Group implements ElementGroup {
       count: choice.use.length,
       ...(affinitySeconds === undefined ? {} : { sticky: affinitySeconds }),
     };
-    this.picks.push(pick);
-    const entrance = `${by === "node" ? "nodeports" : "services"}${way === "inside" ? "-inside" : ""}${family}`;
-    this.#add(entrance, this.#key(), goto(pickName(pick)));
+    this.picks.push(samePick(pick));
+    this.#add(pickSet(pick), this.#key());
     if (pick.sticky === undefined) this.#number(pick, choice.use);
     else this.#identify(pick, choice.use);
   }
 
-  /** Only clients in these ranges come in. The address itself is one: a node that loops a packet back to it has it as source. */
-  guard(ranges: readonly string[]): void {
+  /** Only clients in these ranges come in. Where the node has the address as its own, what it sends there has it as source: that is the node. */
+  guard(ranges: readonly string[], node: boolean): void {
     const { family } = this.#entry;
     this.#add(`guarded${family}`, this.#key());
     for (const range of ranges) this.#add(`sources${family}`, [...this.#key(), range]);
-    if (!ranges.some((range) => prefixContains(parsePrefix(range), parseAddress(this.at))))
+    if (node && !ranges.some((range) => prefixContains(parsePrefix(range), parseAddress(this.at))))
       this.#add(`sources${family}`, [...this.#key(), this.at]);
   }
 

@@ -5,6 +5,8 @@ export { isStale } from "./conntrack.ts";
 export { type Fault, type ServiceEntry, selectsNobody } from "./entry.ts";
 export { countNoLocal, type HealthCheck, healthChecks } from "./health.ts";
 export { SERVICE_CHAINS } from "./iptables.ts";
+export { SERVICE_BALANCER } from "./ipvs.ts";
+export { IPVS_INPUT } from "./ipvs-marks.ts";
 export { type ModePlan, planServiceMode } from "./mode.ts";
 export { announceFrame } from "./neighbour-frame.ts";
 export { planServices } from "./nftables.ts";

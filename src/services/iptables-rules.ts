@@ -3,7 +3,7 @@ import type { Family } from "../base/index.ts";
 import type { IptablesChain } from "../kernel/index.ts";
 import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
 import { type ChainNames, chainNames, placeOf } from "./iptables-names.ts";
-import { chooseAnywhere, chooseEndpoints, entryAddresses, type Standpoint } from "./table.ts";
+import { chooseAnywhere, chooseEndpoints, entryAddresses, letsNodeIn, placeKey, type Standpoint } from "./table.ts";
 
 /** Shared chains that entries have rules in. */
 export type SharedChain =
@@ -34,7 +34,7 @@ const kept = new WeakMap<ServiceEntry, Map<string, EntryRules>>();
 export function iptablesRules(entry: ServiceEntry, standpoint: Standpoint, pods: PodSources): EntryRules {
   const byPlace = kept.get(entry) ?? new Map<string, EntryRules>();
   kept.set(entry, byPlace);
-  const place = `${standpoint.node} ${standpoint.zone ?? ""} ${pods.networks.join()}`;
+  const place = `${placeKey(standpoint)} ${pods.networks.join()}`;
   let rules = byPlace.get(place);
   if (!rules) {
     rules = new EntryWriter(entry, standpoint, pods).write();
@@ -170,8 +170,8 @@ class EntryWriter {
     const { sourceRanges, guardedAddresses } = this.#entry;
     const { port, external } = this.#names;
     const comment = commentOf(`${port} loadbalancer IP`);
-    // A node that loops a packet back to the address has it as source.
-    const own = guardedAddresses.map((address) => `${address}/${this.#bits}`);
+    // Where the address is the node's own as well, what the node sends there has it as source.
+    const own = letsNodeIn(sourceRanges, this.#standpoint) ? guardedAddresses.map((address) => `${address}/${this.#bits}`) : [];
     return [...sourceRanges, ...own].map((range) => `${/\/0$/.test(range) ? "" : `-s ${range} `}${comment} -j ${external}`);
   }
 

@@ -1,12 +1,14 @@
 // The nftables writer: Services as maps, whose cost does not grow with their number.
 //
-//   prerouting-nat, output-nat ─▶ services ─┬▶ (pods, the node itself) services-inside ─▶ vmaps services-inside4, nodeports-inside4
-//                                           ├▶ daddr . proto . dport       vmap services4  ─▶ pick4-tcp-3, masq-pick4-udp-1, …
-//                                           └▶ (local daddr) proto . dport vmap nodeports4 ─▶ masq-node4-tcp-3, local-node4-tcp-1, …
+//   prerouting-nat, output-nat ─▶ services ─┬▶ (pods, the node itself) services-inside ─▶ sets at-inside-pick4-tcp-3, …
+//                                           ├▶ daddr . proto . dport in set at-pick4-tcp-3       ─▶ pick4-tcp-3
+//                                           ├▶ daddr . proto . dport in set at-masq-pick4-udp-1  ─▶ masq-pick4-udp-1, …
+//                                           └▶ (local daddr) nodeports ─▶ proto . dport in set at-masq-node4-tcp-3, …
 //   pick4-tcp-3:  dnat to daddr . dport . numgen random mod 3 map endpoints4-tcp
 //
-// There is one chain per protocol and number of end points, not one per Service or end point: the kernel's cost of a
-// transaction is quadratic in chains. A changed Service is a few changed elements.
+// There is one chain, and one set, per protocol and number of end points, not one per Service or end point: the kernel's
+// cost of a transaction is quadratic in chains, and it looks at every element of a verdict map whenever one is added. A
+// changed Service is a few changed elements, and a new connection asks as many sets as there are numbers of end points.
 //
 // Session affinity: the map sticky4 holds, for a client and a Service's address and port, the id of an end point, with
 // the Service's timeout; packets write it, and every new connection renews it. The id (a hash of address and port) is
@@ -30,9 +32,10 @@ import {
   type TableContribution,
 } from "../kernel/index.ts";
 import { Book } from "./book.ts";
-import { elementsOf } from "./elements.ts";
+import { type ElementGroup, elementsOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
-import { MASQUERADE_MARK, POD_NETWORKS, pickChain, pickName, stickyMap, stickySet } from "./pick.ts";
+import type { Balancing } from "./ipvs-marks.ts";
+import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, pickSet, stickyMap, stickySet } from "./pick.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
@@ -58,54 +61,66 @@ const plans = new WeakMap<ServiceTable, Map<string, Planned>>();
 /** Of tables with so few entries no account is kept: there is one for every node, and a lab has many. */
 const FEW = 500;
 
-/** What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same. */
-export function planServices(snapshot: ClusterSnapshot, node: string): ServicesPlan {
+/**
+ * What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same.
+ * `balancing`: end points are chosen by something else, and the table is what that needs beside it.
+ */
+export function planServices(snapshot: ClusterSnapshot, node: string, balancing?: Balancing): ServicesPlan {
   const table = serviceTable(snapshot);
   const byPlace = plans.get(table) ?? new Map<string, Planned>();
   plans.set(table, byPlace);
   const standpoint = standpointOf(snapshot, node);
   const settings = serviceSettings(snapshot);
   const nodePorts = FAMILIES.map((family) => nodePortElements(settings, snapshot.nodes.get(node), family));
-  const place = JSON.stringify([standpoint, nodePorts, settings.remarks]);
+  const place = JSON.stringify([standpoint, nodePorts, settings.remarks, balancing?.name]);
   let planned = byPlace.get(place);
   if (!planned) {
-    planned = nextPlan(table, standpoint, place) ?? firstPlan(table, standpoint, nodePorts);
+    const way: PlanWay = { standpoint, nodePorts, balancing };
+    planned = nextPlan(table, place, way) ?? firstPlan(table, way);
     planned = { ...planned, plan: { ...planned.plan, remarks: [...settings.remarks, ...table.remarks] } };
     byPlace.set(place, planned);
   }
   return planned.plan;
 }
 
-/** The groups of an entry that it has in this table: not those at addresses of others. */
-function groupsOf(table: ServiceTable, entry: ServiceEntry, standpoint: Standpoint) {
-  return elementsOf(entry, standpoint).filter(({ at }) => at === undefined || ownerOf(table, entry, at) === entry);
+interface PlanWay {
+  readonly standpoint: Standpoint;
+  /** Elements by family. */
+  readonly nodePorts: readonly (readonly string[])[];
+  readonly balancing: Balancing | undefined;
 }
 
-function firstPlan(table: ServiceTable, standpoint: Standpoint, nodePorts: readonly (readonly string[])[]): Planned {
+/** The groups of an entry that it has in this table: not those at addresses of others. */
+function groupsOf(table: ServiceTable, entry: ServiceEntry, { standpoint, balancing }: PlanWay): readonly ElementGroup[] {
+  const groups = elementsOf(entry, standpoint).filter(({ at }) => at === undefined || ownerOf(table, entry, at) === entry);
+  return balancing ? groups.map(balancing.through) : groups;
+}
+
+function firstPlan(table: ServiceTable, way: PlanWay): Planned {
   const book = new Book();
-  for (const entry of table.entries) for (const group of groupsOf(table, entry, standpoint)) book.add(group);
+  for (const entry of table.entries) for (const group of groupsOf(table, entry, way)) book.add(group);
   book.turn();
   const ports = new Map(
-    FAMILIES.map((family, index) => [`nodeport-ips${family}`, (nodePorts[index] ?? []).map((address) => sharedElement(address))]),
+    FAMILIES.map((family, index) => [`nodeport-ips${family}`, (way.nodePorts[index] ?? []).map((address) => sharedElement(address))]),
   );
   const elements = (name: string) => ports.get(name) ?? book.elements(name)?.toArray();
   const sets = [
-    ...STATIC_SETS.map((set) => filled(set, elements(set.name))),
-    ...FILLED_SETS.flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
+    ...[...STATIC_SETS, ...(way.balancing?.sets ?? [])].map((set) => filled(set, elements(set.name))),
+    ...[...FILLED_SETS, ...book.picks.map(emptyPickSet)].flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
   ];
-  return { plan: { table: contribution(book, sets), remarks: [] }, book: table.entries.length > FEW ? book : undefined };
+  return { plan: { table: contribution(book, sets, way.balancing), remarks: [] }, book: table.entries.length > FEW ? book : undefined };
 }
 
 /** The plan made from that of the table before. */
-function nextPlan(table: ServiceTable, standpoint: Standpoint, place: string): Planned | undefined {
+function nextPlan(table: ServiceTable, place: string, way: PlanWay): Planned | undefined {
   const { origin } = table;
   const before = origin && plans.get(origin.table)?.get(place);
   if (!origin || !before?.book) return undefined;
   const { plan, book } = before;
   // The account goes over to the new plan: from the old one none can be made any more.
   plans.get(origin.table)?.set(place, { plan, book: undefined });
-  for (const entry of origin.changes.removed) for (const group of groupsOf(origin.table, entry, standpoint)) book.remove(group);
-  for (const entry of origin.changes.added) for (const group of groupsOf(table, entry, standpoint)) book.add(group);
+  for (const entry of origin.changes.removed) for (const group of groupsOf(origin.table, entry, way)) book.remove(group);
+  for (const entry of origin.changes.added) for (const group of groupsOf(table, entry, way)) book.add(group);
   const changes = book.turn();
   const old = new Map(plan.table.sets.map((set) => [set.name, set]));
   const moved = (set: NftSet): NftSet => {
@@ -115,16 +130,17 @@ function nextPlan(table: ServiceTable, standpoint: Standpoint, place: string): P
     if (!was) return filled(set, elements?.toArray());
     return change ? deriveSet(was, () => elements?.toArray() ?? [], change) : was;
   };
-  const sets = [...STATIC_SETS.map(moved), ...FILLED_SETS.flatMap((set) => (book.elements(set.name) ? [moved(set)] : []))];
-  return { plan: { table: contribution(book, sets), remarks: [] }, book };
+  const used = [...FILLED_SETS, ...book.picks.map(emptyPickSet)].filter((set) => book.elements(set.name));
+  const sets = [...STATIC_SETS, ...(way.balancing?.sets ?? []), ...used].map(moved);
+  return { plan: { table: contribution(book, sets, way.balancing), remarks: [] }, book };
 }
 
-function contribution(book: Book, sets: readonly NftSet[]): TableContribution {
-  const picks = new Map(book.picks.map((pick) => [pickName(pick), pick]));
-  const sticky = new Set([...picks.values()].filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
+function contribution(book: Book, sets: readonly NftSet[], balancing: Balancing | undefined): TableContribution {
+  const picks = book.picks.toSorted((a, b) => (pickName(a) < pickName(b) ? -1 : 1));
+  const sticky = new Set(picks.filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
   const dynamic = STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family)));
-  const chains = [...picks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, pick]) => pickChain(pick));
-  return { chains: [...DISPATCH, ...chains], sets: [...sets, ...dynamic], hooks: HOOKS };
+  const hooks = balancing ? [...HOOKS, ...balancing.hooks] : HOOKS;
+  return { chains: [...dispatchChains(picks), ...picks.map(pickChain)], sets: [...sets, ...dynamic], hooks };
 }
 
 /** The entry that has an address, or the node port ("node"), of those that name it. */
@@ -162,7 +178,7 @@ export function keepRefusals(table: TableContribution): TableContribution {
 /** The last set that began with this element: what did not change is the same object again, and costs no comparing. */
 const lastSets = new WeakMap<NftElement, NftSet>();
 
-function filled(set: NftSet, elements: readonly NftElement[] = []): NftSet {
+export function filled(set: NftSet, elements: readonly NftElement[] = []): NftSet {
   const [first] = elements;
   if (!first) return set;
   const last = lastSets.get(first);
@@ -177,7 +193,7 @@ const addressKey = (family: Family): NftField[] => [family === 4 ? "ip daddr" : 
 const NODE_KEY: readonly NftField[] = ["meta l4proto", "th dport"];
 
 /** To an address of the node itself at which it serves node ports; the loopback ones stay its own. */
-function toNode(family: Family): NftMatch[] {
+export function toNode(family: Family): NftMatch[] {
   const daddr: NftField = family === 4 ? "ip daddr" : "ip6 daddr";
   return [
     { left: daddr, op: "==", right: { set: `nodeport-ips${family}` } },
@@ -188,26 +204,61 @@ function toNode(family: Family): NftMatch[] {
 
 const INSIDE = "services-inside";
 
-const DISPATCH: readonly NftChain[] = [
-  {
-    name: "services",
-    rules: [
-      ...FAMILIES.map(
-        (family): NftRule =>
-          jump([{ left: family === 4 ? "ip saddr" : "ip6 saddr", op: "==", right: { set: POD_NETWORKS[family] } }], INSIDE),
-      ),
-      jump([{ left: "fib saddr type", op: "==", right: "local" }], INSIDE),
-      ...FAMILIES.flatMap((family) => dispatch(family, "")),
-    ],
-  },
-  { name: INSIDE, rules: FAMILIES.flatMap((family) => dispatch(family, "-inside")) },
-];
+/** The chains that lead from a hook to the picks; the same objects for the same picks. */
+function dispatchChains(picks: readonly Pick[]): readonly NftChain[] {
+  const key = picks.map(pickName).join(" ");
+  if (lastDispatch?.key !== key) lastDispatch = { key, chains: makeDispatch(picks) };
+  return lastDispatch.chains;
+}
 
-function dispatch(family: Family, suffix: string): NftRule[] {
+let lastDispatch: { readonly key: string; readonly chains: readonly NftChain[] } | undefined;
+
+function makeDispatch(picks: readonly Pick[]): readonly NftChain[] {
+  const leads = (by: Pick["by"], inside: boolean, family?: Family) =>
+    picks.filter((pick) => pick.by === by && (pick.way === "inside") === inside && (family ?? pick.family) === pick.family).map(lead);
+  const toPorts = (chain: string) => FAMILIES.map((family) => jump(toNode(family), `${chain}${family}`));
+  const isPod = (family: Family): NftMatch => ({
+    left: family === 4 ? "ip saddr" : "ip6 saddr",
+    op: "==",
+    right: { set: POD_NETWORKS[family] },
+  });
   return [
-    { matches: [], statements: [{ vmap: { key: addressKey(family), map: `services${suffix}${family}` } }] },
-    { matches: toNode(family), statements: [{ vmap: { key: NODE_KEY, map: `nodeports${suffix}${family}` } }] },
+    ...FAMILIES.flatMap((family) => [
+      { name: `nodeports${family}`, rules: leads("node", false, family) },
+      { name: `nodeports-inside${family}`, rules: leads("node", true, family) },
+    ]),
+    { name: INSIDE, rules: [...leads("address", true), ...toPorts("nodeports-inside")] },
+    {
+      name: "services",
+      rules: [
+        ...FAMILIES.map((family) => jump([isPod(family)], INSIDE)),
+        jump([{ left: "fib saddr type", op: "==", right: "local" }], INSIDE),
+        ...leads("address", false),
+        ...toPorts("nodeports"),
+      ],
+    },
   ];
+}
+
+/** From the set of a pick to its chain. */
+function lead(pick: Pick): NftRule {
+  const key = pick.by === "node" ? NODE_KEY : addressKey(pick.family);
+  return {
+    matches: [{ left: key, op: "==", right: { set: pickSet(pick) } }],
+    statements: [{ verdict: "goto", chain: pickName(pick) }],
+  };
+}
+
+const pickSets = new Map<string, NftSet>();
+
+/** The set of a pick, without its elements; the same object at every call. */
+function emptyPickSet(pick: Pick): NftSet {
+  const name = pickSet(pick);
+  const known = pickSets.get(name);
+  const port: readonly NftType[] = ["inet_proto", "inet_service"];
+  const set = known ?? { name, key: pick.by === "node" ? port : [ADDRESS[pick.family], ...port], elements: [] };
+  if (!known) pickSets.set(name, set);
+  return set;
 }
 
 function jump(matches: readonly NftMatch[], chain: string): NftRule {
@@ -218,15 +269,8 @@ const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   const address = ADDRESS[family];
   const byAddress: readonly NftType[] = [address, "inet_proto", "inet_service"];
   const byNode: readonly NftType[] = ["inet_proto", "inet_service"];
-  const set = (name: string, key: readonly NftType[], value?: readonly NftType[]): NftSet => ({
-    name: `${name}${family}`,
-    key,
-    ...(value ? { value } : {}),
-    elements: [],
-  });
+  const set = (name: string, key: readonly NftType[]): NftSet => ({ name: `${name}${family}`, key, elements: [] });
   return [
-    ...["services", "services-inside"].map((name) => set(name, byAddress, ["verdict"])),
-    ...["nodeports", "nodeports-inside"].map((name) => set(name, byNode, ["verdict"])),
     ...["no-endpoints", "no-local-endpoints"].map((name) => set(name, byAddress)),
     ...["nodeports-rejected", "nodeports-dropped"].map((name) => set(name, byNode)),
     set("cluster-ips", [address]),
@@ -298,15 +342,15 @@ function refusals(): NftRule[] {
   return FAMILIES.flatMap((family): NftRule[] => {
     const inSet = (left: NftField | NftField[], name: string): NftMatch => ({ left, op: "==", right: { set: `${name}${family}` } });
     const local = toNode(family);
-    // What is not tracked is meant for somebody at the Service's own address on this node, such as a node-local DNS cache.
-    const tracked: NftMatch = { left: "ct state", op: "!=", right: "untracked" };
+    // What is open already is left alone: IPVS lets connections of a Service that has gone come to their end.
+    const fresh: NftMatch = { left: "ct state", op: "==", right: "new" };
     return [
-      { matches: [tracked, inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [tracked, inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
+      { matches: [fresh, inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [fresh, inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
       // An address of a Service, but not one of its ports.
-      { matches: [tracked, inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
-      { matches: [...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
+      { matches: [fresh, inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
+      { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
     ];
   });
 }

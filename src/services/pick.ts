@@ -30,6 +30,8 @@ export interface Pick {
   readonly count: number;
   /** Seconds that a client keeps its end point. */
   readonly sticky?: number;
+  /** IPVS chooses: the pick only says who is masqueraded. */
+  readonly ipvs?: true;
 }
 
 /** Numbers of the end points that only insiders get, in the same maps, begin here. */
@@ -37,8 +39,14 @@ export const INSIDE_OFFSET = 65_536;
 
 const PREFIX: Readonly<Record<Way, string>> = { cluster: "", inside: "inside-", external: "masq-", local: "local-" };
 
-export function pickName({ by, way, family, protocol, count, sticky }: Pick): string {
+export function pickName({ by, way, family, protocol, count, sticky, ipvs }: Pick): string {
+  if (ipvs) return `ipvs-${PREFIX[way]}${by === "address" ? "pick" : "node"}${family}`;
   return `${PREFIX[way]}${by === "address" ? "pick" : "node"}${family}-${protocol}-${count}${sticky === undefined ? "" : `-sticky${sticky}`}`;
+}
+
+/** The set of addresses and ports, or node ports, that lead to a pick. */
+export function pickSet(pick: Pick): string {
+  return `at-${pickName(pick)}`;
 }
 
 /** Names of the maps that a pick reads. */
@@ -79,10 +87,15 @@ export function pickChain(pick: Pick): NftChain {
   const name = pickName(pick);
   let chain = chains.get(name);
   if (!chain) {
-    chain = { name, rules: [...markRules(pick), ...(pick.sticky === undefined ? [randomRule(pick)] : stickyRules(pick, pick.sticky))] };
+    chain = { name, rules: [...markRules(pick), ...endpointRules(pick)] };
     chains.set(name, chain);
   }
   return chain;
+}
+
+function endpointRules(pick: Pick): NftRule[] {
+  if (pick.ipvs) return [];
+  return pick.sticky === undefined ? [randomRule(pick)] : stickyRules(pick, pick.sticky);
 }
 
 function markRules({ way, family }: Pick): NftRule[] {

@@ -16,17 +16,31 @@ const web = (spec: Partial<ServiceSpec> = {}, balanced: readonly string[] = []) 
 const webSlice = (endpoints: SliceSpec["endpoints"]) => slice("web", { endpoints, port: 8080 });
 const tableOf = (...objects: (Service | EndpointSlice)[]) => serviceTable(snapshotOf(objects));
 
+/** Who is led where: addresses and node ports of outsiders (and ClusterIPs), and of insiders where they are told apart. */
+const LEADS: Readonly<Record<string, (set: string) => boolean>> = {
+  services4: (set) => /^at-(?!inside).*pick4/.test(set),
+  "services-inside4": (set) => /^at-inside-pick4/.test(set),
+  nodeports4: (set) => /^at-(?!inside).*node4/.test(set),
+  "nodeports-inside4": (set) => /^at-inside-node4/.test(set),
+};
+
 function planOf(...objects: (Service | EndpointSlice)[]) {
   const plan = planServices(snapshotOf(objects), "node-1");
   const set = (name: string): NftSet | undefined => plan.table.sets.find((each) => each.name === name);
   return {
     ...plan,
     /** Elements as "key: value". */
-    elements: (name: string) =>
-      (set(name)?.elements ?? []).map(({ key, value }) => {
+    elements: (name: string) => {
+      const lead = LEADS[name];
+      if (lead)
+        return plan.table.sets
+          .flatMap((each) => (lead(each.name) ? each.elements.map(({ key }) => `${key.join(" ")}: ${each.name.slice(3)}`) : []))
+          .sort();
+      return (set(name)?.elements ?? []).map(({ key, value }) => {
         const says = value === undefined ? "" : `: ${"chain" in value ? value.chain : (value as readonly string[]).join(" ")}`;
         return `${key.join(" ")}${says}`;
-      }),
+      });
+    },
   };
 }
 
@@ -170,12 +184,19 @@ test("source ranges guard the load balancer's addresses, and nothing else; a ran
     planOf(web({ loadBalancerSourceRanges, externalIPs: ["203.0.113.5"] }, ["203.0.113.80"]), webSlice([A]));
   const plan = ranges("192.0.2.7/24", "192.0.2.128/25", "192.0.2.0/24", "2001:db8::/32");
   assert.deepEqual(plan.elements("guarded4"), ["203.0.113.80 tcp 80"]);
-  assert.deepEqual(plan.elements("sources4"), ["203.0.113.80 tcp 80 192.0.2.0/24", "203.0.113.80 tcp 80 203.0.113.80"]);
+  assert.deepEqual(plan.elements("sources4"), ["203.0.113.80 tcp 80 192.0.2.0/24"]);
   assert.deepEqual(plan.remarks, []);
   const bad = ranges("everybody");
-  assert.deepEqual(bad.elements("sources4"), ["203.0.113.80 tcp 80 203.0.113.80"]);
+  assert.deepEqual(bad.elements("sources4"), []);
   assert.match(bad.remarks.join(), /^Service shop\/web: loadBalancerSourceRanges "everybody" is no prefix/);
   assert.deepEqual(planOf(web({}, ["203.0.113.80"]), webSlice([A])).elements("guarded4"), []);
+  const own = web({ loadBalancerSourceRanges: ["10.112.0.0/24"] }, ["203.0.113.80"]);
+  const inside = planServices(snapshotOf([node("node-1", [], ["10.112.0.51"]), own, webSlice([A])]), "node-1");
+  assert.deepEqual(
+    inside.table.sets.find(({ name }) => name === "sources4")?.elements.map(({ key }) => key.join(" ")),
+    ["203.0.113.80 tcp 80 10.112.0.0/24", "203.0.113.80 tcp 80 203.0.113.80"],
+    "the node is among them, and may have the address itself",
+  );
 });
 
 test("topology hints: a zone's and a node's own end points, while every ready one has a hint and one is for here", () => {
@@ -313,7 +334,7 @@ test("what did not change is the same object", () => {
   const changed = second.table.sets.filter((set) => !first.table.sets.includes(set)).map(({ name }) => name);
   assert.deepEqual(
     changed.sort(),
-    ["cluster-ips4", "endpoints4-tcp", "hairpin4", "node-endpoints4-tcp", "nodeports4", "services4"].filter((name) =>
+    ["at-masq-node4-tcp-2", "at-pick4-tcp-2", "cluster-ips4", "endpoints4-tcp", "hairpin4", "node-endpoints4-tcp"].filter((name) =>
       changed.includes(name),
     ),
   );

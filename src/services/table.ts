@@ -2,7 +2,7 @@
 //
 // An entry whose Service and slices did not change is the same object in the next table, and a table that follows another
 // by a few changes is made from it: with fifty thousand Services, one more costs what one costs.
-import type { Family } from "../base/index.ts";
+import { type Family, parsePrefix, prefixContains, tryParseAddress } from "../base/index.ts";
 import type { ClusterSnapshot, EndpointSlicePart, Part } from "../cluster/index.ts";
 import type { EndpointSlice, Service } from "../resources/index.ts";
 import { type Fault, type ServiceEndpoint, type ServiceEntry, serviceEntries } from "./entry.ts";
@@ -23,7 +23,7 @@ export interface ServiceTable {
 }
 
 /** Entries that are in one table only, and those (in both lists) that got or lost an address or node port. */
-export interface TableChanges {
+interface TableChanges {
   readonly removed: readonly ServiceEntry[];
   readonly added: readonly ServiceEntry[];
 }
@@ -46,6 +46,7 @@ const RECENT = 4;
 const MOST_CHANGES = 200;
 
 const kept = new WeakMap<Service, Kept>();
+const NO_FAULTS: readonly Fault[] = [];
 
 /** The table of a snapshot; the same object as long as Services and EndpointSlices stay the same. */
 export function serviceTable(snapshot: ClusterSnapshot): ServiceTable {
@@ -90,7 +91,8 @@ function entriesOf(snapshot: ClusterSnapshot, service: Service): Kept {
   const before = kept.get(service);
   if (before && before.slices.length === slices.length && before.slices.every((slice, index) => slice === slices[index])) return before;
   const faults: Fault[] = [];
-  const made: Kept = { slices, entries: serviceEntries(service, slices, faults), faults };
+  const entries = serviceEntries(service, slices, faults);
+  const made: Kept = { slices, entries, faults: faults.length > 0 ? faults : NO_FAULTS };
   kept.set(service, made);
   return made;
 }
@@ -210,12 +212,30 @@ export interface Standpoint {
   readonly node: string;
   /** The node's label topology.kubernetes.io/zone. */
   readonly zone?: string;
+  /** Its own addresses (InternalIP). */
+  readonly addresses?: readonly string[];
 }
 
 /** Where a node of the snapshot stands. */
 export function standpointOf(snapshot: ClusterSnapshot, node: string): Standpoint {
   const zone = snapshot.nodes.get(node)?.metadata.labels?.["topology.kubernetes.io/zone"];
-  return { node, ...(zone === undefined ? {} : { zone }) };
+  const addresses = (snapshot.nodes.get(node)?.status?.addresses ?? []).flatMap(({ type, address }) =>
+    type === "InternalIP" ? [address] : [],
+  );
+  return { node, ...(zone === undefined ? {} : { zone }), ...(addresses.length === 0 ? {} : { addresses }) };
+}
+
+/** A standpoint as text, by which what was calculated for it is kept. */
+export function placeKey({ node, zone, addresses }: Standpoint): string {
+  return `${node} ${zone ?? ""} ${addresses?.join() ?? ""}`;
+}
+
+/** Whether the node itself is among those that source ranges let in. */
+export function letsNodeIn(ranges: readonly string[], { addresses = [] }: Standpoint): boolean {
+  return addresses.some((text) => {
+    const address = tryParseAddress(text);
+    return address !== undefined && ranges.some((range) => prefixContains(parsePrefix(range), address));
+  });
 }
 
 /** End points that take new connections: the ready ones, and only if there are none those that end but still serve (KEP-1669). */

@@ -10,7 +10,7 @@ import { desiredWorld, type Observation, observedWorld, trace } from "./index.ts
 const FROM = "shop/front";
 const TO = "shop/back:80";
 
-function cluster(): ClusterSnapshot {
+function cluster(more: readonly KubeObject[] = []): ClusterSnapshot {
   const nodes = randomCluster(1, { pods: 0, policies: 0 }).filter(({ kind }) => kind === "Node");
   const pod = (name: string, node: string, ip: string) => ({
     apiVersion: "v1",
@@ -48,6 +48,7 @@ function cluster(): ClusterSnapshot {
     service("back", "10.96.0.50", { app: "back" }),
     service("nobody", "10.96.0.51", { app: "nobody" }),
     slice,
+    ...more,
   ] as KubeObject[]);
 }
 
@@ -228,6 +229,107 @@ for (const { name, node, damage, to = TO, verdict, says } of cases)
     assert.equal(result.verdict, verdict, JSON.stringify(result, null, 1));
     assert.match(result.reason, says);
     if (verdict !== "delivered") assert.ok(result.remedy !== "" || verdict === "unroutable", "a remedy");
+  });
+
+const routedBy = (encapsulation: string) =>
+  ({
+    apiVersion: "operator.tigera.io/v1",
+    kind: "Installation",
+    metadata: { name: "default" },
+    spec: { calicoNetwork: { ipPools: [{ name: "main", cidr: "10.244.0.0/16", encapsulation }] } },
+  }) as KubeObject;
+
+const sysctlOf = (state: KernelState, leaf: string) =>
+  Object.keys(state.sysctls).filter((key) => key.endsWith(leaf) && key.includes(".cali"));
+const routedCases: readonly ((typeof cases)[number] & { readonly encapsulation?: string; readonly hop?: RegExp })[] = [
+  {
+    name: "plain",
+    node: "",
+    damage: (state) => state,
+    encapsulation: "None",
+    verdict: "delivered",
+    says: /reaches shop\/back/,
+    hop: /route 10\.244\.2\.0\/26 leads to 10\.112\.0\.52 over ens160/,
+  },
+  {
+    name: "VXLAN",
+    node: "",
+    damage: (state) => state,
+    verdict: "delivered",
+    says: /reaches shop\/back/,
+    hop: /wrapped: VXLAN 4096, UDP 4789, 10\.112\.0\.51 → 10\.112\.0\.52/,
+  },
+  {
+    name: "IPIP",
+    node: "",
+    damage: (state) => state,
+    encapsulation: "IPIP",
+    verdict: "delivered",
+    says: /reaches shop\/back/,
+    hop: /wrapped: IP in IP, 10\.112\.0\.51 → 10\.112\.0\.52/,
+  },
+  {
+    name: "tunl0 is down at the other end",
+    node: "node-2",
+    encapsulation: "IPIP",
+    damage: (state) => ({ ...state, links: state.links.map((link) => (link.name === "tunl0" ? { ...link, up: false } : link)) }),
+    verdict: "dropped",
+    says: /node-2 has no IPIP device that is up/,
+  },
+  {
+    name: "an address of a block that no pod has",
+    node: "",
+    damage: (state) => state,
+    to: "10.244.2.60:80",
+    verdict: "unroutable",
+    says: /node-2: route 10\.244\.2\.0\/26 is blackhole: the block is node-2's, and no pod there has 10\.244\.2\.60/,
+  },
+  {
+    name: "proxy_arp off",
+    node: "node-1",
+    damage: (state) => ({
+      ...state,
+      sysctls: { ...state.sysctls, ...Object.fromEntries(sysctlOf(state, ".proxy_arp").map((key) => [key, "0"])) },
+    }),
+    verdict: "unroutable",
+    says: /nobody answers for 169\.254\.1\.1: proxy_arp of cali\S+ is off on node-1/,
+  },
+  {
+    name: "no default route, so no proxy ARP",
+    node: "node-1",
+    damage: (state) => ({ ...state, routes: state.routes.filter(({ destination }) => destination !== "0.0.0.0/0") }),
+    verdict: "unroutable",
+    says: /answers for 169\.254\.1\.1 only while the node has a route to it over another device/,
+  },
+  {
+    name: "the peer's block is not routed",
+    node: "node-1",
+    damage: (state) => ({ ...state, routes: state.routes.filter(({ destination }) => destination !== "10.244.2.0/26") }),
+    verdict: "unroutable",
+    says: /nobody knows the way to 10\.244\.2\.2/,
+  },
+  {
+    name: "another MAC than follows from the node's name",
+    node: "node-2",
+    damage: (state) => ({
+      ...state,
+      links: state.links.map((link) => (link.name === "vxlan.calico" ? { ...link, mac: "02:00:00:00:00:99" } : link)),
+    }),
+    verdict: "dropped",
+    says: /another MAC address/,
+  },
+];
+
+for (const { name, node, damage, to = TO, verdict, says, encapsulation = "VXLAN", hop = /./ } of routedCases)
+  test(`routed: ${name}`, () => {
+    const snapshot = cluster([routedBy(encapsulation)]);
+    const result = trace(snapshot, { from: FROM, to, protocol: "tcp", world: observedWorld(snapshot, damaged(snapshot, node, damage)) });
+    assert.equal(result.verdict, verdict, JSON.stringify(result, null, 1));
+    assert.match(result.reason, says);
+    assert.ok(
+      result.hops.some((each) => hop.test(each.says)),
+      JSON.stringify(result.hops, null, 1),
+    );
   });
 
 test("a packet that goes in a circle ends", () => {

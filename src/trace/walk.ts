@@ -1,15 +1,20 @@
 // A packet's walk through the KernelStates of a cluster, from the namespace that sends it to where it ends.
-import { familyOf } from "../base/index.ts";
+import { familyOf, formatAddress, parseAddress } from "../base/index.ts";
 import {
+  balancePacket,
   evaluateHook,
   type HookName,
   type HookResult,
+  IPVS_OUTPUT_PRIORITY,
   isOwnAddress,
   type Link,
   makePacket,
+  netfilterTables,
   type Owner,
   onTheWire,
   type Packet,
+  ROUTE_PROTOCOL,
+  type Route,
   type Routing,
   routePacket,
   sourceOn,
@@ -40,11 +45,14 @@ interface Way {
   readonly source: string | undefined;
 }
 
-interface Tunnelled {
+interface VxlanTunnelled {
   readonly vni: number;
   readonly mac: string;
   readonly packet: Packet;
 }
+
+/** What an outer packet carries: a VXLAN's frame, or (IPIP) a packet. */
+type Tunnelled = VxlanTunnelled | { readonly packet: Packet };
 
 /** Walks one packet. `choose` stands for chance: which of `mod` possibilities is taken, from 0. */
 export function walkPacket(
@@ -76,7 +84,7 @@ class Walk {
   send(place: Place, packet: Packet, inner?: Tunnelled): Ending {
     const planned = routePacket(place.state, packet);
     const out = planned.kind === "forward" ? planned.link : planned.kind === "local" ? "lo" : "";
-    const output = this.#hook(place, "output", packet, "", out);
+    const output = this.#output(place, packet, out);
     if ("kind" in output) return output;
     const routing = routePacket(place.state, output.packet);
     if (routing.kind === "local") {
@@ -97,7 +105,10 @@ class Walk {
     const routing = routePacket(place.state, packet, inDevice);
     if (routing.kind === "local") {
       const input = this.#hook(place, "input", packet, inDevice, "");
-      return "kind" in input ? input : this.#deliver(place, input.packet, inner);
+      if ("kind" in input) return input;
+      const balanced = this.#balance(place, input.packet);
+      if (!balanced) return this.#deliver(place, input.packet, inner);
+      return "kind" in balanced ? balanced : this.#forwardBalanced(place, balanced);
     }
     const sysctl = packet.family === 4 ? "net.ipv4.ip_forward" : "net.ipv6.conf.all.forwarding";
     if (place.state.sysctls[sysctl] === "0" || (place.state.sysctls[sysctl] === undefined && place.namespace !== "node")) {
@@ -110,11 +121,51 @@ class Walk {
     return "kind" in forward ? forward : this.#leave(place, forward.packet, out, inner);
   }
 
+  /** The output hook. IPVS stands in the middle of it, behind the nat chains. */
+  #output(place: Place, packet: Packet, out: string): HookResult | Ending {
+    if (place.state.ipvs.length === 0) return this.#hook(place, "output", packet, "", out);
+    const first = this.#hook(place, "output", packet, "", out, { below: IPVS_OUTPUT_PRIORITY });
+    if ("kind" in first) return first;
+    const balanced = this.#balance(place, first.packet) ?? first.packet;
+    return "kind" in balanced ? balanced : this.#hook(place, "output", balanced, "", out, { from: IPVS_OUTPUT_PRIORITY });
+  }
+
+  /** What IPVS does to a packet; undefined where it has no virtual service for it. */
+  #balance(place: Place, packet: Packet): Packet | Ending | undefined {
+    const found = balancePacket(place.state, packet, this.#choose);
+    if (!found) return undefined;
+    const { service, packet: sent } = found;
+    const name = this.#narrator.nameOf(service.address);
+    const what = `${service.address}:${service.port} is a virtual service of IPVS (${[service.scheduler, ...(name === service.address ? [] : [name])].join(", ")})`;
+    if (!sent) {
+      this.#hop(place, "service", "refused", `${what}, and no end point of it takes connections`);
+      return { kind: "rejected", reason: `${what}, and no end point of it takes connections`, remedy: "look at: ipvsadm -L -n" };
+    }
+    const end = this.#narrator.nameOf(sent.destination);
+    this.#hop(
+      place,
+      "service",
+      `${sent.destination}:${sent.destinationPort}`,
+      `${what}; the packet goes to an end point ${sent.destination}:${sent.destinationPort}, ${end}`,
+    );
+    return sent;
+  }
+
+  /** What IPVS took at the input hook leaves by the output hook. */
+  #forwardBalanced(place: Place, packet: Packet): Ending {
+    const routing = routePacket(place.state, packet);
+    const out = routing.kind === "forward" ? routing.link : "lo";
+    const output = this.#hook(place, "output", packet, "", out);
+    if ("kind" in output) return output;
+    if (routing.kind === "local") return this.#deliver(place, output.packet, undefined);
+    const way = this.#way(place, output.packet, routing);
+    return "link" in way ? this.#leave(place, output.packet, way) : way;
+  }
+
   /** The device and next hop that a route names. */
   #way(place: Place, packet: Packet, routing: Exclude<Routing, { kind: "local" }>): Way | Ending {
     if (routing.kind !== "forward") {
-      const says =
-        routing.kind === "refused" ? `route ${routing.route.destination} is ${routing.route.type}` : `no route to ${packet.destination}`;
+      const says = routing.kind === "refused" ? sayRefused(place, routing.route, packet) : `no route to ${packet.destination}`;
       this.#hop(place, "route", "no route", says);
       return {
         kind: "unroutable",
@@ -169,13 +220,15 @@ class Walk {
     if (++this.#steps > MAX_HOPS)
       return { kind: "dropped", reason: `the packet goes in a circle: ${MAX_HOPS} hops and no end`, remedy: "look at the routes above" };
     if (device.kind.type === "vxlan") return this.#encapsulate(place, device, device.kind, nexthop, packet);
+    if (device.kind.type === "ipip") return this.#encapsulateIp(place, device, nexthop, packet);
     const framed = { ...packet, ...(device.mac === undefined ? {} : { sourceMac: device.mac }) };
     if (device.kind.type === "bridge") return this.#toPort(place, device.name, undefined, nexthop, framed, inner);
     const other = this.#world.peer(place, device.name);
     if (!other) return this.#underlay(place, device, nexthop, framed, inner);
     if (other.link.up === false) return this.#noNeighbour(place, nexthop, device.name, `${other.link.name} of ${other.place.node} is down`);
-    if (other.link.master !== undefined) return this.#bridge(other, other.link.master, nexthop, framed, inner);
-    if (!holds(other, nexthop) && !answersFor(other)) return this.#noNeighbour(place, nexthop, device.name);
+    if (other.link.master) return this.#bridge(other, other.link.master, nexthop, framed, inner);
+    const silence = holds(other, nexthop) ? undefined : whySilent(other, nexthop);
+    if (silence) return this.#noNeighbour(place, nexthop, device.name, silence.says, silence.remedy);
     return this.#arrive(other.place, other.link.name, carried(place, other.place, framed), inner);
   }
 
@@ -244,7 +297,7 @@ class Walk {
     return this.send(place, outer, { vni: tunnel.vni, mac, packet: onTheWire(packet) });
   }
 
-  #decapsulate(place: Place, outer: Packet, { vni, mac, packet }: Tunnelled): Ending {
+  #decapsulate(place: Place, outer: Packet, { vni, mac, packet }: VxlanTunnelled): Ending {
     const device = place.state.links.find(
       ({ kind, up }) => kind.type === "vxlan" && kind.vni === vni && kind.port === outer.destinationPort && up !== false,
     );
@@ -261,8 +314,31 @@ class Walk {
       return {
         kind: "dropped",
         reason: `${place.node}: ${device.name} has another MAC address (${device.mac}) than its peer thinks (${mac})`,
-        remedy: `compare the node's annotation flannel.alpha.coreos.com/backend-data with: ip link show ${device.name}`,
+        remedy: device.name.endsWith(".calico")
+          ? `the peer's entry is old: bridge fdb show; ip link show ${device.name}`
+          : `compare the node's annotation flannel.alpha.coreos.com/backend-data with: ip link show ${device.name}`,
       };
+    }
+    this.#hop(place, "encapsulate", "unwrapped", `unwrapped by ${device.name}`);
+    return this.#arrive(place, device.name, packet);
+  }
+
+  /** To any node that the route names: no neighbours, no forwarding entries. */
+  #encapsulateIp(place: Place, device: Link, nexthop: string, packet: Packet): Ending {
+    const way = routePacket(place.state, makePacket({ source: "0.0.0.0", destination: nexthop, protocol: "4" }));
+    const source = way.kind === "forward" ? way.source : undefined;
+    if (source === undefined)
+      return this.#noNeighbour(place, nexthop, device.name, `${place.node} has no address for the outer packets of ${device.name}`);
+    this.#hop(place, "encapsulate", "IPIP", `wrapped: IP in IP, ${source} → ${nexthop} (${this.#narrator.nameOf(nexthop)})`);
+    const outer = makePacket({ source, destination: nexthop, protocol: "4" });
+    return this.send(place, outer, { packet: onTheWire(packet) });
+  }
+
+  #decapsulateIp(place: Place, packet: Packet): Ending {
+    const device = place.state.links.find(({ kind, up }) => kind.type === "ipip" && up !== false);
+    if (!device) {
+      this.#hop(place, "encapsulate", "drop", "no IPIP device takes the packet");
+      return { kind: "dropped", reason: `${place.node} has no IPIP device that is up`, remedy: "look at: ip -d link show type ipip" };
     }
     this.#hop(place, "encapsulate", "unwrapped", `unwrapped by ${device.name}`);
     return this.#arrive(place, device.name, packet);
@@ -287,24 +363,39 @@ class Walk {
   }
 
   #deliver(place: Place, packet: Packet, inner: Tunnelled | undefined): Ending {
-    return inner ? this.#decapsulate(place, packet, inner) : { kind: "delivered", place, packet };
+    if (!inner) return { kind: "delivered", place, packet };
+    return "vni" in inner ? this.#decapsulate(place, packet, inner) : this.#decapsulateIp(place, inner.packet);
   }
 
-  #noNeighbour(place: Place, nexthop: string, device: string, says = `nobody on ${device} answers for ${nexthop}`): Ending {
+  #noNeighbour(
+    place: Place,
+    nexthop: string,
+    device: string,
+    says = `nobody on ${device} answers for ${nexthop}`,
+    remedy?: string,
+  ): Ending {
     this.#hop(place, "neighbour", "no route", says);
     return {
       kind: "unroutable",
       reason: `${where(place)}: ${says}`,
-      remedy: place.namespace === "node" ? `look at: ip neigh show ${nexthop}` : "",
+      remedy: remedy ?? (place.namespace === "node" ? `look at: ip neigh show ${nexthop}` : ""),
     };
   }
 
-  #hook(place: Place, hook: HookName, packet: Packet, inDevice: string, outDevice: string): HookResult | Ending {
-    const result = evaluateHook(place.state.tables, hook, packet, {
+  #hook(
+    place: Place,
+    hook: HookName,
+    packet: Packet,
+    inDevice: string,
+    outDevice: string,
+    priorities: { readonly from?: number; readonly below?: number } = {},
+  ): HookResult | Ending {
+    const result = evaluateHook(netfilterTables(place.state), hook, packet, {
       inDevice,
       outDevice,
       isLocal: (address) => isOwnAddress(place.state, address),
       choose: this.#choose,
+      ...priorities,
     });
     for (const doubt of result.doubts) this.doubts.add(`${place.node}: ${doubt}`);
     const told = this.#narrator.hook(place, packet, result);
@@ -325,12 +416,44 @@ function carried(from: Place | undefined, to: Place, packet: Packet): Packet {
 }
 
 function holds(port: Port, address: string): boolean {
+  if (address === linkLocalOf(port.link.mac)) return true;
   return port.place.state.addresses.some((each) => each.link === port.link.name && each.address.replace(/\/.*/, "") === address);
 }
 
-/** Proxy ARP: the other end answers for every address. */
-function answersFor({ place, link }: Port): boolean {
-  return place.state.sysctls[`net.ipv4.conf.${link.name.replaceAll(".", "/")}.proxy_arp`] === "1";
+/** The address that a kernel makes of a device's MAC by itself (RFC 4291, appendix A). */
+function linkLocalOf(mac: string | undefined): string | undefined {
+  const bytes = mac?.split(":").map((part) => Number.parseInt(part, 16)) ?? [];
+  const [first, ...rest] = bytes;
+  if (first === undefined || bytes.length !== 6) return undefined;
+  const [b = 0, c = 0, d = 0, e = 0, f = 0] = rest;
+  const groups = [((first ^ 2) << 8) | b, (c << 8) | 0xff, 0xfe00 | d, (e << 8) | f].map((group) => group.toString(16));
+  return formatAddress(parseAddress(`fe80::${groups.join(":")}`));
+}
+
+/** Why the other end of a pod's wire does not answer in another's name; undefined where it does (proxy ARP). */
+function whySilent({ place, link }: Port, nexthop: string): { readonly says: string; readonly remedy?: string } | undefined {
+  if (familyOf(nexthop) === 6) return { says: `nobody answers for ${nexthop}` };
+  const key = `net.ipv4.conf.${link.name.replaceAll(".", "/")}.proxy_arp`;
+  if (place.state.sysctls[key] !== "1")
+    return link.name.startsWith("cali")
+      ? {
+          says: `nobody answers for ${nexthop}: proxy_arp of ${link.name} is off on ${place.node}`,
+          remedy: `on ${place.node}: sysctl -w ${key}=1`,
+        }
+      : { says: `nobody answers for ${nexthop}` };
+  const routing = routePacket(place.state, makePacket({ source: "0.0.0.0", destination: nexthop, protocol: "icmp" }));
+  if (routing.kind === "forward" && routing.link !== link.name) return undefined;
+  return {
+    says: `${link.name} of ${place.node} answers for ${nexthop} only while the node has a route to it over another device, and it has none`,
+    remedy: `give ${place.node} a default route`,
+  };
+}
+
+/** A route that leads nowhere, in words. */
+function sayRefused(place: Place, route: Route, packet: Packet): string {
+  const says = `route ${route.destination} is ${route.type}`;
+  const isBlock = route.type === "blackhole" && route.protocol === ROUTE_PROTOCOL.fairlead;
+  return isBlock ? `${says}: the block is ${place.node}'s, and no pod there has ${packet.destination}` : says;
 }
 
 /** Bytes that VXLAN adds to an inner packet (RFC 7348 §5). */

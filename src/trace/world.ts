@@ -1,7 +1,8 @@
 // The cluster as a trace walks it: the KernelStates of its nodes and pods, and which device is wired to which.
-import { familyOf } from "../base/index.ts";
+import { addressBits, familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import { hostLinkName, macOf, podCidrs } from "../datapath/overlay/index.ts";
+import { caliName, readNode } from "../datapath/routed/index.ts";
 import {
   EMPTY_STATE,
   type KernelState,
@@ -12,7 +13,9 @@ import {
   ROUTE_PROTOCOL,
   type Route,
 } from "../kernel/index.ts";
-import { type NodeFacts, type NodePlan, type PodAttachment, planNode } from "../plan/index.ts";
+import { type NodeFacts, type NodePlan, nodeSettings, type PodAttachment, planNode } from "../plan/index.ts";
+import { type DnsAnswers, joinBooks, type NameBook, NO_NAMES, nameBook } from "../policy/index.ts";
+import { assumedTunnels, withBlocks } from "./blocks.ts";
 import { type Node, podAddressesOf } from "./objects.ts";
 
 /** One network namespace on the way. */
@@ -39,12 +42,15 @@ export interface World {
   peer(place: Place, link: string): Port | undefined;
   /** The node that holds an address on its underlay device. */
   onUnderlay(address: string): Port | undefined;
+  /** What the nodes' pods were answered about DNS names. */
+  readonly names: NameBook;
 }
 
 /** What was read from one node's kernel: its own namespace, and its pods' by "namespace/name". */
 interface NodeObservation {
   readonly kernel: KernelState;
   readonly pods: Readonly<Record<string, KernelState | { readonly error: string }>>;
+  readonly dnsAnswers?: DnsAnswers;
 }
 
 /** What was read from nodes' kernels, by node name. */
@@ -114,7 +120,7 @@ export function observedWorld(snapshot: ClusterSnapshot, observation: Observatio
       addDesired(builder, planned, { facts, plan: planNode(planned, facts) });
     }
   }
-  return builder.build();
+  return builder.build(joinBooks(Object.values(observation).flatMap(({ dnsAnswers }) => (dnsAnswers ? [nameBook(dnsAnswers)] : []))));
 }
 
 function addDesired(builder: WorldBuilder, snapshot: ClusterSnapshot, { facts, plan }: Planned): void {
@@ -181,13 +187,13 @@ class WorldBuilder {
     return ends;
   }
 
-  build(): World {
+  build(names: NameBook = NO_NAMES): World {
     const outside = outsidePlace();
     const underlay = new Map<string, Port>();
     for (const place of [...this.#nodes.values(), outside])
       for (const { link: name, address } of place.state.addresses) {
         const link = place.state.links.find((each) => each.name === name);
-        if (link?.kind.type === "physical" || (link?.kind.type === "veth" && link.master === undefined))
+        if (link?.kind.type === "physical" || (link?.kind.type === "veth" && !link.master))
           underlay.set(address.replace(/\/.*/, ""), { place, link });
       }
     return {
@@ -200,6 +206,7 @@ class WorldBuilder {
         return other && link ? { place: other.place, link } : undefined;
       },
       onUnderlay: (address) => underlay.get(address),
+      names,
     };
   }
 }
@@ -247,6 +254,8 @@ function factsOf(snapshot: ClusterSnapshot, node: Node): NodeFacts {
   const addresses = (node.status?.addresses ?? [])
     .filter(({ type }) => type === "InternalIP")
     .map(({ address }) => `${address}/${UNDERLAY.length[familyOf(address)]}`);
+  const { network } = nodeSettings(snapshot, name);
+  const routed = network === "routed";
   const lengths = new Map(podCidrs(node).map((cidr) => [familyOf(cidr), cidr.replace(/.*\//, "")]));
   const attachments = [...snapshot.pods.onNode(name)].flatMap((pod): PodAttachment[] => {
     const { namespace: podNamespace = "default", name: podName } = pod.metadata;
@@ -260,9 +269,12 @@ function factsOf(snapshot: ClusterSnapshot, node: Node): NodeFacts {
         podNamespace,
         podName,
         netns: "",
-        hostLink: hostLinkName(containerId, "eth0"),
+        hostLink: routed ? caliName(containerId, "eth0") : hostLinkName(containerId, "eth0"),
         mac: macOf(`${containerId}/eth0`),
-        addresses: own.map((address) => `${address}/${lengths.get(familyOf(address)) ?? (familyOf(address) === 4 ? "24" : "64")}`),
+        addresses: own.map((address) => {
+          const family = familyOf(address);
+          return `${address}/${routed ? addressBits(family) : (lengths.get(family) ?? (family === 4 ? "24" : "64"))}`;
+        }),
       },
     ];
   });
@@ -275,10 +287,21 @@ function vtepOf(node: Node): { readonly vtepMac?: string } {
 }
 
 /** Nodes of manifests have not told each other their tunnel ends: they get those that they would tell. */
-function withTunnelEnds(snapshot: ClusterSnapshot): ClusterSnapshot {
+function withTunnelEnds(given: ClusterSnapshot): ClusterSnapshot {
+  const snapshot = withBlocks(given);
   const nodes = [...snapshot.nodes.values()];
   const told = nodes.map((node): Node => {
-    const { annotations } = planNode(snapshot, { ...factsOf(snapshot, node), attachments: [] });
+    const facts = factsOf(snapshot, node);
+    const routed = nodeSettings(snapshot, node.metadata.name).network === "routed";
+    const plan = planNode(snapshot, {
+      ...facts,
+      // What an overlay's node tells does not depend on its pods.
+      attachments: routed ? facts.attachments : [],
+      tunnels: { ...assumedTunnels(snapshot, node.metadata.name), ...readNode(node).tunnels },
+    });
+    const annotations = Object.fromEntries(
+      Object.entries(plan.annotations).flatMap(([key, value]) => (value === null ? [] : [[key, value]])),
+    );
     return { ...node, metadata: { ...node.metadata, annotations: { ...annotations, ...node.metadata.annotations } } };
   });
   if (

@@ -3,7 +3,7 @@ import { namespace, node, pod, type Row, type TruthSuite } from "./table.ts";
 
 const PORTS = { containers: [{ name: "c", ports: [{ name: "web", containerPort: 80 }] }] };
 const CLUSTER = [
-  node(1),
+  node(1, { rack: "a" }),
   namespace("shop", { team: "shop" }),
   namespace("ops", { team: "ops" }),
   pod("shop/web", { app: "web" }, 1, ["10.244.1.2"], PORTS),
@@ -163,8 +163,22 @@ const TABLES: readonly (readonly [string, readonly object[], readonly Row[]])[] 
   ],
   [
     "a peer that is not followed: Deny denies everything",
-    [cluster({ egress: [{ action: "Deny", to: [{ nodes: {} }] }] })],
+    [cluster({ egress: [{ action: "Deny", to: [{ services: {} }] }] })],
     [["shop/web", "203.0.113.9", "80/TCP", false]],
+  ],
+  [
+    "names in a Deny deny everything",
+    [cluster({ egress: [{ action: "Deny", to: [{ domainNames: ["example.com"] }] }] })],
+    [["shop/web", "203.0.113.9", "80/TCP", false]],
+  ],
+  [
+    "egress to nodes by their labels",
+    [cluster({ egress: [{ action: "Deny", to: [{ nodes: { matchLabels: { rack: "a" } } }] }] })],
+    [
+      ["shop/web", "node-1", "80/TCP", false],
+      ["shop/web", "203.0.113.9", "80/TCP", true],
+      ["ops/prom", "node-1", "80/TCP", true],
+    ],
   ],
 ];
 

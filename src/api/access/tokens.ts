@@ -1,5 +1,5 @@
 // Service account tokens: JSON Web Tokens (RFC 7519) signed with the server's own key (ES256), bound to accounts and pods.
-import { type KeyObject as CryptoKeyObject, createPublicKey, generateKeyPairSync, sign, verify } from "node:crypto";
+import { type KeyObject as CryptoKeyObject, createPublicKey, sign, verify } from "node:crypto";
 import type { KubeObject, Pod } from "../../resources/index.ts";
 import { ApiError, badRequest, notFound } from "../errors.ts";
 import type { ObjectStore } from "../store.ts";
@@ -47,8 +47,8 @@ export interface Tokens {
 
 const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
-/** `privateKey` is kept by those who go on after a restart. */
-export function createTokens(store: Pick<ObjectStore, "get">, clock: () => number = Date.now, privateKey = newTokenKey()): Tokens {
+/** `privateKey` signs (EC P-256); `clock` in milliseconds since the epoch. */
+export function createTokens(store: Pick<ObjectStore, "get">, clock: () => number, privateKey: CryptoKeyObject): Tokens {
   const publicKey = createPublicKey(privateKey);
   const jwk = publicKey.export({ format: "jwk" });
   const kid = Buffer.from(String(jwk.x)).toString("base64url").slice(0, 16);
@@ -85,10 +85,6 @@ export function createTokens(store: Pick<ObjectStore, "get">, clock: () => numbe
       return boundIdentity(store, claims);
     },
   };
-}
-
-function newTokenKey(): CryptoKeyObject {
-  return generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
 }
 
 /** The account, while it and the pod that the token is bound to are the same objects. */

@@ -112,6 +112,8 @@ export function podCidrController(context: ControllerContext, networks: PodNetwo
 export function garbageController(context: ControllerContext, resources: ResourceTable): Controller {
   const dependents = new Map<string, Map<string, { resource: ResourceRef; object: KubeObject }>>();
   const owners = new Map<string, { resource: ResourceRef; object: KubeObject }>();
+  /** The owners that an object names, by its uid. */
+  const belongs = new Map<string, readonly string[]>();
   const queue = createQueue("garbage", (uid) => collect(uid), context.log);
 
   function collect(uid: string): void {
@@ -153,12 +155,26 @@ export function garbageController(context: ControllerContext, resources: Resourc
         )
           queue.add(uid);
       }
-      for (const reference of object.metadata.ownerReferences ?? []) {
+      const references = object.metadata.ownerReferences ?? [];
+      // Owners that it had before and has no more (it was orphaned) are not its owners.
+      for (const before of belongs.get(uid) ?? [])
+        if (type === "DELETED" || !references.some((reference) => reference.uid === before)) {
+          const of = dependents.get(before);
+          of?.delete(uid);
+          if (of?.size === 0) dependents.delete(before);
+        }
+      if (type === "DELETED" || references.length === 0) belongs.delete(uid);
+      else
+        belongs.set(
+          uid,
+          references.map((reference) => reference.uid),
+        );
+      for (const reference of references) {
         const of = dependents.get(reference.uid) ?? new Map();
-        if (type === "DELETED") of.delete(uid);
-        else of.set(uid, { resource, object });
-        if (of.size > 0) dependents.set(reference.uid, of);
-        else dependents.delete(reference.uid);
+        if (type !== "DELETED") {
+          of.set(uid, { resource, object });
+          dependents.set(reference.uid, of);
+        }
         const owner = owners.get(reference.uid);
         if (owner?.object.metadata.deletionTimestamp || (type === "ADDED" && !owner)) queue.add(reference.uid);
       }

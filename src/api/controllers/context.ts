@@ -1,6 +1,7 @@
 // What every controller works with: the store, and the pods indexed as controllers ask for them.
 import type { KubeObject, Pod } from "../../resources/index.ts";
 import type { ObjectStore, ResourceRef, WatchEvent } from "../store.ts";
+import type { NoteEvent } from "./events.ts";
 
 const core = (plural: string): ResourceRef => ({ group: "", version: "v1", plural });
 const apps = (plural: string): ResourceRef => ({ group: "apps", version: "v1", plural });
@@ -12,6 +13,7 @@ export const REF = {
   services: core("services"),
   configMaps: core("configmaps"),
   secrets: core("secrets"),
+  endpoints: core("endpoints"),
   serviceAccounts: core("serviceaccounts"),
   replicationControllers: core("replicationcontrollers"),
   endpointSlices: { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
@@ -19,6 +21,9 @@ export const REF = {
   replicaSets: apps("replicasets"),
   daemonSets: apps("daemonsets"),
   statefulSets: apps("statefulsets"),
+  controllerRevisions: apps("controllerrevisions"),
+  leases: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
+  cronJobs: { group: "batch", version: "v1", plural: "cronjobs" },
   jobs: { group: "batch", version: "v1", plural: "jobs" },
   clusterRoles: { group: "rbac.authorization.k8s.io", version: "v1", plural: "clusterroles" },
   podDisruptionBudgets: { group: "policy", version: "v1", plural: "poddisruptionbudgets" },
@@ -30,6 +35,8 @@ export interface ControllerContext {
   readonly pods: PodIndex;
   readonly now: () => string;
   readonly log: (message: string) => void;
+  /** Notes an event about an object. */
+  readonly note: NoteEvent;
   /** Watches a kind from its first object on; stopped with all controllers. */
   watch(resource: ResourceRef, listener: (event: WatchEvent) => void): void;
 }

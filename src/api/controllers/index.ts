@@ -4,13 +4,21 @@ import { type AccountSecrets, accountTokenController } from "./account-tokens.ts
 import { budgetController } from "./budgets.ts";
 import { garbageController, namespaceController, type PodNetworks, podCidrController, unboundPodController } from "./cluster.ts";
 import { type Controller, type ControllerContext, PodIndex, REF } from "./context.ts";
+import { cronJobController } from "./cron-jobs.ts";
 import { customKindController } from "./custom-kinds.ts";
+import { deploymentController } from "./deployments.ts";
 import { endpointSliceController } from "./endpoints.ts";
+import { endpointsController } from "./endpoints-objects.ts";
+import { eventRecorder, sweepEvents } from "./events.ts";
 import { jobController } from "./jobs.ts";
-import { deploymentController, replicaSetController } from "./replicas.ts";
+import { nodeController } from "./nodes.ts";
+import { quotaController } from "./quotas.ts";
+import { replicaSetController } from "./replicas.ts";
 import { roleController } from "./roles.ts";
 import { schedulerController } from "./scheduler.ts";
 import { daemonSetController, statefulSetController } from "./sets.ts";
+
+const SWEEP_MS = 60_000;
 
 export interface ControllersOptions extends PodNetworks {
   readonly store: SqliteStore;
@@ -30,11 +38,14 @@ export function startControllers(options: ControllersOptions): Controllers {
   const { store, log } = options;
   const stops: (() => void)[] = [];
   const pods = new PodIndex();
+  const now = () => new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  const sweeping = setInterval(() => sweepEvents(store, Date.now()), SWEEP_MS).unref();
   const context: ControllerContext = {
     store,
     pods,
     log,
-    now: () => new Date().toISOString().replace(/\.\d+Z$/, "Z"),
+    note: eventRecorder(store, "controllers", now),
+    now,
     watch: (resource, listener) => void stops.push(store.watch(resource, {}, listener)),
   };
   // First, so that every controller finds the index up to date when it hears of a pod.
@@ -56,12 +67,17 @@ export function startControllers(options: ControllersOptions): Controllers {
     accountTokenController(context, options.serving),
     roleController(context),
     budgetController(context),
+    cronJobController(context),
+    endpointsController(context),
+    nodeController(context),
+    quotaController(context),
   ];
   return {
     get idle() {
       return controllers.every((controller) => controller.idle);
     },
     close() {
+      clearInterval(sweeping);
       for (const stop of stops) stop();
       for (const controller of controllers) controller.close();
     },

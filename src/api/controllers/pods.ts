@@ -1,5 +1,6 @@
 // Pods that controllers make: from a template, owned, with names as Kubernetes gives them.
 import { createHash } from "node:crypto";
+import { messageOf } from "../../base/index.ts";
 import type { KubeObject, OwnerReference, Pod, PodTemplate } from "../../resources/index.ts";
 import { type ControllerContext, REF } from "./context.ts";
 
@@ -50,7 +51,13 @@ export function createPod(context: ControllerContext, owner: KubeObject, templat
     ownerReferences: [ownerReference(owner)],
   };
   const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { ...template.spec, ...options.spec } };
-  context.store.create(REF.pods, pod as unknown as Pod);
+  try {
+    const made = context.store.create(REF.pods, pod as unknown as Pod);
+    context.note(owner, { type: "Normal", reason: "SuccessfulCreate", message: `Created pod: ${made.metadata.name}` });
+  } catch (error) {
+    context.note(owner, { type: "Warning", reason: "FailedCreate", message: `Error creating: ${messageOf(error)}` });
+    throw error;
+  }
 }
 
 /** Takes a pod away, with its own grace period. */

@@ -60,6 +60,8 @@ export function schedulerController(context: ControllerContext): Controller {
       status: { phase: "Pending", ...pod.status, conditions: [condition] },
     });
     pending.delete(keyOf(pod));
+    const message = `Successfully assigned ${keyOf(pod)} to ${nodeName}`;
+    context.note(pod, { type: "Normal", reason: "Scheduled", message });
   }
 
   function refuse(pod: Pod, reasons: ReadonlyMap<string, number>): void {
@@ -67,6 +69,7 @@ export function schedulerController(context: ControllerContext): Controller {
     const message = `0/${nodes.size} nodes are available${parts.length > 0 ? `: ${parts.join(", ")}` : ""}.`;
     const before = pod.status?.conditions?.find((condition) => condition.type === "PodScheduled");
     if (before?.message === message) return;
+    context.note(pod, { type: "Warning", reason: "FailedScheduling", message });
     const condition = {
       type: "PodScheduled",
       status: "False",

@@ -90,7 +90,7 @@ export function knownFields(call: ApiCall, object: KubeObject): KubeObject {
   const known = schema
     ? (prune(object, schema, { path: "", unknown: (path) => unknown.push(path) }) as KubeObject)
     : withoutUnknown(object, { apiVersion: groupVersionOf(call.resource), kind }, (path) => unknown.push(path));
-  if (unknown.length === 0) return object;
+  if (unknown.length === 0) return known;
   const said = unknown.map((path) => `unknown field "${path}"`);
   if (mode === "Strict")
     throw badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: strict decoding error: ${said.join(", ")}`);

@@ -22,6 +22,7 @@ import {
   tracking,
   writerOf,
 } from "./call.ts";
+import { pageOf } from "./pages.ts";
 import { specialSubresource } from "./subresources.ts";
 import { watchStream } from "./watch-stream.ts";
 
@@ -65,38 +66,12 @@ function watch(call: ApiCall): Response {
   return new Response(stream, { headers: { "content-type": "application/json" } });
 }
 
-/** The place to go on from: the version of the first page and the key of its last object. */
-function readToken(text: string): { version: string; after: string } {
-  try {
-    const token = JSON.parse(Buffer.from(text, "base64url").toString()) as { version?: unknown; after?: unknown };
-    if (typeof token.version === "string" && typeof token.after === "string") return { version: token.version, after: token.after };
-  } catch {
-    // Told below.
-  }
-  throw badRequest("continue key is not valid");
-}
-
-const keyOf = (object: KubeObject) => `${object.metadata.namespace ?? ""}\0${object.metadata.name}`;
-
 function list(call: ApiCall): Response {
   if (["true", "1"].includes(call.query.get("watch") ?? "")) return watch(call);
-  const { items: all, resourceVersion } = call.store.list(call.resource, selection(call));
-  const limit = seconds(call.query.get("limit"), Number.POSITIVE_INFINITY);
-  const token = call.query.get("continue");
-  const after = token ? readToken(token).after : undefined;
-  const rest = after === undefined ? all : all.filter((object) => keyOf(object) > after);
-  const items = rest.slice(0, limit);
-  const last = items.at(-1);
-  const more = rest.length > items.length && last;
-  const metadata = {
-    resourceVersion,
-    ...(more
-      ? {
-          continue: Buffer.from(JSON.stringify({ version: resourceVersion, after: keyOf(last) })).toString("base64url"),
-          remainingItemCount: rest.length - items.length,
-        }
-      : {}),
-  };
+  const selected = selection(call);
+  const { items: all, resourceVersion: version } = call.store.list(call.resource, selected);
+  const question = JSON.stringify([call.resource.group, call.resource.plural, selected]);
+  const { items, metadata } = pageOf(call.store, { items: all, version, question, query: call.query, now: Date.now() });
   if (call.accept.includes("as=Table")) return json(tableOf(shape(call, true), items, metadata));
   return json({ kind: `${call.resource.kind}List`, apiVersion: groupVersionOf(call.resource), metadata, items });
 }

@@ -64,6 +64,7 @@ export function withDefaults(value: unknown, schema: Schema | undefined, depth =
   const { additionalProperties } = schema;
   if (typeof additionalProperties === "object")
     for (const [name, given] of Object.entries(value)) {
+      if (schema.properties && Object.hasOwn(schema.properties, name)) continue;
       const next = withDefaults(given, additionalProperties, depth + 1);
       if (next !== given) put(name, next);
     }

@@ -41,6 +41,11 @@ function visit(object: Json, message: string, path: string, unknown: (path: stri
   for (const [name, value] of Object.entries(object)) {
     const at = path === "" ? name : `${path}.${name}`;
     const field = fields.get(name);
+    // As nothing: Go's clients write it for what is not set.
+    if (value === null) {
+      put(name, undefined);
+      continue;
+    }
     if (!field) {
       if (also?.has(name) || name === "managedFields") continue;
       unknown(at);

@@ -34,6 +34,8 @@ export interface FilterChange {
   readonly addCommunities?: readonly string[];
   readonly removeCommunities?: readonly string[];
   readonly prepend?: { readonly as: number; readonly times: number };
+  /** These, in this order, in front of the path. */
+  readonly prependPath?: readonly number[];
   readonly nextHop?: string;
 }
 
@@ -177,7 +179,7 @@ function checked(text: string, where: string) {
 function compileChange(set: FilterChange, where: string): Change {
   const added = (set.addCommunities ?? []).map((text) => ({ community: checked(text, where), has: hasCommunity(text, where) }));
   const removed = (set.removeCommunities ?? []).map((text) => checked(text, where));
-  const { prepend } = set;
+  const { prepend, prependPath = [] } = set;
   if (prepend && !(prepend.times >= 1 && prepend.times <= 32)) {
     throw new BgpError("bad-filter", `the path cannot be prepended ${prepend.times} times`, { where, remedy: "write 1 to 32" });
   }
@@ -200,7 +202,10 @@ function compileChange(set: FilterChange, where: string): Change {
       localPref: set.localPref ?? attributes.localPref,
       med: set.med ?? attributes.med,
       nextHop: set.nextHop ?? attributes.nextHop,
-      asPath: prepend ? prependAs(attributes.asPath, prepend.as, prepend.times) : attributes.asPath,
+      asPath: prependPath.reduceRight(
+        (path, as) => prependAs(path, as),
+        prepend ? prependAs(attributes.asPath, prepend.as, prepend.times) : attributes.asPath,
+      ),
       communities: [...standard],
       extendedCommunities: [...extended],
       largeCommunities: [...large.values()],

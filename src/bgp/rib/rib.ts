@@ -1,10 +1,10 @@
 // The routing information bases: routes in from every neighbour, the best of them, and the groups of neighbours they go out to.
 import { isDeepStrictEqual } from "node:util";
 import { addressToBytes, type Family, familyOf, parseAddress } from "../../base/index.ts";
-import { asPathContains } from "../wire/as-path.ts";
+import { asPathCount } from "../wire/as-path.ts";
 import { attributesOf, type PathAttributes } from "../wire/attributes.ts";
 import { WELL_KNOWN } from "../wire/communities.ts";
-import { ADDRESS_AT, entriesOf, LENGTH_AT, type Nlri, nlriOf, strideOf } from "../wire/nlri.ts";
+import { ADDRESS_AT, entriesOf, LENGTH_AT, type Nlri, type NlriEntry, nlriOf, strideOf } from "../wire/nlri.ts";
 import { type Decision, decide, TIE_BREAK } from "./decision.ts";
 import { type ExportContext, ExportGroup, type ExportMember, type ExportSettings } from "./export-group.ts";
 import type { Role } from "./export-rules.ts";
@@ -19,6 +19,9 @@ export interface RibPeer {
   readonly as: number;
   readonly routerId: number;
   readonly importFilter: CompiledFilter | undefined;
+  /** Our AS towards it, and how often it may stand in its paths. */
+  readonly localAs: number;
+  readonly allowOwnAs: number;
 }
 
 /** A route of this node's own. */
@@ -95,6 +98,8 @@ export class Rib {
       as: localAs,
       routerId,
       importFilter: undefined,
+      localAs,
+      allowOwnAs: 0,
       local: true,
       external: false,
       addressOrder: 0n,
@@ -170,6 +175,31 @@ export class Rib {
       this.#locals.set(prefix, route);
       this.announce(LOCAL, nlriOf(family, [{ prefix }]), attributesOf({ ...route.attributes, nextHop: route.nextHop ?? "" }));
     }
+  }
+
+  localRoutes(): LocalRoute[] {
+    return [...this.#locals.values()];
+  }
+
+  /** What a neighbour has sent and is kept, as it came, with equal attributes together. */
+  received(
+    number: number,
+    family: Family,
+  ): { readonly attributes: PathAttributes; readonly entries: NlriEntry[]; readonly stale: boolean }[] {
+    const table = this.#table(family);
+    const groups = new Map<string, { readonly attributes: PathAttributes; readonly entries: NlriEntry[]; readonly stale: boolean }>();
+    const names = new Map<PathAttributes, number>();
+    this.#each(number, family, (path) => {
+      const attributes = table.received[path];
+      if (!attributes) return;
+      const stale = ((table.marks[path] ?? 0) & STALE) !== 0;
+      const name = names.get(attributes) ?? names.size;
+      names.set(attributes, name);
+      const group = groups.get(`${name} ${stale}`) ?? { attributes, entries: [], stale };
+      group.entries.push({ prefix: table.prefixes.text(table.prefixOf[path] ?? 0), pathId: table.pathIds[path] ?? 0 });
+      groups.set(`${name} ${stale}`, group);
+    });
+    return [...groups.values()];
   }
 
   /** Marks a neighbour's routes stale (RFC 4724 §4.2); those that are already go. */
@@ -379,10 +409,11 @@ export class Rib {
   }
 
   /** RFC 4271 §9.1.2, RFC 4456 §8: routes that have been here before. */
-  #loop({ local }: Held, attributes: PathAttributes): string | undefined {
+  #loop({ local, localAs, allowOwnAs }: Held, attributes: PathAttributes): string | undefined {
     if (local) return undefined;
-    const { localAs, routerId, clusterId } = this.#options;
-    if (asPathContains(attributes.asPath, localAs)) return "as-loop";
+    const { routerId, clusterId } = this.#options;
+    if (asPathCount(attributes.asPath, localAs) > allowOwnAs) return "as-loop";
+    if (localAs !== this.#options.localAs && asPathCount(attributes.asPath, this.#options.localAs) > allowOwnAs) return "as-loop";
     if (attributes.originatorId === routerId) return "originator-loop";
     if (attributes.clusterList.includes(clusterId)) return "cluster-loop";
     return undefined;

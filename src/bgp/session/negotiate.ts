@@ -31,6 +31,8 @@ export interface GracefulRestartConfig {
   readonly staleSeconds: number;
   /** Long-lived (RFC 9494): for how long routes are kept as a last resort after that; 0 means not at all. */
   readonly longLivedSeconds: number;
+  /** Routes are kept over NOTIFICATIONs and silence, too (RFC 8538); where false, only a connection that just closes counts as a restart. */
+  readonly notification: boolean;
 }
 
 /** What holds for an established session. */
@@ -76,7 +78,7 @@ export function openOf(config: SessionConfig, restarting: boolean): OpenMessage 
     capabilities.push({
       type: "graceful-restart",
       restarting,
-      notification: true,
+      notification: gracefulRestart.notification,
       restartSeconds: gracefulRestart.restartSeconds,
       families: preserved,
     });
@@ -149,7 +151,7 @@ export function negotiate(config: SessionConfig, open: OpenMessage): Negotiated 
       restart && config.gracefulRestart
         ? {
             restarting: restart.restarting,
-            notification: restart.notification,
+            notification: restart.notification && config.gracefulRestart.notification,
             restartSeconds: restart.restartSeconds,
             families: families.flatMap((family) => {
               const given = restart.families.find((each) => each.family === family);

@@ -131,7 +131,7 @@ test("a second connection beside an established one is refused, unless the neigh
   const plain = run([START, ...up("outgoing"), { type: "connected", side: "incoming" }, message("incoming", open())]);
   assert.ok(plain.did.includes("send notification 6/7 incoming"));
   assert.equal(establishedOf(plain.state)?.side, "outgoing");
-  const gracefulRestart = { restartSeconds: 60, staleSeconds: 300, longLivedSeconds: 0 };
+  const gracefulRestart = { restartSeconds: 60, staleSeconds: 300, longLivedSeconds: 0, notification: true };
   const config = { ...CONFIG, gracefulRestart };
   const back = openOf({ ...THEIRS, gracefulRestart }, true);
   const graceful = run([START, ...up("outgoing", back), ...up("incoming", back)], config);
@@ -141,8 +141,8 @@ test("a second connection beside an established one is refused, unless the neigh
 });
 
 test("routes are kept only where the neighbour kept forwarding, and swept when it does not come back", () => {
-  const config = { ...CONFIG, gracefulRestart: { restartSeconds: 60, staleSeconds: 300, longLivedSeconds: 100 } };
-  const theirs = { ...THEIRS, gracefulRestart: { restartSeconds: 30, staleSeconds: 300, longLivedSeconds: 50 } };
+  const config = { ...CONFIG, gracefulRestart: { restartSeconds: 60, staleSeconds: 300, longLivedSeconds: 100, notification: true } };
+  const theirs = { ...THEIRS, gracefulRestart: { restartSeconds: 30, staleSeconds: 300, longLivedSeconds: 50, notification: true } };
   const lost = run([START, ...up("outgoing", openOf(theirs, true)), { type: "closed", side: "outgoing", why: "ECONNRESET" }], config);
   assert.ok(lost.did.includes("set restart 30"));
   assert.ok(run(up("outgoing", openOf(theirs, false)), config, lost.state).did.includes("sweep 4"));
@@ -183,13 +183,16 @@ test("each unexpected message and each refused OPEN ends its connection with the
   }
 });
 
-test("a passive speaker waits; a stopped one takes nothing; failures are retried ever later", () => {
+test("a passive speaker waits; a stopped one takes nothing; who is not there is retried as before, who refuses ever later", () => {
   assert.equal(phaseOf(run([START], { ...CONFIG, passive: true }).state), "Active");
   assert.deepEqual(run([{ type: "connected", side: "incoming" }]).did, ["close incoming"]);
   let state = run([START]).state;
   const waits: number[] = [];
   for (let i = 0; i < 9; i++) {
-    const failed = step(CONFIG, state, { type: "closed", side: "outgoing", why: "ECONNREFUSED" });
+    const unanswered = step(CONFIG, state, { type: "closed", side: "outgoing", why: "ECONNREFUSED" });
+    assert.ok(unanswered.effects.some((effect) => effect.type === "set-timer" && effect.seconds === waits.at(-1)) || waits.length === 0);
+    const connected = step(CONFIG, state, { type: "connected", side: "outgoing" });
+    const failed = step(CONFIG, connected.state, { type: "closed", side: "outgoing", why: "ECONNRESET" });
     for (const effect of failed.effects) if (effect.type === "set-timer") waits.push(effect.seconds);
     state = step(CONFIG, failed.state, { type: "timer", timer: "connect-retry" }).state;
   }
@@ -229,12 +232,16 @@ test("no sequence of events has two established connections, or timers of a conn
     fc
       .tuple(
         side,
-        fc.constantFrom(open(), KEEPALIVE, open({ gracefulRestart: { restartSeconds: 9, staleSeconds: 9, longLivedSeconds: 9 } })),
+        fc.constantFrom(
+          open(),
+          KEEPALIVE,
+          open({ gracefulRestart: { restartSeconds: 9, staleSeconds: 9, longLivedSeconds: 9, notification: true } }),
+        ),
       )
       .map(([each, what]) => message(each, what)),
     timer.map((each): SessionEvent => ({ type: "timer", timer: each })),
   );
-  const config = { ...CONFIG, gracefulRestart: { restartSeconds: 9, staleSeconds: 9, longLivedSeconds: 9 } };
+  const config = { ...CONFIG, gracefulRestart: { restartSeconds: 9, staleSeconds: 9, longLivedSeconds: 9, notification: true } };
   fc.assert(
     fc.property(fc.array(event, { maxLength: 40 }), (events) => {
       let state = initialState({ restarting: false });

@@ -29,6 +29,8 @@ export interface SessionState {
   readonly incoming: Connection | undefined;
   /** Why the last session ended or the last attempt failed. */
   readonly lastError: string | undefined;
+  /** The same for machines. */
+  readonly lastFault: SessionFault | undefined;
   /** Failures since the last established session, for backing off. */
   readonly failures: number;
   /** Families whose routes of the lost session are still kept. */
@@ -36,6 +38,11 @@ export interface SessionState {
   /** We have just started, and the first sessions say so. */
   readonly restarting: boolean;
 }
+
+/** Who ended a session or an attempt: a NOTIFICATION of ours or of the neighbour's (RFC 4271 §4.5), or the connection. */
+export type SessionFault =
+  | { readonly by: "us" | "neighbour"; readonly code: number; readonly subcode: number }
+  | { readonly by: "connection" };
 
 interface KeptFamily {
   readonly family: Family;
@@ -99,6 +106,7 @@ export function initialState(options: { readonly restarting: boolean }): Session
     outgoing: undefined,
     incoming: undefined,
     lastError: undefined,
+    lastFault: undefined,
     failures: 0,
     kept: [],
     restarting: options.restarting,
@@ -173,7 +181,9 @@ class Run {
           why: `more than ${event.limit} IPv${event.family} prefixes`,
         });
       case "bfd-down":
-        return this.#endAll(ceaseOf(CEASE.bfdDown), { keep: true, retry: true, why: "BFD noticed that the neighbour is gone" });
+        // A process that restarts closes its connection first; where that still stands, the machine or the way to it is gone, and so are
+        // its routes (RFC 5882 §4.3).
+        return this.#endAll(ceaseOf(CEASE.bfdDown), { keep: false, retry: true, why: "BFD noticed that the neighbour is gone" });
       case "send-stalled": {
         const up = establishedOf(this.state);
         if (up) this.#lose(up.side, "the neighbour takes nothing any more", { keep: true, tell: undefined });
@@ -288,7 +298,7 @@ class Run {
     const other = otherOf(side);
     if (this.state[other]) this.#drop(other, ceaseOf(CEASE.collision));
     this.#do({ type: "clear-timer", timer: "connect-retry" });
-    this.#set({ [side]: { phase: "established", negotiated }, failures: 0, lastError: undefined });
+    this.#set({ [side]: { phase: "established", negotiated }, failures: 0, lastError: undefined, lastFault: undefined });
     this.#holdAgain(side, negotiated);
     this.#do({ type: "up", side, negotiated });
     if (this.state.kept.length === 0) return;
@@ -307,7 +317,8 @@ class Run {
     // A refused version or a collision says nothing about the other connection.
     const hard = message.code === CODE.cease && message.subcode === CEASE.hardReset;
     const negotiated = establishedOf(this.state)?.negotiated;
-    this.#lose(side, why, { keep: established && !hard && negotiated?.restart?.notification === true, tell: undefined });
+    const fault = { by: "neighbour", code: message.code, subcode: message.subcode } as const;
+    this.#lose(side, why, { keep: established && !hard && negotiated?.restart?.notification === true, tell: undefined, fault });
   }
 
   /** Ends a connection because of an error of the neighbour's. */
@@ -321,12 +332,21 @@ class Run {
   #lose(
     side: Side,
     why: string,
-    options: { readonly keep: boolean; readonly tell: NotificationMessage | undefined; readonly retry?: boolean },
+    options: {
+      readonly keep: boolean;
+      readonly tell: NotificationMessage | undefined;
+      readonly fault?: SessionFault;
+      readonly retry?: boolean;
+    },
   ): undefined {
     const connection = this.state[side];
-    const collision = options.tell === undefined && why.includes("collision");
-    this.#drop(side, options.tell);
-    if (!collision) this.#set({ lastError: why, failures: this.state.failures + 1 });
+    const { tell } = options;
+    const collision = tell === undefined && why.includes("collision");
+    this.#drop(side, tell);
+    // Who is not there is tried again as before: only who refuses what we say is left alone for longer.
+    const failures = this.state.failures + (connection?.phase === "connecting" ? 0 : 1);
+    const fault: SessionFault = options.fault ?? (tell ? { by: "us", code: tell.code, subcode: tell.subcode } : { by: "connection" });
+    if (!collision) this.#set({ lastError: why, lastFault: fault, failures });
     if (connection?.phase === "established") this.#down(connection.negotiated, why, options.keep);
     if (options.retry !== false) this.#retryLater();
   }
@@ -377,15 +397,18 @@ class Run {
         if (!this.state.started || establishedOf(this.state) || this.#config.passive) return;
         if (this.state.outgoing?.phase === "connecting") {
           this.#do({ type: "close", side: "outgoing" });
-          this.#set({ lastError: "connecting took too long", failures: this.state.failures + 1 });
+          this.#set({ lastError: "connecting took too long", lastFault: { by: "connection" } });
         } else if (this.state.outgoing) return;
         return this.#connect();
       case "hold-outgoing":
       case "hold-incoming": {
         const side = timer === "hold-outgoing" ? "outgoing" : "incoming";
         const error = { code: CODE.holdTimer, subcode: 0, data: new Uint8Array(0) };
-        if (this.state[side] === undefined) return;
-        return this.#lose(side, nameOfError(CODE.holdTimer, 0), { keep: true, tell: { type: "notification", ...error } });
+        const connection = this.state[side];
+        if (connection === undefined) return;
+        // RFC 4724 §5: what ends with a NOTIFICATION keeps nothing, unless both know RFC 8538.
+        const keep = "negotiated" in connection && connection.negotiated.restart?.notification === true;
+        return this.#lose(side, nameOfError(CODE.holdTimer, 0), { keep, tell: { type: "notification", ...error } });
       }
       case "keepalive-outgoing":
       case "keepalive-incoming": {

@@ -11,6 +11,10 @@ export interface PeerConfig {
   /** Address, or a prefix: all from there may connect (dynamic neighbours). */
   readonly address: string;
   readonly as: number | "external" | "internal";
+  /** Our AS towards this neighbour; default that of the speaker. */
+  readonly localAs?: number;
+  /** How often our own AS may stand in the path of a route that it sends; default 0. */
+  readonly allowOwnAs?: number;
   /** Default 179. */
   readonly port?: number;
   /** Source of our connections. */
@@ -38,7 +42,7 @@ export interface PeerConfig {
   readonly exportFilter?: Filter;
 }
 
-const DEFAULT_RESTART: GracefulRestartConfig = { restartSeconds: 120, staleSeconds: 360, longLivedSeconds: 0 };
+const DEFAULT_RESTART: GracefulRestartConfig = { restartSeconds: 120, staleSeconds: 360, longLivedSeconds: 0, notification: true };
 
 /** Whether the neighbour is a range of addresses that connect to us. */
 export function isDynamic(peer: PeerConfig): boolean {
@@ -73,7 +77,7 @@ export function sessionConfigOf(
 ): SessionConfig {
   const restart = peer.gracefulRestart;
   return {
-    localAs: own.localAs,
+    localAs: peer.localAs ?? own.localAs,
     routerId: own.routerId,
     hostName: own.hostName,
     peerAs: peer.as,

@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { type Family, messageOf } from "../../base/index.ts";
 import type { ExportGroup } from "../rib/export-group.ts";
 import { compileFilter } from "../rib/filter.ts";
-import type { Rib } from "../rib/rib.ts";
+import type { LocalRoute, Rib } from "../rib/rib.ts";
 import type { Negotiated, SessionConfig } from "../session/negotiate.ts";
 import {
   establishedOf,
@@ -12,6 +12,7 @@ import {
   phaseOf,
   type SessionEffect,
   type SessionEvent,
+  type SessionFault,
   type SessionState,
   type Side,
   step,
@@ -19,6 +20,7 @@ import {
 } from "../session/session.ts";
 import { parseRouterId } from "../wire/address-text.ts";
 import { decodeMessage, EXTENDED_MESSAGE_LIMIT, encodeMessage, type Message, PLAIN_CONTEXT } from "../wire/message.ts";
+import { nlriOf } from "../wire/nlri.ts";
 import type { ProtocolError } from "../wire/protocol-error.ts";
 import { AttributeMemo, type UpdateContext } from "../wire/update.ts";
 import { Link } from "./link.ts";
@@ -46,7 +48,11 @@ export interface PeerHost {
 export type PeerEvent =
   | { readonly type: "phase"; readonly peer: string; readonly phase: Phase; readonly why: string | undefined }
   | { readonly type: "problem"; readonly peer: string; readonly says: string; readonly action: string }
-  | { readonly type: "end-of-rib"; readonly peer: string; readonly family: Family };
+  | { readonly type: "end-of-rib"; readonly peer: string; readonly family: Family }
+  /** What became of the routes of a session that ended: dropped, kept as stale, kept as a last resort; `sweep`: what is still stale went. */
+  | { readonly type: "routes"; readonly peer: string; readonly family: Family; readonly what: "drop" | "stale" | "long-lived" | "sweep" }
+  /** After a restart, all neighbours have sent their routes, or time is over: what is reported from now on is all there is. */
+  | { readonly type: "restarted" };
 
 export interface PeerStatus {
   readonly name: string;
@@ -58,6 +64,7 @@ export interface PeerStatus {
   readonly forSeconds: number;
   /** Why the session is not up, or why it last went. */
   readonly lastError: string | undefined;
+  readonly lastFault: SessionFault | undefined;
   readonly hostName: string | undefined;
   readonly holdSeconds: number | undefined;
   readonly families: readonly { readonly family: Family; readonly received: number; readonly sent: number; readonly kept: boolean }[];
@@ -67,8 +74,31 @@ export interface PeerStatus {
   readonly problems: number;
 }
 
+/** One line of a monitor, without its time. */
+export type MonitorLine =
+  | PeerEvent
+  | { readonly type: "message"; readonly direction: "in" | "out"; readonly peer: string; readonly hex: string }
+  | { readonly type: "peer"; readonly peer: string; readonly config: PeerConfig }
+  | { readonly type: "local"; readonly routes: readonly LocalRoute[] }
+  | {
+      readonly type: "speaker";
+      readonly localAs: number;
+      readonly routerId: string;
+      readonly clusterId: string;
+      readonly families: readonly Family[];
+      readonly multipath: number;
+      readonly routes: readonly LocalRoute[];
+    };
+
+/** Prefixes of one message in a story: so many fit, whatever the family. */
+const TOLD_TOGETHER = 100;
+/** Where a message's type stands, and that of OPEN. */
+const TYPE_AT = 18;
+const OPEN_TYPE = 1;
 /** After how long a neighbour that takes nothing gets a group of its own. */
 const SPLIT_AFTER_MS = 1000;
+/** A timer that is later than this shows that the process stood still. */
+const LATE_MS = 500;
 
 export class Peer {
   config: PeerConfig;
@@ -80,6 +110,8 @@ export class Peer {
   readonly #session: SessionConfig;
   readonly #links = new Map<Side, Link>();
   readonly #timers = new Map<TimerName, { cancel(): void }>();
+  /** OPENs by direction and side, in hex. */
+  readonly #opens = new Map<string, string>();
   #context: UpdateContext = PLAIN_CONTEXT;
   #phase: Phase = "Idle";
   #since: number;
@@ -123,6 +155,36 @@ export class Peer {
     if (older && this.state.incoming) this.feed({ type: "closed", side: "incoming", why: "the neighbour connected anew" });
     this.#links.set("incoming", link);
     this.feed({ type: "connected", side: "incoming" });
+  }
+
+  /** What a monitor that comes later must know: the OPENs of the session, and the routes that came, as messages. */
+  story(): MonitorLine[] {
+    const up = establishedOf(this.state);
+    const peer = this.config.name;
+    const lines: MonitorLine[] = [];
+    if (up) {
+      for (const direction of ["out", "in"] as const) {
+        const hex = this.#opens.get(`${direction} ${up.side}`);
+        if (hex !== undefined) lines.push({ type: "message", direction, peer, hex });
+      }
+      lines.push({ type: "phase", peer, phase: "Established", why: undefined });
+    }
+    for (const family of this.#session.families) {
+      const received = this.#host.rib.received(this.number, family);
+      const told = (stale: boolean) => {
+        for (const { attributes, entries } of received.filter((each) => each.stale === stale)) {
+          for (let from = 0; from < entries.length; from += TOLD_TOGETHER) {
+            const nlri = nlriOf(family, entries.slice(from, from + TOLD_TOGETHER));
+            const update = { type: "update", announced: [{ nlri, attributes }], withdrawn: [], problems: [] } as const;
+            lines.push({ type: "message", direction: "in", peer, hex: encodeMessage(update, this.#context).toString("hex") });
+          }
+        }
+      };
+      told(true);
+      if (received.some(({ stale }) => stale)) lines.push({ type: "routes", peer, family, what: "stale" });
+      told(false);
+    }
+    return lines;
   }
 
   /** Ends the session for good and forgets the routes. */
@@ -197,6 +259,7 @@ export class Peer {
       phase: this.#phase,
       forSeconds: Math.floor((this.#host.clock.now() - this.#since) / 1000),
       lastError: this.state.lastError,
+      lastFault: this.state.lastFault,
       hostName: up?.negotiated.hostName,
       holdSeconds: up?.negotiated.holdSeconds,
       families: families.map((family) => ({
@@ -233,10 +296,12 @@ export class Peer {
         return this.#down(effect.keep);
       case "sweep":
         this.#host.rib.sweep(this.number, effect.family);
+        this.#tellRoutes(effect.family, "sweep");
         this.#host.changed();
         return;
       case "long-lived":
         this.#host.rib.markLongLived(this.number, effect.family);
+        this.#tellRoutes(effect.family, "long-lived");
         this.#host.changed();
         return;
       case "refresh":
@@ -279,6 +344,7 @@ export class Peer {
 
   #received(side: Side, link: Link, bytes: Buffer): boolean {
     this.#host.watch?.("in", this.config.name, bytes);
+    if (bytes[TYPE_AT] === OPEN_TYPE) this.#opens.set(`in ${side}`, bytes.toString("hex"));
     const connection = this.state[side];
     const established = connection?.phase === "established";
     const decoded = decodeMessage(bytes, established ? this.#context : PLAIN_CONTEXT, EXTENDED_MESSAGE_LIMIT);
@@ -337,8 +403,13 @@ export class Peer {
     for (const family of this.#session.families) {
       if (keep.includes(family)) this.#host.rib.markStale(this.number, family);
       else this.#host.rib.drop(this.number, family);
+      this.#tellRoutes(family, keep.includes(family) ? "stale" : "drop");
     }
     this.#host.changed();
+  }
+
+  #tellRoutes(family: Family, what: "drop" | "stale" | "long-lived" | "sweep"): undefined {
+    this.#host.report({ type: "routes", peer: this.config.name, family, what });
   }
 
   #joinGroup(family: Family, negotiated: Negotiated, link: Link): ExportGroup {
@@ -375,24 +446,27 @@ export class Peer {
 
   #setTimer(timer: TimerName, milliseconds: number): undefined {
     this.#timers.get(timer)?.cancel();
+    this.#arm(timer, milliseconds, milliseconds);
+  }
+
+  #arm(timer: TimerName, wait: number, milliseconds: number): undefined {
+    const due = this.#host.clock.now() + wait;
     this.#timers.set(
       timer,
-      this.#host.clock.after(milliseconds, () => this.#expired(timer, milliseconds)),
+      this.#host.clock.after(wait, () => this.#expired(timer, milliseconds, due)),
     );
   }
 
-  #expired(timer: TimerName, milliseconds: number): undefined {
+  #expired(timer: TimerName, milliseconds: number, due: number): undefined {
     this.#timers.delete(timer);
     const side = timer.endsWith("outgoing") ? "outgoing" : "incoming";
     const link = this.#links.get(side);
     if (timer.startsWith("hold-") && link && this.state[side]?.phase === "established") {
-      // Setting a timer anew for each UPDATE would cost more than the UPDATE: when it ends, what was heard meanwhile counts.
-      const rest = link.lastHeard + milliseconds - this.#host.clock.now();
-      if (rest > 1) {
-        const again = this.#host.clock.after(rest, () => this.#expired(timer, milliseconds));
-        this.#timers.set(timer, again);
-        return;
-      }
+      const now = this.#host.clock.now();
+      // Setting a timer anew for each UPDATE would cost more than the UPDATE: when it ends, what was heard meanwhile counts. And a process
+      // that stood still finds its timers over before it reads what came: it reads first.
+      const rest = Math.max(link.lastHeard + milliseconds - now, now - due > LATE_MS ? LATE_MS : 0);
+      if (rest > 1) return this.#arm(timer, rest, milliseconds);
     }
     if (timer.startsWith("keepalive-") && link && link.waiting > 0) {
       const held = Math.max(this.#session.holdSeconds * 2, 60) * 1000;
@@ -406,6 +480,7 @@ export class Peer {
     if (!link) return;
     const bytes = encodeMessage(message, PLAIN_CONTEXT);
     this.#host.watch?.("out", this.config.name, bytes);
+    if (message.type === "open") this.#opens.set(`out ${side}`, Buffer.from(bytes).toString("hex"));
     link.messagesOut++;
     link.send(bytes);
   }
@@ -419,10 +494,14 @@ export class Peer {
     link.send(bytes);
   }
 
+  get #localAs(): number {
+    return this.config.localAs ?? this.#host.localAs;
+  }
+
   #ribPeer(negotiated: Negotiated | undefined) {
     const { name, address, as, importFilter } = this.config;
     const base = address.split("/")[0] ?? address;
-    const external = negotiated?.external ?? (as === "external" || (typeof as === "number" && as !== this.#host.localAs));
+    const external = negotiated?.external ?? (as === "external" || (typeof as === "number" && as !== this.#localAs));
     return {
       name,
       address: base,
@@ -430,16 +509,18 @@ export class Peer {
       as: negotiated?.peerAs ?? 0,
       routerId: negotiated?.routerId ?? parseRouterId("0.0.0.1"),
       importFilter: importFilter ? compileFilter(importFilter) : undefined,
+      localAs: this.#localAs,
+      allowOwnAs: this.config.allowOwnAs ?? 0,
     };
   }
 
   #exportSettings(negotiated: Negotiated, family: Family, link: Link) {
     const local = (link.socket.localAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
-    const { addresses, localAs, clusterId } = this.#host;
+    const { addresses, clusterId } = this.#host;
     const own = local.includes(":") ? { v4: addresses.v4, v6: local.split("%")[0] } : { v4: local, v6: addresses.v6 };
     return {
       role: roleOf(this.config, negotiated.external),
-      localAs,
+      localAs: this.#localAs,
       clusterId,
       nextHop: this.config.nextHop ?? "default",
       localAddress: own,

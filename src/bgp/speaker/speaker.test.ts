@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { test } from "node:test";
 import type { PeerConfig } from "./peer-config.ts";
+import { replayMonitor } from "./replay.ts";
 import { type Speaker, type SpeakerOptions, startSpeaker } from "./speaker.ts";
 import type { Transport } from "./transport.ts";
 
@@ -133,6 +134,46 @@ test("two speakers exchange routes of both families, and a route that goes is wi
   await until("no route at b", () => b.routes.size === 0);
   assert.match(b.speaker.status()[0]?.lastError ?? "", /shutdown|hard reset/);
   b.speaker.close();
+});
+
+test("a monitor from the start and one that comes later replay to the tables as they are", async () => {
+  const network = new Network();
+  const filter = {
+    name: "f",
+    statements: [{ match: { prefix: { cidr: "10.8.0.0/16" } }, action: "reject" as const }],
+    otherwise: "accept" as const,
+  };
+  const [a, b, c] = [node(network, 1, { multipath: 2 }), node(network, 2), node(network, 3)];
+  const early: string[] = [];
+  a.speaker.monitor((line) => early.push(line));
+  a.speaker.setPeers([to(2, { importFilter: filter, password: "secret" }), to(3, { addPath: { receive: true } })]);
+  a.speaker.setLocalRoutes([{ prefix: "10.1.0.0/16" }]);
+  b.speaker.setPeers([to(1)]);
+  c.speaker.setPeers([to(1, { addPath: { send: true } })]);
+  b.speaker.setLocalRoutes(["10.8.1.0/24", "10.9.0.0/16", "fd00:9::/48"].map((prefix) => ({ prefix })));
+  c.speaker.setLocalRoutes(["10.9.0.0/16", "10.10.0.0/16"].map((prefix) => ({ prefix })));
+  await until("all routes", () => a.speaker.routes().length === 6);
+  c.speaker.setLocalRoutes([{ prefix: "10.9.0.0/16" }]);
+  await until("one less", () => a.speaker.routes().length === 5);
+  const late: string[] = [];
+  const stop = a.speaker.monitor((line) => late.push(line));
+  const plain = (views: readonly object[]) =>
+    JSON.parse(
+      JSON.stringify([...views].map((view) => JSON.stringify(view, (_, each) => (typeof each === "bigint" ? String(each) : each))).sort()),
+    );
+  for (const lines of [early, late]) {
+    const replayed = replayMonitor(lines);
+    assert.deepEqual(replayed.unread, []);
+    assert.deepEqual(plain(replayed.routes), plain(a.speaker.routes()));
+  }
+  assert.ok(!early.some((line) => line.includes("secret")));
+  stop();
+  const told = late.length;
+  b.speaker.close();
+  await until("b's routes are gone", () => a.routes.size === 2);
+  assert.equal(late.length, told);
+  assert.deepEqual(plain(replayMonitor(early).routes), plain(a.speaker.routes()));
+  for (const each of [a, c]) each.speaker.close();
 });
 
 test("a reflector passes routes between clients with originator and cluster list; others are not told", async () => {

@@ -11,7 +11,7 @@ import { type LocalRoute, Rib, type RouteChange, type RouteView } from "../rib/r
 import { establishedOf } from "../session/session.ts";
 import { parseRouterId } from "../wire/address-text.ts";
 import { CEASE } from "../wire/protocol-error.ts";
-import { Peer, type PeerEvent, type PeerHost, type PeerStatus } from "./peer.ts";
+import { type MonitorLine, Peer, type PeerEvent, type PeerHost, type PeerStatus } from "./peer.ts";
 import { checkPeer, isDynamic, minimumTtlOf, type PeerConfig, rangeOf, sessionConfigOf } from "./peer-config.ts";
 import { type Clock, systemClock, type Transport } from "./transport.ts";
 
@@ -38,8 +38,6 @@ export interface SpeakerOptions {
   /** Best routes that changed, in batches. */
   readonly onRoutes?: (changes: readonly RouteChange[]) => void;
   readonly onEvent?: (event: PeerEvent) => void;
-  /** JSON lines: what happens and each message, to be looked at or replayed. */
-  readonly onMonitor?: (line: string) => void;
 }
 
 export interface Speaker {
@@ -55,6 +53,11 @@ export interface Speaker {
   sentTo(peer: string): { readonly prefix: string; readonly sent: boolean; readonly reason: string }[];
   /** Ends a session; it comes again. @throws BgpError `unknown-peer` */
   reset(peer: string, words?: string): void;
+  /**
+   * JSON lines: first what is (settings, sessions with their OPENs, routes as UPDATEs), then what happens and each message, until the
+   * returned function is called. `replayMonitor` reads them again. Passwords are not among them.
+   */
+  monitor(listener: (line: string) => void): () => void;
   /** BFD says that the neighbour at the address is gone. */
   neighbourLost(address: string): void;
   /** The ways to next hops changed. */
@@ -82,6 +85,7 @@ class RunningSpeaker implements Speaker {
   readonly #routerId: number;
   #configs: readonly PeerConfig[] = [];
   readonly #peers = new Map<string, Peer>();
+  readonly #monitors = new Set<(line: string) => void>();
   readonly #listener: ReturnType<Transport["listen"]>;
   #restarting: boolean;
   #deferral: { cancel(): void } | undefined;
@@ -100,7 +104,9 @@ class RunningSpeaker implements Speaker {
     const { localAs, metricOf, multipath = 1 } = options;
     this.#rib = new Rib({ localAs, routerId: this.#routerId, clusterId, families: this.#families, multipath, metricOf });
     if (options.onRoutes) this.#rib.watch();
-    const { onMonitor } = options;
+    const monitors = this.#monitors;
+    const watch = (direction: "in" | "out", peer: string, bytes: Uint8Array) =>
+      this.#tell({ type: "message", direction, peer, hex: Buffer.from(bytes).toString("hex") });
     this.#host = {
       rib: this.#rib,
       clock: this.#clock,
@@ -110,10 +116,9 @@ class RunningSpeaker implements Speaker {
       addresses: { v4: options.addresses?.v4, v6: options.addresses?.v6 },
       holdsBack: () => this.#restarting,
       report: (event) => this.#report(event),
-      watch: onMonitor
-        ? (direction, peer, bytes) =>
-            onMonitor(JSON.stringify({ time: Date.now(), type: "message", direction, peer, hex: Buffer.from(bytes).toString("hex") }))
-        : undefined,
+      get watch() {
+        return monitors.size > 0 ? watch : undefined;
+      },
       changed: () => this.#schedule(),
       over: (peer) => this.#forgetDynamic(peer),
     };
@@ -142,6 +147,7 @@ class RunningSpeaker implements Speaker {
         if (now && isDeepStrictEqual(withoutFilters(now), withoutFilters(old))) {
           const { name, address, passive } = peer.config;
           peer.setFilters({ ...now, name, address, ...(passive === undefined ? {} : { passive }) });
+          if (this.#monitors.size > 0) this.#tell(introduction(peer.config));
           continue;
         }
         this.#peers.delete(peer.config.name);
@@ -157,6 +163,7 @@ class RunningSpeaker implements Speaker {
 
   setLocalRoutes(routes: readonly LocalRoute[]): undefined {
     this.#rib.setLocalRoutes(routes);
+    if (this.#monitors.size > 0) this.#tell({ type: "local", routes: this.#rib.localRoutes() });
     this.#schedule();
   }
 
@@ -180,6 +187,18 @@ class RunningSpeaker implements Speaker {
 
   reset(name: string, words?: string): undefined {
     this.#named(name).feed({ type: "reset", subcode: CEASE.reset, ...(words === undefined ? {} : { words }) });
+  }
+
+  monitor(listener: (line: string) => void): () => void {
+    const { localAs, routerId, clusterId = routerId, multipath = 1 } = this.#options;
+    const say = (what: MonitorLine) => listener(JSON.stringify({ time: Date.now(), ...what }));
+    say({ type: "speaker", localAs, routerId, clusterId, families: this.#families, multipath, routes: this.#rib.localRoutes() });
+    for (const peer of this.#peers.values()) {
+      say(introduction(peer.config));
+      for (const line of peer.story()) say(line);
+    }
+    this.#monitors.add(listener);
+    return () => void this.#monitors.delete(listener);
   }
 
   neighbourLost(address: string): undefined {
@@ -217,6 +236,7 @@ class RunningSpeaker implements Speaker {
     const session = sessionConfigOf(config, { localAs, routerId: this.#routerId, families: this.#families, hostName });
     const peer = new Peer(config, session, this.#host, this.#restarting);
     this.#peers.set(config.name, peer);
+    if (this.#monitors.size > 0) this.#tell(introduction(config));
     return peer;
   }
 
@@ -249,9 +269,14 @@ class RunningSpeaker implements Speaker {
     });
   }
 
+  #tell(what: MonitorLine): undefined {
+    const line = JSON.stringify({ time: Date.now(), ...what });
+    for (const listener of [...this.#monitors]) listener(line);
+  }
+
   #report(event: PeerEvent): undefined {
     this.#options.onEvent?.(event);
-    this.#options.onMonitor?.(JSON.stringify({ time: Date.now(), ...event }));
+    if (this.#monitors.size > 0) this.#tell(event);
     if (this.#restarting && event.type === "end-of-rib") this.#checkRestarted();
   }
 
@@ -272,7 +297,8 @@ class RunningSpeaker implements Speaker {
       peer.feed({ type: "restarted" });
       peer.join();
     }
-    this.#schedule();
+    this.#flush();
+    this.#report({ type: "restarted" });
   }
 
   #schedule(): undefined {
@@ -309,4 +335,9 @@ class RunningSpeaker implements Speaker {
 
 function withoutFilters({ importFilter: _, exportFilter: __, ...rest }: PeerConfig): object {
   return rest;
+}
+
+/** What a monitor is told of a neighbour's settings: all but its password. */
+function introduction({ password: _, ...config }: PeerConfig): MonitorLine {
+  return { type: "peer", peer: config.name, config };
 }

@@ -69,6 +69,13 @@ export function asPathContains(path: AsPath, as: number): boolean {
   return path.some(({ ases }) => ases.includes(as));
 }
 
+/** How often the AS stands in the path. */
+export function asPathCount(path: AsPath, as: number): number {
+  let count = 0;
+  for (const { ases } of path) for (const each of ases) if (each === as) count++;
+  return count;
+}
+
 /** The path with `as` put in front `times` times. */
 export function prependAs(path: AsPath, as: number, times = 1): AsPath {
   const added = new Array<number>(times).fill(as);

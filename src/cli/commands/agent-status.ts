@@ -55,10 +55,12 @@ function show(status: AgentStatus): string {
   const rows = [
     ["node", paint.name(status.node)],
     ["state", state],
+    ["network", status.network],
     ["revision", String(status.revision)],
     ["pods", String(status.pods)],
     ...status.ranges.map(({ range, used, size }) => ["addresses", `${used} of ${size} in ${range}`]),
     ["kernel", `${status.kernel.runs} runs, ${status.kernel.failures} failed, the last took ${status.kernel.lastMs.toFixed(1)} ms`],
+    ...status.follows.map((each) => ["follows", each]),
     ["mended", mended.length > 0 ? mended.join(", ") : "nothing"],
   ];
   const remarks = status.remarks.map((remark) => `${paint.warn("!")} ${remark}`);

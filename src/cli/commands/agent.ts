@@ -3,13 +3,34 @@ import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { type Agent, holdLease, SERVICE_MODES, type ServiceMode, startAgent, startServiceDuties } from "../../agent/index.ts";
-import { FairleadError, messageOf } from "../../base/index.ts";
-import { type ApiAccess, inClusterAccess, readKubeconfig, sourceFromKubernetes, writerToKubernetes } from "../../cluster/index.ts";
+import {
+  type Agent,
+  holdLease,
+  NETWORKS,
+  type Network,
+  SERVICE_MODES,
+  type ServiceDutiesOptions,
+  type ServiceMode,
+  startAgent,
+  startPolicyDuties,
+  startServiceDuties,
+} from "../../agent/index.ts";
+import { FairleadError } from "../../base/index.ts";
+import {
+  type ApiAccess,
+  apiFromKubernetes,
+  inClusterAccess,
+  readKubeconfig,
+  sourceFromKubernetes,
+  writerToKubernetes,
+} from "../../cluster/index.ts";
 import { installPlugin } from "../../cni/index.ts";
 import { createLinuxKernel } from "../../kernel/index.ts";
+import { LEASE } from "../lease.ts";
+import { type RelayFlags, relayFlags, relaySource } from "../relay-flags.ts";
+import { stopped } from "../signals.ts";
 
-interface AgentFlags {
+interface AgentFlags extends RelayFlags {
   readonly node?: string;
   readonly kubeconfig?: string;
   readonly state: string;
@@ -17,20 +38,16 @@ interface AgentFlags {
   readonly cniConf: string;
   readonly cniInstall: boolean;
   readonly services: ServiceMode;
+  readonly network: Network;
+  readonly cleanForeign?: boolean;
 }
 
-/** Whoever holds it writes what is written once for the cluster: load balancers' addresses, Events about Services. */
-const LEASE = {
-  resource: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
-  namespace: "kube-system",
-  name: "fairlead",
-} as const;
 const NODES = { group: "", version: "v1", plural: "nodes" } as const;
 /** How often it is asked whether the node can be given to the container runtime, in milliseconds. */
 const LOOK_EVERY_MS = 100;
 
 export function command(command: Command): void {
-  command
+  relayFlags(command)
     .option("--node <name>", "this node's name in the cluster (default: $NODE_NAME, else the host's name)")
     .option("--kubeconfig <file>", "how to reach the API server (default: $KUBECONFIG, else the pod's service account)")
     .option("--state <directory>", "records of what is wired, and the last snapshot", "/var/lib/fairlead")
@@ -42,9 +59,15 @@ export function command(command: Command): void {
         .choices([...SERVICE_MODES])
         .default(SERVICE_MODES[0]),
     )
+    .addOption(
+      new Option("--network <kind>", "how pods are connected where neither the Node nor the cluster says it")
+        .choices([...NETWORKS])
+        .default(NETWORKS[0]),
+    )
+    .option("--clean-foreign", "remove what kube-proxy has left on the node; without it, that is only told")
     .addHelpText(
       "after",
-      "\nRuns until SIGTERM or Ctrl-C; the node's network stays as it is then, and the next agent takes it over.\nThe CNI configuration is written once the agent can serve.\n\nExamples:\n  fairlead agent --kubeconfig /etc/fairlead/kubeconfig\n  NODE_NAME=node-1 fairlead agent                            # as a pod\n  curl http://127.0.0.1:10249/metrics\n",
+      "\nRuns until SIGTERM or Ctrl-C; the node's network stays as it is then, and the next agent takes it over.\nThe CNI configuration is written once the agent can serve.\n\nExamples:\n  fairlead agent --kubeconfig /etc/fairlead/kubeconfig\n  NODE_NAME=node-1 fairlead agent                            # as a pod\n  fairlead agent --relay fairlead-relay.kube-system.svc:5473 --relay-ca ca.crt --relay-token-file token\n  curl http://127.0.0.1:10249/metrics\n",
     )
     .action(async (flags: AgentFlags) => {
       if (process.getuid?.() !== 0)
@@ -55,12 +78,21 @@ export function command(command: Command): void {
     });
 }
 
+/** What one agent does for the whole cluster. */
+function startDuties(options: Pick<ServiceDutiesOptions, "source" | "writer" | "log">): () => void {
+  const duties = [startServiceDuties(options), startPolicyDuties(options)];
+  return () => {
+    for (const duty of duties) duty.close();
+  };
+}
+
 async function run(flags: AgentFlags): Promise<void> {
   const node = flags.node ?? process.env.NODE_NAME ?? hostname();
   const access = accessOf(flags);
   const log = (message: string) => void process.stdout.write(`${new Date().toISOString()} ${message}\n`);
   const said = new Set<string>();
-  const source = sourceFromKubernetes({ kubeconfig: access, onProblem: (problem) => sayOnce(said, problem, log) });
+  const onProblem = (problem: string) => sayOnce(said, problem, log);
+  const source = relaySource(flags, node, onProblem) ?? sourceFromKubernetes({ kubeconfig: access, onProblem });
   const writer = writerToKubernetes(access);
   const kernel = createLinuxKernel();
   mkdirSync(flags.state, { recursive: true, mode: 0o700 });
@@ -73,13 +105,20 @@ async function run(flags: AgentFlags): Promise<void> {
     stateDirectory: flags.state,
     cniSocket: socketPath,
     services: flags.services,
+    network: flags.network,
+    api: apiFromKubernetes(access),
+    cleanForeign: flags.cleanForeign === true,
     annotate: async (annotations) => {
       await writer.patch({ resource: NODES, name: node }, { metadata: { annotations } });
     },
     log,
   });
-  log(`the agent of ${node} follows ${access.server.origin}; state in ${flags.state}`);
-  const lease = holdLease({ writer, place: LEASE, identity: node, held: () => startServiceDuties({ source, writer, log }).close, log });
+  log(`the agent of ${node} follows ${flags.relay ?? access.server.origin}; state in ${flags.state}`);
+  // A relay's part of the cluster is not enough for what is done once for all: that is the relays' then.
+  const lease =
+    flags.relay === undefined
+      ? holdLease({ writer, place: LEASE, identity: node, held: () => startDuties({ source, writer, log }), log })
+      : undefined;
   const looking = setInterval(() => {
     if (!agent.status.ready) return;
     clearInterval(looking);
@@ -89,9 +128,9 @@ async function run(flags: AgentFlags): Promise<void> {
     );
   }, LOOK_EVERY_MS);
   sayWhatWaits(agent, log);
-  await stopped();
+  await stopped("agent");
   clearInterval(looking);
-  await lease.close();
+  await lease?.close();
   source.close();
   await agent.close();
   writer.close();
@@ -120,14 +159,4 @@ function sayOnce(said: Set<string>, problem: string, log: (message: string) => v
   if (said.size > 100) said.clear();
   said.add(problem);
   log(problem);
-}
-
-function stopped(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
-    process.on("uncaughtException", (error) => {
-      process.stderr.write(`fairlead agent: ${messageOf(error)}\n`);
-      process.exit(1);
-    });
-  });
 }

@@ -7,7 +7,7 @@ import { callLab, type LabFlags, labFlags } from "../lab-client.ts";
 
 export function command(command: Command): void {
   labFlags(command)
-    .argument("<node>", "node-1, …")
+    .argument("<node>", "node-1, …; router or outside")
     .argument("<command...>", "what to run")
     .addHelpText(
       "after",
@@ -15,7 +15,7 @@ export function command(command: Command): void {
     )
     .action(async (node: string, argv: string[], flags: LabFlags) => {
       const place = await callLab<ExecPlace>(flags, "place", {
-        what: node.startsWith("node/") || node === "outside" ? node : `node/${node}`,
+        what: node.startsWith("node/") || node === "outside" || node === "router" ? node : `node/${node}`,
       });
       const status = await runInside(place, argv);
       if (status !== 0) throw new Answer(status);

@@ -1,8 +1,17 @@
 // fairlead lab up: raises a lab and applies manifests.
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { SERVICE_MODES, type ServiceMode } from "../../agent/index.ts";
+import { NETWORKS, type Network, SERVICE_MODES, type ServiceMode } from "../../agent/index.ts";
 import { FairleadError } from "../../base/index.ts";
-import { DEFAULT_NETWORKS, isUp, type LabStatus, labPaths, launchLab, type Readiness } from "../../lab/index.ts";
+import {
+  asksForRouted,
+  DEFAULT_NETWORKS,
+  isUp,
+  type LabStatus,
+  labPaths,
+  launchLab,
+  networkObjects,
+  type Readiness,
+} from "../../lab/index.ts";
 import { Answer } from "../exit.ts";
 import { callLab, endLab, labFlags } from "../lab-client.ts";
 import { loadManifests } from "../manifests.ts";
@@ -17,12 +26,14 @@ export interface UpFlags {
   readonly mtu: number;
   readonly agents: string;
   readonly services: ServiceMode;
+  readonly network?: Network;
   readonly podCidr: readonly string[];
   readonly serviceCidr: readonly string[];
   readonly apiPort: number;
   readonly nodeLocalDns?: boolean;
   readonly timeout: number;
   readonly foreground?: boolean;
+  readonly keep?: boolean;
   readonly quiet?: boolean;
 }
 
@@ -37,7 +48,11 @@ export function command(command: Command): void {
     ])
     .option("--service-cidr <ranges>", "range of the Services' addresses; one per family", list, [...DEFAULT_NETWORKS.serviceCidrs])
     .option("--api-port <port>", "port of the API on 127.0.0.1; 0 for any that is free", number(0, 65_535), 0)
-    .addOption(new Option("--network <kind>", "how pods are connected").choices(["overlay"]).default("overlay"))
+    .addOption(
+      new Option("--network <kind>", "how pods are connected (default: overlay; routed where the manifests hold an Installation)").choices([
+        ...NETWORKS,
+      ]),
+    )
     .addOption(new Option("--services <mode>", "how Services are balanced").choices([...SERVICE_MODES]).default("nftables"))
     .addOption(
       new Option("--agents <where>", "agents within the daemon, or in processes of their own")
@@ -46,6 +61,7 @@ export function command(command: Command): void {
     )
     .option("--node-local-dns", "a DNS cache on every node (169.254.20.10, and the cluster's DNS address itself)", false)
     .option("--timeout <seconds>", "how long to wait until all is ready", number(1, 3600), 60)
+    .option("--keep", "the cluster's objects outlive the lab; raised again with --keep it goes on with them")
     .option("--foreground", "stay until Ctrl-C, then take the lab down")
     .addHelpText(
       "after",
@@ -75,9 +91,16 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
   let raised = false;
   try {
     if (!up) {
-      const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort, nodeLocalDns = false, services } = flags;
-      const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort, nodeLocalDns, services };
-      const launching = { ...options, agentProcesses: flags.agents === "processes" };
+      const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort, services, nodeLocalDns = false } = flags;
+      const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort, services, nodeLocalDns };
+      const network = flags.network ?? (asksForRouted(objects) ? "routed" : "overlay");
+      const launching = {
+        ...options,
+        network,
+        networkObjects: networkObjects(objects),
+        agentProcesses: flags.agents === "processes",
+        keep: flags.keep === true,
+      };
       await launchLab(launching, (text) => progress?.update(text), interruption.signal);
       raised = true;
     } else if (paths.length === 0) {
@@ -131,7 +154,7 @@ export function nameFlag({ name }: Pick<UpFlags, "name">): string {
 
 /** What a lab is made with can't be changed by a second `lab up`. @throws FairleadError `lab-exists` */
 async function refuseChanges(command: Command, flags: UpFlags): Promise<void> {
-  const given = ["nodes", "subnets", "mtu", "agents", "services", "podCidr", "serviceCidr", "apiPort", "nodeLocalDns"].filter(
+  const given = ["nodes", "subnets", "mtu", "agents", "services", "network", "podCidr", "serviceCidr", "apiPort", "nodeLocalDns"].filter(
     (option) => command.getOptionValueSource(option) === "cli",
   );
   if (given.length === 0 || !(await isUp(flags.name))) return;

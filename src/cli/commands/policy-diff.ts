@@ -6,22 +6,25 @@ import {
   type ClusterSnapshot,
   type Expected,
   findEnds,
+  objectsOf,
   type Pair,
   parseExpectations,
   planMatrix,
   snapshotOf,
   workloadOf,
 } from "../../cluster/index.ts";
+import type { KubeObject } from "../../resources/index.ts";
 import { type Prediction, predict } from "../../trace/index.ts";
 import { Answer } from "../exit.ts";
+import { labFlags } from "../lab-client.ts";
 import { loadManifests } from "../manifests.ts";
 import { paint, printJson } from "../terminal.ts";
+import { type ViewFlags, viewSnapshot } from "../views.ts";
 import { readTable } from "./matrix.ts";
 
-interface DiffFlags {
+interface DiffFlags extends ViewFlags {
   readonly with?: readonly string[];
   readonly expect?: string;
-  readonly output?: string;
 }
 
 /** One pair whose verdict is another; null where an end is on one side only. */
@@ -36,28 +39,41 @@ interface Change {
 }
 
 export function command(command: Command): void {
-  command
-    .argument("<old>", "manifests as they are: a file or folder")
-    .argument("<new>", "manifests as they shall be")
+  labFlags(command)
+    .argument("<old>", "manifests as they are: a file or folder; or, with one argument alone, those to apply to a lab or cluster")
+    .argument("[new]", "manifests as they shall be")
     .option("--with <path...>", "manifests that stand beside both, such as the pods")
+    .option("--kubeconfig <file>", "with one argument: another cluster than a lab")
     .option("--expect <file>", "a truth table (YAML) that the new ones must meet")
-    .option("-o, --output <format>", "json for machines")
     .addHelpText(
       "after",
-      "\nBy calculation: no lab, no root needed. Exit status: 0, or 1 if the new manifests do not meet the truth table.\n\nExamples:\n  fairlead policy diff policies/ policies.new/ --with apps/\n  git show main:policies.yaml > /tmp/old.yaml; fairlead policy diff /tmp/old.yaml policies.yaml --with apps/ --expect expect.yaml\n",
+      "\nBy calculation; with two arguments no lab and no root is needed. Exit status: 0, or 1 if the new manifests do not meet the truth table.\n\nExamples:\n  fairlead policy diff policies/ policies.new/ --with apps/\n  fairlead policy diff stricter.yaml                       # what would change in the lab\n  fairlead policy diff stricter.yaml --kubeconfig ~/.kube/config\n  git show main:policies.yaml > /tmp/old.yaml; fairlead policy diff /tmp/old.yaml policies.yaml --with apps/ --expect expect.yaml\n",
     )
-    .action((older: string, newer: string, flags: DiffFlags) => {
-      const beside = flags.with ?? [];
-      const [before, after] = [older, newer].map((path) => snapshotOf(assumeCluster(loadManifests([...beside, path])))) as [
-        ClusterSnapshot,
-        ClusterSnapshot,
-      ];
+    .action(async (older: string, newer: string | undefined, flags: DiffFlags) => {
+      const [before, after] = newer === undefined ? await withApplied(older, flags) : [readSide(older, flags), readSide(newer, flags)];
       const changes = diff(verdicts(before), verdicts(after));
       const failures = flags.expect === undefined ? [] : unmet(after, flags.expect);
       if (flags.output === "json") printJson({ changes, ...(flags.expect === undefined ? {} : { failures }) });
       else process.stdout.write(`${show(changes, failures)}\n`);
       if (failures.length > 0) throw new Answer(1);
     });
+}
+
+function readSide(path: string, flags: DiffFlags): ClusterSnapshot {
+  return snapshotOf(assumeCluster(loadManifests([...(flags.with ?? []), path])));
+}
+
+/** A lab or cluster as it is, and with manifests applied to it: their policies and namespaces, not their workloads. */
+async function withApplied(path: string, flags: DiffFlags): Promise<[ClusterSnapshot, ClusterSnapshot]> {
+  const before = await viewSnapshot(flags);
+  const applied = loadManifests([path]).filter(
+    ({ kind }) =>
+      /Policy$|Set$|Group$|^Tier$|^Namespace$/.test(kind) && kind !== "ReplicaSet" && kind !== "StatefulSet" && kind !== "DaemonSet",
+  );
+  const keyOf = ({ apiVersion, kind, metadata }: KubeObject) => `${apiVersion} ${kind} ${metadata.namespace ?? ""}/${metadata.name}`;
+  const after = new Map(objectsOf(before).map((object) => [keyOf(object), object]));
+  for (const object of applied) after.set(keyOf(object), object);
+  return [before, snapshotOf(after.values())];
 }
 
 /** Pods are called by their workloads: their own names differ between two readings of the same manifests. */

@@ -2,19 +2,21 @@
 import { type Command, Option } from "commander";
 import { FairleadError } from "../../base/index.ts";
 import { type ClusterSnapshot, type End, findEnd, nameOfEnd, parseTarget } from "../../cluster/index.ts";
-import { evaluatePolicies, type End as PolicyEnd, type PolicyVerdict } from "../../policy/index.ts";
+import { type DirectionWalk, explainPolicies, type End as PolicyEnd, type PolicyExplanation, rulePath } from "../../policy/index.ts";
 import { type ServiceEntry, serviceTable } from "../../services/index.ts";
 import { Answer } from "../exit.ts";
 import { labFlags } from "../lab-client.ts";
+import { NO_PLACES, type Places, readPlaces } from "../places.ts";
 import { paint, printJson } from "../terminal.ts";
-import { type ViewFlags, viewSnapshot } from "../views.ts";
+import { type ViewFlags, viewNames, viewSnapshot } from "../views.ts";
 
 export function command(command: Command): void {
   labFlags(command)
     .argument("<from>", "ns/pod, node/name, outside or an address")
     .argument("<to>", "TO[:PORT]: ns/pod, svc/ns/name, node/name or an address")
     .option("--manifests <path...>", "from manifests: no lab, no root needed")
-    .addOption(new Option("--protocol <protocol>", "of the connection").choices(["tcp", "udp", "sctp"]).default("tcp"))
+    .option("--kubeconfig <file>", "from another cluster")
+    .addOption(new Option("--protocol <protocol>", "of the connection").choices(["tcp", "udp", "sctp", "icmp"]).default("tcp"))
     .addHelpText(
       "after",
       "\nWithout a port: whether anything at all is let through. Exit status: 0 allowed, 1 denied.\n\nExamples:\n  fairlead policy explain monitoring/prometheus production/mysql:3306\n  fairlead policy explain production/api svc/production/redis --manifests examples/shop\n",
@@ -22,11 +24,15 @@ export function command(command: Command): void {
     .action(async (from: string, to: string, flags: ViewFlags & { protocol: string }) => {
       const snapshot = await viewSnapshot(flags);
       const question = askOf(snapshot, from, to, flags.protocol);
-      const verdict = evaluatePolicies(snapshot, question.connection);
+      const { verdict, walk } = explainPolicies(snapshot, question.connection, await viewNames(flags));
+      const places = flags.manifests?.length ? readPlaces(flags.manifests) : NO_PLACES;
+      const place = verdict.decidedBy
+        ? places.placeOf(verdict.decidedBy, rulePath(verdict.decidedBy, verdict.direction ?? "ingress"))
+        : null;
       const { connection, through } = question;
       if (flags.output === "json")
-        printJson({ from, to, port: connection.port ?? null, protocol: connection.protocol, through, ...verdict });
-      else process.stdout.write(`${show(question, verdict)}\n`);
+        printJson({ from, to, port: connection.port ?? null, protocol: connection.protocol, through, ...verdict, place, walk });
+      else process.stdout.write(`${show(question, { verdict, walk }, places)}\n`);
       if (verdict.verdict === "deny") throw new Answer(1);
     });
 }
@@ -102,26 +108,44 @@ function endOf(end: End): PolicyEnd {
   });
 }
 
-function show({ from, to, connection, through }: Question, verdict: PolicyVerdict): string {
+function show({ from, to, connection, through }: Question, { verdict, walk }: PolicyExplanation, places: Places): string {
   const port = connection.port === undefined ? "" : `:${connection.port}`;
   const title = `${paint.name(from)} → ${paint.name(`${to}${port}`)} ${paint.dim(`${connection.protocol}${through === null ? "" : `, an end point of ${through}`}`)}`;
-  const parts = (["egress", "ingress"] as const).flatMap((direction) => {
-    const steps = verdict.steps.filter((step) => step.direction === direction);
-    if (steps.length === 0) return [];
-    const heading = paint.dim(direction === "egress" ? `out of ${from}` : `into ${to}`);
-    return [
-      heading,
-      ...steps.map(
-        (step) =>
-          `  ${mark(step.decision)} ${step.policy.kind} ${paint.name(`${step.policy.namespace ?? ""}/${step.policy.name}`)}  ${step.says}`,
-      ),
-    ];
-  });
-  const ending = verdict.verdict === "allow" ? paint.good("allowed") : paint.bad("denied");
-  return [title, ...parts, "", `${ending}: ${verdict.says}`].join("\n");
+  const parts = walk.flatMap((way) => [
+    paint.dim(`${way.direction === "egress" ? "out of" : "into"} ${way.subject}`),
+    ...(way.tiers.length === 0 ? [`  ${mark("none")} ${way.says}`] : way.tiers.flatMap((tier) => showTier(tier, way.direction, places))),
+  ]);
+  const last = walk.at(-1);
+  const says = last && last.verdict === verdict.verdict && last.tiers.length > 0 ? last.says : verdict.says;
+  return [title, ...parts, "", `${verdict.verdict === "allow" ? paint.good("allowed") : paint.bad("denied")}: ${says}`].join("\n");
 }
 
-function mark(decision: "allow" | "deny" | "none"): string {
-  if (decision === "none") return paint.dim("·");
+type Tier = DirectionWalk["tiers"][number];
+
+function showTier({ tier, end, decision, policies }: Tier, direction: DirectionWalk["direction"], places: Places): string[] {
+  const ends = decision === "none" ? "nothing decides" : decision === "pass" ? "the next tier decides" : "";
+  return [
+    `  ${paint.dim(`tier ${tier}${ends === "" ? "" : `: ${ends}`}`)}`,
+    ...policies.flatMap((policy) => {
+      const { kind, namespace, name } = policy.policy;
+      const owner = `${kind} ${paint.name(`${namespace === undefined ? "" : `${namespace}/`}${name}`)}`;
+      const tail = policy.decision === "none" && policy.rules.length === 0 ? " and has no rule here" : "";
+      return [
+        `    ${mark(policy.decision)} ${owner}  selects ${policy.selects}${policy.isolates ? ", and isolates" : ""}${tail}`,
+        ...policy.rules.map((rule) => {
+          const place = places.placeOf(rule.rule, rule.path);
+          const decides = rule.matches ? rule.action : "no match";
+          return `        ${rule.matches ? mark(rule.action === "pass" || rule.action === "log" ? "none" : rule.action) : paint.dim("·")} ${rule.path} ${decides}: ${rule.says}${place === null ? "" : `  ${paint.dim(place)}`}`;
+        }),
+        ...(policy.decision === "deny" && !policy.rules.some(({ matches, action }) => matches && action === "deny")
+          ? [`        ${mark("deny")} no ${direction} rule matches, and tier ${tier} ends with ${end}`]
+          : []),
+      ];
+    }),
+  ];
+}
+
+function mark(decision: Tier["decision"]): string {
+  if (decision === "none" || decision === "pass") return paint.dim("·");
   return decision === "allow" ? paint.good("✓") : paint.bad("✗");
 }

@@ -15,6 +15,7 @@ export function command(command: Command): void {
   labFlags(command)
     .argument("<table...>", "truth tables (YAML), as for fairlead matrix --expect")
     .option("--manifests <path...>", "from manifests: no lab, no root needed")
+    .option("--kubeconfig <file>", "from another cluster")
     .addOption(new Option("--format <format>", "how to report").choices(Object.keys(FORMATS)).default("text"))
     .addHelpText(
       "after",

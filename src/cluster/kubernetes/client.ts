@@ -7,7 +7,7 @@ import { KubernetesApiError } from "../errors.ts";
 import type { ApiAccess } from "./kubeconfig.ts";
 
 interface ApiRequest {
-  readonly method?: "GET" | "PATCH" | "POST";
+  readonly method?: "GET" | "PATCH" | "POST" | "PUT" | "DELETE";
   /** Below the server's URL, with its query: "/api/v1/nodes?limit=500". */
   readonly path: string;
   readonly contentType?: string;

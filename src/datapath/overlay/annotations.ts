@@ -30,6 +30,19 @@ export function writeAnnotations(
   };
 }
 
+/** What takes a node's annotations away again, when it has left the overlay. */
+export const annotationsTaken: Readonly<Record<string, null>> = Object.fromEntries(
+  ["kube-subnet-manager", "backend-type", "public-ip", "backend-data", "public-ipv6", "backend-v6-data"].map((key) => [
+    `${PREFIX}/${key}`,
+    null,
+  ]),
+);
+
+/** Whether a node takes part in the overlay, as it says itself. */
+export function isOverlayNode(node: Node): boolean {
+  return node.metadata.annotations?.[`${PREFIX}/backend-type`] !== undefined;
+}
+
 /** What a peer says of its tunnel end, of this outer family first; undefined while it has said nothing that can be read. */
 export function readVtep(node: Node, outer: Family): Vtep | undefined {
   const annotations = node.metadata.annotations ?? {};

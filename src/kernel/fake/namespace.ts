@@ -22,6 +22,7 @@ export class FakeNamespaceState {
   readonly conntrack = new FakeConntrack();
   /** Who reads the packets that rules log, by group; tests call them. */
   readonly logs = new Map<number, (packet: LoggedPacket) => void>();
+  readonly sentPackets: Uint8Array[] = [];
   /** Who is told of changes: by the handle that listens. */
   readonly listeners = new Set<Listener>();
   /** The handle whose call is being carried out: its listeners are not told. */
@@ -106,6 +107,7 @@ export class FakeNamespace implements NetworkNamespace {
     };
     this.iptables = {
       lack: () => state.iptables.lack(),
+      stamp: () => state.iptables.stamp(),
       save: (family) => this.#read("iptables-save", () => state.iptables.save(family)),
       restore: (family, commands) =>
         this.#write("iptables-restore", () => {
@@ -130,6 +132,11 @@ export class FakeNamespace implements NetworkNamespace {
     if (this.state.logs.has(group)) refuse("EPERM", "another reads this group", String(group));
     this.state.logs.set(group, onPacket);
     return () => this.state.logs.delete(group);
+  }
+
+  sendPacket(packet: Uint8Array): void {
+    if (packet.length < 20) refuse("EINVAL", "it has no IP header", "packet");
+    this.state.sentPackets.push(packet);
   }
 
   get conntrack(): FakeConntrack {

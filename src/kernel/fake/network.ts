@@ -84,8 +84,8 @@ export class FakeNetwork {
     const device = this.links.get(kind.device);
     if (!device) refuse("ENODEV", `no underlying device ${kind.device}`, name);
     for (const other of this.links.values()) {
-      if (other.kind.type === "vxlan" && other.kind.vni === kind.vni && other.kind.port === kind.port)
-        refuse("EEXIST", `VNI ${kind.vni} is taken by ${other.name}`, name);
+      if (other.kind.type !== "vxlan" || other.kind.local.includes(":") !== kind.local.includes(":")) continue;
+      if (other.kind.vni === kind.vni && other.kind.port === kind.port) refuse("EEXIST", `VNI ${kind.vni} is taken by ${other.name}`, name);
     }
     return device.mtu;
   }
@@ -94,7 +94,9 @@ export class FakeNetwork {
     const { name } = change.link;
     if (change.op === "add") {
       const { kind } = change.link;
-      if (kind.type !== "bridge" && kind.type !== "vxlan") refuse("EOPNOTSUPP", `links of kind ${kind.type} are not made this way`, name);
+      const isDummy = kind.type === "other" && kind.name === "dummy";
+      if (kind.type !== "bridge" && kind.type !== "vxlan" && kind.type !== "ipip" && !isDummy)
+        refuse("EOPNOTSUPP", `links of kind ${kind.type} are not made this way`, name);
       this.make(name, kind, change.link);
     } else if (change.op === "set") {
       this.#set(change.link);

@@ -244,7 +244,7 @@ function readStatement(tokens: Tokens): NftStatement | undefined {
       return readLog(tokens);
     case "masquerade":
       tokens.next();
-      return { masquerade: tokens.take("fully-random") ? { fullyRandom: true } : {} };
+      return readMasquerade(tokens);
     case "redirect":
       tokens.next();
       return { redirect: tokens.take("to") ? { port: Number(tokens.next().replace(":", "")) } : {} };
@@ -258,6 +258,11 @@ function readStatement(tokens: Tokens): NftStatement | undefined {
     default:
       return undefined;
   }
+}
+
+function readMasquerade(tokens: Tokens): NftStatement {
+  const ports = tokens.take("to") ? { ports: tokens.next().replace(":", "") } : {};
+  return { masquerade: { ...ports, ...(tokens.take("fully-random") ? { fullyRandom: true } : {}) } };
 }
 
 function readReject(tokens: Tokens): NftStatement {

@@ -39,6 +39,7 @@ export class FakeSysctls {
   addLink(name: string): void {
     for (const [leaf, value] of Object.entries(IPV4))
       this.#values.set(keyOf(4, name, leaf), this.#values.get(keyOf(4, "default", leaf)) ?? value);
+    this.#values.set(proxyDelayOf(name), this.#values.get(proxyDelayOf("default")) ?? "80");
     for (const [leaf, value] of Object.entries(IPV6))
       this.#values.set(keyOf(6, name, leaf), this.#values.get(keyOf(6, "default", leaf)) ?? value);
   }
@@ -46,6 +47,7 @@ export class FakeSysctls {
   removeLink(name: string): void {
     for (const leaf of Object.keys(IPV4)) this.#values.delete(keyOf(4, name, leaf));
     for (const leaf of Object.keys(IPV6)) this.#values.delete(keyOf(6, name, leaf));
+    this.#values.delete(proxyDelayOf(name));
   }
 
   read(key: string): string | undefined {
@@ -70,3 +72,6 @@ export class FakeSysctls {
 }
 
 const keyOf = (family: 4 | 6, link: string, leaf: string) => `net.ipv${family}.conf.${sysctlName(link)}.${leaf}`;
+
+/** Hundredths of a second that an answer for another is put off. There is none for "all". */
+const proxyDelayOf = (link: string) => `net.ipv4.neigh.${sysctlName(link)}.proxy_delay`;

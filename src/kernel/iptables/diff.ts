@@ -32,12 +32,12 @@ export interface IptablesChange {
 export function diffIptables(
   observed: IptablesTable | undefined,
   desired: IptablesTable | undefined,
-  owns: IptablesOwnership,
+  owns: Pick<IptablesOwnership, "chains"> & Partial<IptablesOwnership>,
 ): IptablesChange {
   const { family, name } = desired ?? observed ?? { family: 4, name: "filter" };
   const before = new Map((observed?.chains ?? []).map((chain) => [chain.name, chain]));
   const wanted = new Map((desired?.chains ?? []).map((chain) => [chain.name, chain]));
-  const ours = desired !== undefined || isMarked(observed, owns);
+  const ours = desired !== undefined || owns.mark === undefined || isMarked(observed, { mark: owns.mark });
   const blocks: Block[] = [];
   const after = new Map(before);
   const tidied: Block[] = [];
@@ -73,6 +73,11 @@ export function diffIptables(
   if (blocks.length > 0 && last.length > 0 && blocks.length + last.length <= CHAINS_AT_ONCE)
     return { write: printBlocks(name, [...blocks, ...last]), clean: "", written: cleaned, cleaned };
   return { write: printBlocks(name, blocks), clean: printBlocks(name, last), written, cleaned };
+}
+
+/** Input that takes out the chains of a table that bear names of ours, whoever made them. */
+export function sweepIptables(table: IptablesTable, { chains }: Pick<IptablesOwnership, "chains">): string {
+  return diffIptables(table, undefined, { chains }).clean;
 }
 
 /** Whether a table has been written by us. */
@@ -131,7 +136,7 @@ function withRules(before: IptablesChain | undefined, wanted: IptablesChain): Ip
 }
 
 /** Rules of a kernel's chain that lead to chains of ours and are not wanted. */
-function staleRules(chain: IptablesChain, wanted: IptablesChain | undefined, owns: IptablesOwnership): string[] {
+function staleRules(chain: IptablesChain, wanted: IptablesChain | undefined, owns: Pick<IptablesOwnership, "chains">): string[] {
   const keep = new Set((wanted?.rules ?? []).map(canonicalRule));
   return chain.rules.filter((rule) => owns.chains(targetOf(rule) ?? "") && !keep.has(canonicalRule(rule)));
 }

@@ -10,8 +10,12 @@ export interface Early {
   readonly late: readonly ChangeStep[];
 }
 
-/** The change of services and destinations. `ours`: what is not wanted is taken out. */
-export function diffIpvs(desired: readonly IpvsService[], observed: readonly IpvsService[], ours: boolean): Early {
+/** The change of services and destinations. `isOurs`: which of those that are not wanted are taken out. */
+export function diffIpvs(
+  desired: readonly IpvsService[],
+  observed: readonly IpvsService[],
+  isOurs: (service: IpvsService) => boolean,
+): Early {
   const early: ChangeStep[] = [];
   const late: ChangeStep[] = [];
   const there = new Map(observed.map((service) => [ipvsKey(service), service]));
@@ -24,9 +28,8 @@ export function diffIpvs(desired: readonly IpvsService[], observed: readonly Ipv
       early.push(stepOf(object, { op: "set", service }));
     diffDestinations(object, service, found?.destinations ?? [], { early, late });
   }
-  if (ours)
-    for (const [object, service] of there)
-      if (!wanted.has(object)) late.push({ ...stepOf(object, { op: "delete", service }), expected: hasEnded(service) });
+  for (const [object, service] of there)
+    if (!wanted.has(object) && isOurs(service)) late.push({ ...stepOf(object, { op: "delete", service }), expected: hasEnded(service) });
   return { early, late };
 }
 
@@ -75,7 +78,9 @@ export function diffIpsets(desired: readonly IpSet[], observed: readonly IpSet[]
     const after = new Set(set.elements);
     const add = set.elements.filter((element) => !before.has(element));
     const gone = [...before].filter((element) => !after.has(element));
-    if (add.length + gone.length > 0) early.push({ kind: "ipset", object, op: "change", set, add, delete: gone });
+    const between = { ...set, elements: [...set.elements, ...gone] };
+    if (add.length > 0) early.push({ kind: "ipset", object, op: "change", set: between, add });
+    if (gone.length > 0) late.push({ kind: "ipset", object, op: "change", set, delete: gone });
   }
   if (ours) for (const set of observed) if (!names.has(set.name)) late.push({ kind: "ipset", object: set.name, op: "delete", set });
   return { early, late };

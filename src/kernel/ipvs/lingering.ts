@@ -4,7 +4,7 @@
 // connections), its service stays with it, and the service's address on the dummy device, until the counters are 0.
 // UDP and SCTP end at once: their clients do not notice that an end point has gone, and must be sent elsewhere.
 import { ipvsKey } from "../netlink/ipvs.ts";
-import type { IpvsDestination, IpvsService, KernelState, LinkAddress } from "../state.ts";
+import type { IpSet, IpvsDestination, IpvsService, KernelState, LinkAddress } from "../state.ts";
 
 /** Who owns what in IPVS: all of it, where the dummy device with the services' addresses is ours. */
 export interface IpvsOwnership {
@@ -22,15 +22,32 @@ export function ownsIpvs(desired: Partial<KernelState>, observed: Partial<Kernel
   return of(desired) !== undefined || of(observed)?.ifalias === alias;
 }
 
+/**
+ * Which observed services are ours: those whose address stands on the device, and those at a port of the sets of node
+ * ports. A balancer that somebody else runs on the node is left alone.
+ */
+export function ownServices(observed: KernelState, owns: IpvsOwnership): (service: IpvsService) => boolean {
+  const addresses = new Set(observed.addresses.flatMap(({ link, address }) => (link === owns.device ? [address.replace(/\/.*/, "")] : [])));
+  const ports = new Set(
+    observed.ipsets.flatMap(({ name, elements }) => {
+      const protocol = owns.sets(name) ? /NODE-PORT.*-(TCP|UDP|SCTP)/.exec(name)?.[1]?.toLowerCase() : undefined;
+      return protocol === undefined ? [] : elements.map((element) => `${protocol} ${/(\d+)$/.exec(element)?.[1] ?? ""}`);
+    }),
+  );
+  return ({ address, protocol, port }) => addresses.has(address) || ports.has(`${protocol} ${port}`);
+}
+
 /** The desired state with all that still has connections. */
 export function withLingering(desired: KernelState, observed: KernelState, owns: IpvsOwnership): KernelState {
   if (observed.ipvs.length === 0 || !ownsIpvs(desired, observed, owns)) return desired;
   const wanted = new Map(desired.ipvs.map((service) => [ipvsKey(service), service]));
   const extra: IpvsService[] = [];
   let changed = false;
+  const isOurs = ownServices(observed, owns);
   for (const service of observed.ipvs) {
     const key = ipvsKey(service);
     const want = wanted.get(key);
+    if (!want && !isOurs(service)) continue;
     const left = leaving(service, want);
     if (left.length === 0) continue;
     changed = true;
@@ -39,7 +56,7 @@ export function withLingering(desired: KernelState, observed: KernelState, owns:
   }
   if (!changed) return desired;
   const ipvs = [...wanted.values(), ...extra];
-  return { ...desired, ipvs, ...staying(desired, observed, extra, owns.device) };
+  return { ...desired, ipvs, ipsets: withPorts(desired.ipsets, observed.ipsets, extra), ...staying(desired, observed, extra, owns.device) };
 }
 
 function leaving(service: IpvsService, want: IpvsService | undefined): IpvsDestination[] {
@@ -48,6 +65,21 @@ function leaving(service: IpvsService, want: IpvsService | undefined): IpvsDesti
   return service.destinations
     .filter((destination) => !kept.has(destinationKey(destination)) && (destination.active ?? 0) + (destination.inactive ?? 0) > 0)
     .map(({ address, port }) => ({ address, port, weight: 0 }));
+}
+
+/** Sets keep the node ports of services that linger: by them a restarted agent knows that they are its own. */
+function withPorts(desired: readonly IpSet[], observed: readonly IpSet[], extra: readonly IpvsService[]): readonly IpSet[] {
+  const ports = new Set(extra.map(({ port }) => String(port)));
+  if (ports.size === 0) return desired;
+  const byName = new Map(desired.map((set) => [set.name, set]));
+  for (const set of observed) {
+    if (!/NODE-PORT.*-(TCP|UDP|SCTP)/.test(set.name)) continue;
+    const kept = set.elements.filter((element) => ports.has(/(\d+)$/.exec(element)?.[1] ?? ""));
+    if (kept.length === 0) continue;
+    const want = byName.get(set.name);
+    byName.set(set.name, { ...(want ?? set), elements: [...new Set([...(want?.elements ?? []), ...kept])] });
+  }
+  return [...byName.values()];
 }
 
 /** The device and the addresses of services that nobody wants any more. */

@@ -48,7 +48,7 @@ export function openIpsets(socket: () => NetlinkSocket): Ipsets {
     },
     destroy(name) {
       try {
-        socket().request(IPSET_MESSAGE.destroy, 0, encodeSetName(name), { operation: "destroy set", subject: name });
+        socket().request(IPSET_MESSAGE.destroy, FLAG.exclusive, encodeSetName(name), { operation: "destroy set", subject: name });
       } catch (error) {
         throw inUse(error, name);
       }

@@ -46,7 +46,9 @@ const PROTOTYPES = {
   bind: "int bind(int fd, const void *address, uint32_t length)",
   listen: "int listen(int fd, int backlog)",
   setsockopt: "int setsockopt(int fd, int level, int name, const void *value, uint32_t length)",
+  getsockopt: "int getsockopt(int fd, int level, int name, void *value, void *length)",
   send: "int64_t send(int fd, const void *data, size_t length, int flags)",
+  sendto: "int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)",
   recv: "int64_t recv(int fd, void *data, size_t length, int flags)",
   ioctl: "int ioctl(int fd, unsigned long request, void *argument)",
   epoll_create1: "int epoll_create1(int flags)",
@@ -57,6 +59,7 @@ const PROTOTYPES = {
   setrlimit: "int setrlimit(int resource, const void *limit)",
   memfd_create: "int memfd_create(const char *name, unsigned int flags)",
   syscall: "long syscall(long number, long first, long second)",
+  malloc_trim: "int malloc_trim(size_t kept)",
   waitpid: "int waitpid(int pid, void *status, int options)",
   posix_spawn:
     "int posix_spawn(void *pid, const char *path, const void *actions, const void *attributes, const char **argv, const char **envp)",
@@ -100,6 +103,15 @@ export function call(name: Name, args: readonly unknown[], failure?: Partial<Omi
   const result = Number(libc(name)(...args));
   if (result < 0) throw new KernelError({ operation: name, ...failure, errno: errno() });
   return result;
+}
+
+/** Gives memory that the C library has freed and keeps back to the system, where it can (glibc). */
+export function trimMemory(): void {
+  try {
+    libc("malloc_trim")(0);
+  } catch {
+    // musl has no such function, and nothing to give back.
+  }
 }
 
 /** Sets an integer option of a socket; whether it worked. */

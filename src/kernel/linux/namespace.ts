@@ -14,6 +14,7 @@ import type {
   NetworkNamespace,
   Nftables,
   ObserveScope,
+  PacketLogOptions,
   SocketOptions,
   VethEnd,
   WatchTopic,
@@ -30,6 +31,7 @@ import { openIptables } from "./iptables.ts";
 import { openIpvs } from "./ipvs.ts";
 import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
 import { readPacketLog } from "./packet-log.ts";
+import { sendPacket } from "./raw-packet.ts";
 import { LinkRemovals } from "./removal.ts";
 import { NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
@@ -234,8 +236,8 @@ export class LinuxNamespace implements NetworkNamespace {
     return this.#events.watch(topics, onChange);
   }
 
-  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void {
-    const stop = this.run(() => readPacketLog(group, onPacket));
+  readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void, options?: PacketLogOptions): () => void {
+    const stop = this.run(() => readPacketLog(group, onPacket, options));
     const once = () => {
       if (this.#logs.delete(once)) stop();
     };
@@ -253,6 +255,10 @@ export class LinuxNamespace implements NetworkNamespace {
 
   openSocket(options: { readonly protocol: "tcp" | "udp"; readonly family: Family }): number {
     return this.run(() => makeSocket(options.protocol, options.family));
+  }
+
+  sendPacket(packet: Uint8Array): void {
+    this.run(() => sendPacket(packet));
   }
 
   sendFrame(link: string, frame: Uint8Array): void {

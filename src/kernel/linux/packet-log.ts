@@ -1,6 +1,6 @@
 // The packets that a namespace's rules log to a group, as they come.
 import { closeSync } from "node:fs";
-import type { LoggedPacket } from "../kernel.ts";
+import type { LoggedPacket, PacketLogOptions } from "../kernel.ts";
 import { decodeMessages } from "../netlink/message.ts";
 import { bindLogGroup, decodeLoggedPacket, NFLOG_MESSAGE } from "../netlink/nflog.ts";
 import { C, libc } from "./libc.ts";
@@ -12,10 +12,10 @@ const COPIED_BYTES = 128;
 const BUFFER = Buffer.alloc(256 * 1024);
 
 /** Binds the group in the thread's current namespace. @throws KernelError EPERM, also where another socket has it. Returns the way to stop. */
-export function readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void): () => void {
+export function readPacketLog(group: number, onPacket: (packet: LoggedPacket) => void, options: PacketLogOptions = {}): () => void {
   const socket = new NetlinkSocket(NETLINK_NETFILTER);
   try {
-    for (const body of bindLogGroup(group, COPIED_BYTES))
+    for (const body of bindLogGroup(group, options.bytes ?? COPIED_BYTES, options.atOnce))
       socket.request(NFLOG_MESSAGE.config, 0, body, { operation: "bind the log group", subject: String(group) });
   } catch (error) {
     socket.close();

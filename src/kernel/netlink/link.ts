@@ -98,6 +98,8 @@ export function kindInfo(link: Link, indexOf: (name: string) => number): NonNull
         data: encodeAttributes(VXLAN, { id: kind.vni, ...device, ...local, learning: kind.learning ? 1 : 0, port: kind.port }),
       };
     }
+    case "ipip":
+      return { kind: "ipip" };
     case "other":
       return { kind: kind.name };
     default:
@@ -136,6 +138,8 @@ function kindOf(message: LinkMessage & { readonly flags: number }, nameOf: (inde
       return { type: "bridge" };
     case "veth":
       return { type: "veth" };
+    case "ipip":
+      return { type: "ipip" };
     case "vxlan": {
       const data = decodeAttributes(VXLAN, info.data ?? new Uint8Array(0));
       return {

@@ -16,13 +16,13 @@ const PACKET = { inDevice: [4, "be32"], outDevice: [5, "be32"], payload: [9, "by
 const COLLECT = 5;
 const AT_ONCE = 50;
 
-/** The bodies of the requests that bind a group to the asking socket: each packet's first `bytes` are wanted. */
-export function bindLogGroup(group: number, bytes: number): readonly Uint8Array[] {
+/** The bodies of the requests that bind a group to the asking socket: each packet's first `bytes` are wanted; `atOnce`: not collected. */
+export function bindLogGroup(group: number, bytes: number, atOnce = false): readonly Uint8Array[] {
   const head = Uint8Array.of(0, 0, group >>> 8, group & 0xff);
   const mode = Uint8Array.of(bytes >>> 24, (bytes >>> 16) & 0xff, (bytes >>> 8) & 0xff, bytes & 0xff, COPY_PACKET, 0);
   return [
     concatBytes([head, encodeAttributes(CONFIG, { command: Uint8Array.of(BIND) })]),
-    concatBytes([head, encodeAttributes(CONFIG, { mode, timeout: COLLECT, threshold: AT_ONCE })]),
+    concatBytes([head, encodeAttributes(CONFIG, { mode, timeout: COLLECT, threshold: atOnce ? 1 : AT_ONCE })]),
   ];
 }
 

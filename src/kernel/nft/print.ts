@@ -116,7 +116,10 @@ function printStatement(statement: NftStatement): string {
     return statement.reject === "tcp reset" ? "reject with tcp reset" : `reject with ${statement.reject.replace(" ", " type ")}`;
   if ("counter" in statement) return "counter";
   if ("log" in statement) return printLog(statement.log);
-  if ("masquerade" in statement) return statement.masquerade.fullyRandom ? "masquerade fully-random" : "masquerade";
+  if ("masquerade" in statement) {
+    const { ports, fullyRandom } = statement.masquerade;
+    return `masquerade${ports === undefined ? "" : ` to :${ports}`}${fullyRandom ? " fully-random" : ""}`;
+  }
   if ("snat" in statement) return `snat ${printTarget(statement.snat)}`;
   if ("dnat" in statement) return `dnat ${printTarget(statement.dnat)}`;
   if ("redirect" in statement) return statement.redirect.port === undefined ? "redirect" : `redirect to :${statement.redirect.port}`;

@@ -150,6 +150,7 @@ export class ContainerRun {
       } catch (error) {
         if (!(error instanceof MissingReference)) throw error;
         this.#set({ state: "waiting", ready: false, reason: "CreateContainerConfigError", message: error.message });
+        this.#host.context.note(this.#host.pod, { type: "Warning", reason: "Failed", message: `Error: ${error.message}` });
         await this.#pause(CONFIG_RETRY_MS);
       }
     }
@@ -224,6 +225,7 @@ export class ContainerRun {
     this.#probing.abort();
     this.#probing = new AbortController();
     const signal = AbortSignal.any([this.#stop.signal, this.#probing.signal]);
+    this.#host.context.note(this.#host.pod, { type: "Normal", reason: "Started", message: `Started container ${this.container.name}` });
     this.#set({ state: "running", started: !startupProbe, ready: !readinessProbe && !startupProbe, startedAt: this.#host.context.now() });
     if (!startupProbe) {
       this.#watch(signal);
@@ -243,7 +245,12 @@ export class ContainerRun {
     const { readinessProbe, livenessProbe } = this.container;
     // Readiness is asked for until the end: a container that drains says so by it.
     if (readinessProbe)
-      this.#probe(readinessProbe, this.#probing.signal, (ready, message) => this.#set({ ready, ...(ready ? {} : { message }) }));
+      this.#probe(readinessProbe, this.#probing.signal, (ready, message) => {
+        this.#set({ ready, ...(ready ? {} : { message }) });
+        if (ready) return;
+        const { context, pod } = this.#host;
+        context.note(pod, { type: "Warning", reason: "Unhealthy", message: `Readiness probe failed: ${message}` });
+      });
     if (livenessProbe)
       this.#probe(livenessProbe, signal, (success, message) => {
         if (!success) this.#kill("Unhealthy", `Liveness probe failed: ${message}`, livenessProbe);
@@ -257,8 +264,8 @@ export class ContainerRun {
       address: addresses[0] ?? "127.0.0.1",
       container: this.container,
       simulated: this.#simulated,
-      // A component answers as soon as it is up; whether it still lives is asked when its manifest says.
-      eager: this.#simulated || (probe !== this.container.livenessProbe && this.#host.componentOf(this.container) !== undefined),
+      // What has not begun to live is not asked whether it does before its time.
+      eager: probe !== this.container.livenessProbe && (this.#simulated || this.#host.componentOf(this.container) !== undefined),
       exec: (command: readonly string[]) => this.#status(command),
     };
     runProbe(probe, target, signal, (success, message) => {
@@ -269,6 +276,13 @@ export class ContainerRun {
   /** A container that failed its probe is ended, and begins again as its restart policy says. */
   #kill(reason: string, message: string, probe: Probe): void {
     this.#killed = { reason, message };
+    const { context, pod } = this.#host;
+    context.note(pod, { type: "Warning", reason, message });
+    context.note(pod, {
+      type: "Normal",
+      reason: "Killing",
+      message: `Container ${this.container.name} failed its probe, will be restarted`,
+    });
     const grace = (probe as { readonly terminationGracePeriodSeconds?: number }).terminationGracePeriodSeconds;
     const program = this.#program;
     this.#probing.abort();
@@ -317,6 +331,11 @@ export class ContainerRun {
     const restarts = this.#state.restarts + 1;
     if (wait > 0) {
       const text = `back-off ${wait / 1000}s restarting failed container=${this.container.name} pod=${this.#host.pod.metadata.name}`;
+      this.#host.context.note(this.#host.pod, {
+        type: "Warning",
+        reason: "BackOff",
+        message: `Back-off restarting failed container ${this.container.name}`,
+      });
       this.#set({ state: "waiting", ready: false, last, reason: "CrashLoopBackOff", message: text });
       await this.#pause(wait);
     }
@@ -381,6 +400,8 @@ export class ContainerRun {
   /** Ends it as the documentation states: the hook, SIGTERM, and after the grace period (counted from now) SIGKILL. */
   async stop(graceMs: number): Promise<void> {
     const deadline = Date.now() + graceMs;
+    if (this.#state.state === "running")
+      this.#host.context.note(this.#host.pod, { type: "Normal", reason: "Killing", message: `Stopping container ${this.container.name}` });
     if (this.#state.state === "running" && graceMs > 0)
       await Promise.race([this.#hook("preStop"), new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
     this.#stop.abort();

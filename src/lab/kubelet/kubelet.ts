@@ -1,4 +1,5 @@
 // Kubelet's part for one node: a worker for each pod bound to it, and the status of node and pods in the API.
+import type { EventNote } from "../../api/index.ts";
 import type { Kernel, NetworkNamespace } from "../../kernel/index.ts";
 import type { Container, KubeObject, Pod, PodStatus } from "../../resources/index.ts";
 import type { Responders } from "../workload/responders.ts";
@@ -29,6 +30,8 @@ export interface KubeletContext {
   report(pod: Pod, status: (pod: Pod) => PodStatus): void;
   /** Removes a terminated pod from the API for good. */
   removed(pod: Pod): void;
+  /** Notes an event about a pod. */
+  note(pod: Pod, note: EventNote): void;
   log(message: string): void;
   now(): string;
 }

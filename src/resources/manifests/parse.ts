@@ -12,6 +12,8 @@ export interface ManifestObject {
   readonly file: string;
   /** From 1. */
   readonly line: number;
+  /** Where a value of the object stands; where it is not there, the nearest that holds it. */
+  readonly locate: ManifestDocument["locate"];
 }
 
 export interface Manifests {
@@ -148,5 +150,5 @@ function finish({ value, file, locate }: Candidate, custom: ReadonlyMap<string, 
   const namespaced = findKind(object.apiVersion, object.kind)?.namespaced ?? custom.get(`${object.apiVersion}/${object.kind}`) ?? true;
   const { namespace, ...metadata } = object.metadata;
   const placed = namespaced ? { ...metadata, namespace: namespace || DEFAULT_NAMESPACE } : metadata;
-  return { object: { ...object, metadata: placed }, file, line: locate([]).line };
+  return { object: { ...object, metadata: placed }, file, line: locate([]).line, locate };
 }

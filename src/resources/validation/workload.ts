@@ -1,5 +1,6 @@
 // Workloads: what makes pods from a template.
 import { isDeepStrictEqual } from "node:util";
+import { Cron } from "croner";
 import { isMap, textOf } from "../json.ts";
 import { compileSelector } from "../selectors.ts";
 import type { LabelSelector } from "../types.ts";
@@ -19,6 +20,25 @@ export function checkWorkload(workload: Place, old: unknown): void {
   checkSelectorOf(spec, old);
   checkTemplate(spec.at("template"), ["Always"]);
   checkStrategy(workload, spec);
+}
+
+/** A ReplicationController: its selector is the labels themselves. */
+export function checkReplicationController(controller: Place): void {
+  const spec = controller.at("spec");
+  if (!spec.present) spec.required();
+  if (!spec.isMap()) return;
+  spec.at("replicas").notNegative();
+  checkTemplate(spec.at("template"), ["Always"]);
+  const selector = spec.at("selector");
+  if (!selector.present) {
+    selector.required();
+    return;
+  }
+  if (!selector.isMap()) return;
+  checkLabels(selector);
+  const labels = labelsOf(spec.at("template").at("metadata").at("labels").value);
+  if (Object.entries(labelsOf(selector.value)).some(([key, value]) => labels[key] !== value))
+    spec.at("template").at("metadata").at("labels").invalid("`selector` does not match template `labels`", labels);
 }
 
 function checkSelectorOf(spec: Place, old: unknown): void {
@@ -115,9 +135,19 @@ export function checkCronJob(job: Place): void {
     const text = schedule.text()?.trim();
     if (text !== undefined && !/^@(yearly|annually|monthly|weekly|daily|midnight|hourly|every \S+)$|^(\S+\s+){4}\S+$/.test(text))
       schedule.invalid("must be five fields (minute, hour, day, month, weekday), or a word such as @hourly");
+    else if (text !== undefined && !isSchedule(text)) schedule.invalid("a field of it is out of its range");
   }
   spec.at("concurrencyPolicy").oneOf(["Allow", "Forbid", "Replace"]);
   checkJobSpec(spec.at("jobTemplate").at("spec"));
+}
+
+function isSchedule(text: string): boolean {
+  try {
+    new Cron(text, { paused: true });
+    return true;
+  } catch {
+    return /^@every /.test(text);
+  }
 }
 
 function checkJobSpec(spec: Place): void {

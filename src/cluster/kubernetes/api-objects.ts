@@ -1,0 +1,90 @@
+// Single objects at a Kubernetes API server, read and written with compare-and-swap.
+import type { KubeObject } from "../../resources/index.ts";
+import { ApiConflict, KubernetesApiError } from "../errors.ts";
+import type { ObjectApi } from "../object-api.ts";
+import type { WatchedResource } from "../source.ts";
+import { type ApiClient, createApiClient } from "./client.ts";
+import { type ApiAccess, readKubeconfig } from "./kubeconfig.ts";
+
+/** So many objects come in one answer. */
+const PAGE = 500;
+
+/** The objects of an API server. `close` ends its connections. */
+export function apiFromKubernetes(kubeconfig: string | ApiAccess): ObjectApi & { close(): void } {
+  const client = createApiClient(typeof kubeconfig === "string" ? readKubeconfig(kubeconfig) : kubeconfig);
+  return {
+    get: <T extends KubeObject>(resource: WatchedResource, name: string, namespace?: string) =>
+      absentAs(undefined, client.fetch({ path: pathOf(resource, namespace, name) }) as Promise<T>),
+    list: (resource) => listAll(client, resource),
+    create: (resource, object) => written(client, "POST", pathOf(resource, object.metadata.namespace), object, resource),
+    update: (resource, object) =>
+      written(client, "PUT", pathOf(resource, object.metadata.namespace, object.metadata.name), object, resource),
+    async delete(resource, { metadata }) {
+      const { uid, resourceVersion } = metadata;
+      const preconditions = { ...(uid === undefined ? {} : { uid }), ...(resourceVersion === undefined ? {} : { resourceVersion }) };
+      const body = JSON.stringify({ apiVersion: "v1", kind: "DeleteOptions", preconditions });
+      const request = { method: "DELETE", path: pathOf(resource, metadata.namespace, metadata.name), body } as const;
+      await absentAs(undefined, conflictAs(client.fetch(request)));
+    },
+    close: () => client.close(),
+  };
+}
+
+function pathOf({ group, version, plural }: WatchedResource, namespace: string | undefined, name?: string): string {
+  const root = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
+  const inside = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
+  return `${root}${inside}/${plural}${name === undefined ? "" : `/${encodeURIComponent(name)}`}`;
+}
+
+async function listAll<T extends KubeObject>(client: ApiClient, resource: WatchedResource): Promise<readonly T[]> {
+  const items: T[] = [];
+  let rest = "";
+  do {
+    const query = `?limit=${PAGE}${rest === "" ? "" : `&continue=${encodeURIComponent(rest)}`}`;
+    const page = (await client.fetch({ path: `${pathOf(resource, undefined)}${query}` })) as {
+      readonly kind?: string;
+      readonly apiVersion?: string;
+      readonly items?: readonly T[];
+      readonly metadata?: { readonly continue?: string };
+    };
+    // Items of a list leave out what the list says of all of them.
+    const common = { apiVersion: page.apiVersion ?? "", kind: (page.kind ?? "").replace(/List$/, "") };
+    items.push(...(page.items ?? []).map((item) => ({ ...common, ...item })));
+    rest = page.metadata?.continue ?? "";
+  } while (rest !== "");
+  return items;
+}
+
+async function written<T extends KubeObject>(
+  client: ApiClient,
+  method: "POST" | "PUT",
+  path: string,
+  object: T,
+  resource: WatchedResource,
+): Promise<T> {
+  const answer = (await conflictAs(
+    client.fetch({ method, path: `${path}?fieldManager=fairlead`, body: JSON.stringify(object) }),
+    resource,
+  )) as T;
+  return answer;
+}
+
+async function absentAs<T>(value: T, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof KubernetesApiError && error.status === 404) return value;
+    throw error;
+  }
+}
+
+/** 409 is a name that is taken, or a version that is outdated; a PUT to what is gone is 404. */
+async function conflictAs(answer: Promise<unknown>, written?: WatchedResource): Promise<unknown> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof KubernetesApiError && (error.status === 409 || (error.status === 404 && written)))
+      throw new ApiConflict(error.message, error);
+    throw error;
+  }
+}

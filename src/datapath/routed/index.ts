@@ -1,0 +1,6 @@
+// The face of the routed data path.
+export { type RoutedNode, readNode, TUNNEL_KEYS, type TunnelKind } from "./annotations.ts";
+export { type RoutedConfig, routedConfig } from "./config.ts";
+export type { LearnedRoute, RoutedExports } from "./exports.ts";
+export { caliName, HOST_MAC, POD_GATEWAYS, planRoutedPod } from "./pod.ts";
+export { planRouted, type RoutedFacts, type RoutedPlan } from "./routed.ts";
