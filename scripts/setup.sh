@@ -39,7 +39,7 @@ want_test="
 /usr/bin/podman:podman:one real container is wired through our CNI
 /usr/sbin/runc:runc:runs that container
 /usr/sbin/bird:bird2:a neighbour in the BGP tests and benchmark
-/usr/lib/frr/bgpd:frr:a neighbour in the BGP tests
+/usr/lib/frr/bgpd:frr:a neighbour in the BGP tests and benchmark, and the router of a rack
 /usr/bin/gobgpd:gobgpd:a neighbour in the BGP tests and benchmark
 /usr/sbin/exabgp:exabgp:a neighbour in the BGP tests
 /usr/bin/iperf3:iperf3:the network benchmark

@@ -1,10 +1,12 @@
 // BGP in a lab as the guide has it: sessions, routes, the case of the blocked port, and agents that restart under traffic.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { eventually, makePlace, type Place } from "./fairlead.ts";
 
+const BIN = join(import.meta.dirname, "../bin/fairlead");
 const INSTALLATION = join(import.meta.dirname, "../examples/guide/calico-installation.yaml");
 const PODS = join(import.meta.dirname, "routed-pods.yaml");
 
@@ -82,22 +84,27 @@ describe("the guide's routed network, with agents in processes of their own", { 
   });
 
   test("what a monitor writes is read again", async () => {
-    const running = place.run("timeout", [
-      "-s",
-      "INT",
-      "1.5",
-      join(import.meta.dirname, "../bin/fairlead"),
-      "bgp",
-      "monitor",
-      "--node",
-      "node-1",
-    ]);
-    const { out } = await running;
     const file = join(place.directory, "session.jsonl");
-    writeFileSync(file, out);
-    const replayed = await place.json<{ routes: readonly { prefix: string }[]; unread: readonly object[] }>("bgp", "replay", file);
-    assert.deepEqual(replayed.unread, []);
-    assert.deepEqual(replayed.routes.map(({ prefix }) => prefix).sort(), ["10.244.0.0/26", "10.244.1.0/26", "10.244.2.0/26"]);
+    const watching = spawn(BIN, ["bgp", "monitor", "--node", "node-1"], { env: { ...process.env, FAIRLEAD_STATE: place.directory } });
+    let lines = "";
+    watching.stdout.setEncoding("utf8").on("data", (text: string) => {
+      lines += text;
+    });
+    const told = async () => {
+      writeFileSync(file, lines.slice(0, lines.lastIndexOf("\n") + 1));
+      const replayed = await place.json<{ routes: readonly { prefix: string }[]; unread: readonly object[] }>("bgp", "replay", file);
+      assert.deepEqual(replayed.unread, []);
+      return (
+        replayed.routes
+          .map(({ prefix }) => prefix)
+          .sort()
+          .join() === "10.244.0.0/26,10.244.1.0/26,10.244.2.0/26"
+      );
+    };
+    assert.ok(await eventually(told, 20_000), lines);
+    const exit = new Promise((resolve) => watching.once("exit", resolve));
+    watching.kill("SIGINT");
+    assert.equal(await exit, 0);
   });
 
   test("case 1: TCP 179 blocked on one node: its own pods reach each other, no others; the cause is named; unblocked, it heals", async () => {

@@ -1,12 +1,11 @@
 // The shape of a rack: nodes speak BGP with FRR in the fabric's router instead of with each other, announce Services, and BFD watches.
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { eventually, makePlace, type Place } from "./fairlead.ts";
+import { type FrrRouter, makeFrrRouter } from "./frr-router.ts";
 
-const BIN = join(import.meta.dirname, "../bin/fairlead");
 const EXAMPLE = join(import.meta.dirname, "../examples/bgp/top-of-rack");
 const skip = existsSync("/usr/lib/frr/bfdd") ? false : "NOT RUN: FRR is missing (apt-get install frr)";
 
@@ -23,31 +22,19 @@ interface Status {
 
 describe("nodes and a router of the rack", { skip, concurrency: false }, () => {
   let place: Place;
-  let directory: string;
-  const children: ChildProcess[] = [];
+  let frr: FrrRouter;
   const onRouter = (...command: string[]) => place.ok("lab", "node", "router", "--", ...command);
   const probe = (from: string, to: string) => place.json<{ verdict: string; server: string; sourceSeen: string }>("probe", from, to);
   const routes = async () => (await onRouter("ip", "route")).replaceAll("\n\t", " ");
   const status = () => place.json<Status>("bgp", "status");
 
-  /** FRR runs as a user of its own, which must reach its files. */
-  function startFrr(program: string, config: string, ...more: string[]): void {
-    const files = ["-i", join(directory, `${program}.pid`), "-z", join(directory, "zserv.api"), "--vty_socket", directory];
-    const words = ["lab", "node", "router", "--", `/usr/lib/frr/${program}`, "-f", config, ...files, "-P", "0", "--log", "stdout", ...more];
-    children.push(spawn(BIN, words, { env: { ...process.env, FAIRLEAD_STATE: place.directory }, stdio: "ignore" }));
-  }
-
   before(async () => {
     place = makePlace();
-    chmodSync(place.directory, 0o711);
-    directory = join(place.directory, "frr");
-    mkdirSync(directory);
-    chmodSync(directory, 0o777);
+    frr = makeFrrRouter(place);
     await place.ok("lab", "up", `${EXAMPLE}.yaml`, "--nodes", "3");
-    startFrr("zebra", "/dev/null");
-    await eventually(async () => existsSync(join(directory, "zserv.api")), 10_000);
-    startFrr("bfdd", "/dev/null", "--bfdctl", join(directory, "bfdd.sock"));
-    startFrr("bgpd", `${EXAMPLE}.frr`);
+    await frr.start("zebra");
+    await frr.start("bfdd");
+    await frr.start("bgpd", readFileSync(`${EXAMPLE}.frr`, "utf8"));
     const ready = async () => {
       const { nodes } = await status();
       return nodes.every(
@@ -57,11 +44,7 @@ describe("nodes and a router of the rack", { skip, concurrency: false }, () => {
     assert.ok(await eventually(ready, 40_000), (await place.fairlead("bgp", "status")).out);
   });
   after(async () => {
-    for (const program of ["bgpd", "bfdd", "zebra"]) {
-      const file = join(directory, `${program}.pid`);
-      if (existsSync(file)) process.kill(Number(readFileSync(file, "utf8")));
-    }
-    for (const child of children) child.kill();
+    frr.close();
     await place.close();
   });
 
@@ -83,7 +66,7 @@ describe("nodes and a router of the rack", { skip, concurrency: false }, () => {
     assert.equal((await probe("shop/web-1", "shop/local-2:80")).verdict, "connected");
     assert.match(await place.ok("lab", "node", "node-1", "--", "ip", "route"), /10\.244\.1\.0\/26 via 10\.112\.0\.5?[12] /);
     assert.doesNotMatch(await place.ok("lab", "node", "node-1", "--", "ip", "route"), /203\.0\.113/);
-    const shown = (await place.run("vtysh", ["--vty_socket", directory, "-d", "bgpd", "-c", "show bgp ipv4 unicast 203.0.113.0/24"])).out;
+    const shown = await frr.ask("show bgp ipv4 unicast 203.0.113.0/24");
     assert.match(shown, /Community: 64512:100/);
   });
 
@@ -92,11 +75,89 @@ describe("nodes and a router of the rack", { skip, concurrency: false }, () => {
     await place.ok("lab", "node", "node-3", "--", "ip", "link", "set", "ens160", "down");
     assert.ok(await eventually(async () => !(await routes()).includes("10.112.0.53"), 8000), await routes());
     t.diagnostic(`gone within ${Math.round(performance.now() - started)} ms, the commands' own time included`);
-    const reset = await place.run("vtysh", ["--vty_socket", directory, "-d", "bgpd", "-c", "show bgp neighbors 10.112.0.53"]);
-    assert.match(reset.out, /BFD/);
-    assert.match(reset.out, /Last reset .*BFD Down/);
+    const reset = await frr.ask("show bgp neighbors 10.112.0.53");
+    assert.match(reset, /BFD/);
+    assert.match(reset, /Last reset .*BFD Down/);
     assert.equal((await probe("outside", "203.0.113.7:80")).verdict, "connected");
     const lost = async () => (await status()).nodes.find(({ node }) => node === "node-3")?.neighbours[0]?.why?.cause;
     assert.ok(await eventually(async () => ["no-route", "bfd", "no-host"].includes((await lost()) ?? ""), 5000), String(await lost()));
+  });
+});
+
+const RESTARTING = `frr defaults datacenter
+router bgp 64999
+ bgp router-id 10.112.0.1
+ no bgp ebgp-requires-policy
+ bgp graceful-restart
+ bgp graceful-restart preserve-fw-state
+ neighbor 10.112.0.51 remote-as 64512
+ neighbor 10.112.0.52 remote-as 64512
+ address-family ipv4 unicast
+  neighbor 10.112.0.51 activate
+  neighbor 10.112.0.52 activate
+ exit-address-family
+`;
+
+describe("graceful restart of either side, with packets on the way", { skip, concurrency: false }, () => {
+  let place: Place;
+  let frr: FrrRouter;
+  let target: string;
+  const up = async () => {
+    const { nodes } = await place.json<Status>("bgp", "status");
+    return nodes.every(({ neighbours }) => neighbours.length === 1 && neighbours.every(({ state }) => state === "Established"));
+  };
+  const ping = (...from: string[]) => place.fairlead(...from, "--", "ping", "-i", "0.02", "-c", "200", "-W", "1", target);
+  const agentOf = async (name: string) =>
+    (await place.json<{ nodes: readonly { name: string; agentPid: number }[] }>("lab", "status")).nodes.find((node) => node.name === name)
+      ?.agentPid ?? 0;
+
+  before(async () => {
+    place = makePlace();
+    frr = makeFrrRouter(place);
+    const manifest = join(place.directory, "rack.yaml");
+    writeFileSync(manifest, readFileSync(`${EXAMPLE}.yaml`, "utf8").replace("  failureDetectionMode: BFDIfDirectlyConnected\n", ""));
+    await place.ok("lab", "up", manifest, "--nodes", "2", "--agents", "processes");
+    await frr.start("zebra");
+    await frr.start("bgpd", RESTARTING);
+    assert.ok(await eventually(up, 40_000), (await place.fairlead("bgp", "status")).out);
+    const { pods } = await place.json<{ pods: readonly { name: string; address: string }[] }>("lab", "status");
+    target = pods.find(({ name }) => name === "local-2")?.address ?? "";
+    assert.ok(
+      await eventually(
+        async () => (await place.fairlead("lab", "node", "outside", "--", "ping", "-c1", "-W1", target)).status === 0,
+        10_000,
+      ),
+    );
+  });
+  after(async () => {
+    frr.close();
+    await place.close();
+  });
+
+  test("our agent is killed: FRR goes on sending to its node", async () => {
+    const first = await agentOf("node-2");
+    const [pinged] = await Promise.all([
+      ping("lab", "node", "outside"),
+      new Promise((resolve) => setTimeout(resolve, 500)).then(() => process.kill(first, "SIGKILL")),
+    ]);
+    assert.match(pinged.out, /200 packets transmitted, 200 received/);
+    assert.ok(await eventually(async () => (await agentOf("node-2")) !== first && (await up()), 30_000));
+  });
+
+  test("FRR is killed and comes back: our nodes go on sending by what it told them", async () => {
+    const pinging = ping("exec", "shop/web-1");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    frr.kill("bgpd");
+    assert.ok(await eventually(async () => !(await up()), 5000));
+    await frr.start("bgpd", RESTARTING);
+    assert.match((await pinging).out, /200 packets transmitted, 200 received/);
+    assert.ok(await eventually(up, 30_000), (await place.fairlead("bgp", "status")).out);
+    for (const from of [
+      ["lab", "node", "outside"],
+      ["exec", "shop/web-1"],
+    ]) {
+      const answered = async () => (await place.fairlead(...from, "--", "ping", "-c1", "-W1", target)).status === 0;
+      assert.ok(await eventually(answered, 20_000), from.join(" "));
+    }
   });
 });

@@ -11,6 +11,7 @@ export interface RelayFlags {
   readonly relayCert?: string;
   readonly relayKey?: string;
   readonly relayTokenFile?: string;
+  readonly relayName?: string;
 }
 
 /** Adds --relay and what goes with it. */
@@ -20,6 +21,7 @@ export function relayFlags(command: Command): Command {
     .option("--relay-ca <file>", "the authority of the relays' certificates (default: those that the system trusts)")
     .option("--relay-cert <file>", "this agent's certificate for them")
     .option("--relay-key <file>", "its key")
+    .option("--relay-name <name>", "the name in the relays' certificates, where it is not how they are reached")
     .option("--relay-token-file <file>", "or the token for them, read anew for each connection");
 }
 
@@ -35,6 +37,7 @@ export function relaySource(flags: RelayFlags, node: string, onProblem: (message
       ...(ca === undefined ? {} : { ca: read(ca) }),
       ...(cert === undefined ? {} : { cert: read(cert) }),
       ...(key === undefined ? {} : { key: read(key) }),
+      ...(flags.relayName === undefined ? {} : { servername: flags.relayName }),
     },
     ...(tokenFile === undefined ? {} : { token: () => read(tokenFile).toString("utf8").trim() }),
   });

@@ -38,7 +38,7 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
       apiVersion: "v1",
       kind: "ConfigMap",
       metadata: { name: "fairlead", namespace: "kube-system" },
-      data: { loadBalancerPools: FABRIC.balancers.join(", ") },
+      data: { loadBalancerPools: FABRIC.balancers.join(", "), podNetworks: networks.podCidrs.join(", ") },
     },
     {
       apiVersion: "apps/v1",

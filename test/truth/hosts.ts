@@ -192,6 +192,18 @@ const POLICIES: readonly TruthTable[] = [
     ],
   },
   {
+    title: "labels that a profile lends",
+    policies: [
+      end({ profiles: ["lends", ...ALLOW] }, 1, {}),
+      named("Profile", "lends", { labelsToApply: { role: "node" } }),
+      hosts({ ingress: [deny({ protocol: "UDP" }), allow()] }),
+    ],
+    rows: [
+      [OUT, "node-1", "80/UDP", false],
+      [OUT, "node-1", "80/TCP", true],
+    ],
+  },
+  {
     title: "global() means hosts too",
     policies: [
       end({ profiles: ALLOW }, 2),

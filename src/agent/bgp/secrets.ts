@@ -69,11 +69,17 @@ export function secretsFromApi(api: ObjectApi | undefined, log: (message: string
 }
 
 async function read(api: ObjectApi, name: string): Promise<Values | undefined> {
+  let failure: unknown;
   for (const namespace of NAMESPACES) {
-    const secret = await api.get<Secret>(SECRETS, name, namespace);
+    // Who may not read the one namespace may be let read the other.
+    const secret = await api.get<Secret>(SECRETS, name, namespace).catch((error) => {
+      failure = error;
+      return undefined;
+    });
     if (!secret) continue;
     const decoded = Object.entries(secret.data ?? {}).map(([key, value]) => [key, Buffer.from(String(value), "base64").toString("utf8")]);
     return { ...Object.fromEntries(decoded), ...secret.stringData };
   }
+  if (failure !== undefined) throw failure;
   return undefined;
 }

@@ -67,7 +67,7 @@ export function command(command: Command): void {
     .option("--clean-foreign", "remove what kube-proxy has left on the node; without it, that is only told")
     .addHelpText(
       "after",
-      "\nRuns until SIGTERM or Ctrl-C; the node's network stays as it is then, and the next agent takes it over.\nThe CNI configuration is written once the agent can serve.\n\nExamples:\n  fairlead agent --kubeconfig /etc/fairlead/kubeconfig\n  NODE_NAME=node-1 fairlead agent                            # as a pod\n  fairlead agent --relay fairlead-relay.kube-system.svc:5473 --relay-ca ca.crt --relay-token-file token\n  curl http://127.0.0.1:10249/metrics\n",
+      "\nRuns until SIGTERM or Ctrl-C; the node's network stays as it is then, and the next agent takes it over.\nThe CNI configuration is written once the agent can serve.\n\nExamples:\n  fairlead agent --kubeconfig /etc/fairlead/kubeconfig\n  NODE_NAME=node-1 fairlead agent                            # as a pod\n  fairlead agent --relay 10.112.0.51:5473,10.112.0.52:5473 --relay-ca ca.crt --relay-token-file token\n  curl http://127.0.0.1:10249/metrics\n",
     )
     .action(async (flags: AgentFlags) => {
       if (process.getuid?.() !== 0)

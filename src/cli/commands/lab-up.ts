@@ -91,8 +91,8 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
   let raised = false;
   try {
     if (!up) {
-      const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort, services, nodeLocalDns = false } = flags;
-      const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort, services, nodeLocalDns };
+      const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort, nodeLocalDns = false, services } = flags;
+      const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort, nodeLocalDns, services };
       const network = flags.network ?? (asksForRouted(objects) ? "routed" : "overlay");
       const launching = {
         ...options,

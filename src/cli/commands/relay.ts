@@ -30,7 +30,7 @@ export function command(command: Command): void {
     .option("--insecure", "plain and open, where nobody else can reach it")
     .addHelpText(
       "after",
-      "\nRun several: agents choose one, and move to another when it ends. Also serves /healthz, /readyz and /metrics.\n\nExamples:\n  fairlead relay --tls-cert relay.crt --tls-key relay.key --client-ca ca.crt\n  fairlead agent --relay fairlead-relay.kube-system.svc:5473 --relay-ca ca.crt --relay-cert agent.crt --relay-key agent.key\n",
+      "\nRun several: agents choose one, and move to another when it ends. Also serves /healthz, /readyz and /metrics.\n\nExamples:\n  fairlead relay --tls-cert relay.crt --tls-key relay.key --client-ca ca.crt\n  fairlead agent --relay 10.112.0.51:5473,10.112.0.52:5473 --relay-ca ca.crt --relay-cert agent.crt --relay-key agent.key\n",
     )
     .action(run);
 }
