@@ -27,7 +27,8 @@ want_run="
 /usr/lib/*/libnftables.so.1:libnftables1:programs nftables, without it there is no lab and no agent
 /usr/bin/unshare:util-linux:isolates the lab's programs
 /sbin/ip:iproute2:the guide's commands in a lab node
-/bin/ping:iputils-ping:probe --protocol icmp"
+/bin/ping:iputils-ping:probe --protocol icmp
+/usr/sbin/iptables-restore:iptables:Services by iptables, and reading the rules of others"
 want_test="
 /usr/sbin/nft:nftables:kernel tests compare with nft
 /usr/sbin/conntrack:conntrack:kernel tests
@@ -42,6 +43,7 @@ want_test="
 /usr/bin/gobgpd:gobgpd:a neighbour in the BGP tests and benchmark
 /usr/sbin/exabgp:exabgp:a neighbour in the BGP tests
 /usr/bin/iperf3:iperf3:the network benchmark
+/usr/bin/dnsperf:dnsperf:the load of the DNS benchmark
 /usr/lib/cni/bridge:containernetworking-plugins:the peer in the CNI benchmark
 /bin/busybox:busybox-static:root file system of that container, start of the second kernel, musl-like resolver tests
 "

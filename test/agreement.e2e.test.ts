@@ -7,7 +7,7 @@ import type { MatrixAnswer } from "../src/lab/index.ts";
 import { eventually, makePlace } from "./fairlead.ts";
 import { randomCalico } from "./random-calico.ts";
 
-const ROUNDS = 12;
+const ROUNDS = Number(process.env.FAIRLEAD_ROUNDS ?? 12);
 const POLICIES_A_ROUND = 25;
 const NAMESPACES = ["red", "green"];
 const APPS = ["a", "b", "c"];

@@ -113,7 +113,7 @@ test(`${STORMS} storms on ${NODES} nodes, with kills: no address twice, none los
     for (let storm = 0; storm < STORMS; storm++) {
       const fates = nodes.map((node) => {
         const ended = node.storm(String(storm), 4 + random(8), 4 + random(8));
-        if (random(4) === 0) setTimeout(() => node.kill(), random(40));
+        if (random(8) === 0) setTimeout(() => node.kill(), random(40));
         return ended;
       });
       const ends = await Promise.all(fates);

@@ -139,7 +139,7 @@ export class PacketRig {
       const bytes = this.#buffer.subarray(0, length);
       const seen = decodePacket(bytes);
       const index = markOf(bytes) - MARK;
-      if (packets[index]?.destination === seen.destination) arrived.set(index, { at, dscp: seen.dscp });
+      if (packets[index]?.protocol === seen.protocol) arrived.set(index, { at, dscp: seen.dscp });
       else this.#answer(seen, arrived, packets);
     }
   }

@@ -64,6 +64,11 @@ describe("policies in a lab", () => {
     assert.equal(await fetches("http://www.example.com/"), true);
     assert.equal(await fetches("http://198.51.100.10/"), true, "as the name's address");
     assert.equal(await fetches("http://www.example.com:443/", "1"), false, "another port");
+    const explained = await place.fairlead("policy", "explain", "shop/web", "198.51.100.10:80");
+    assert.match(explained.out, /198\.51\.100\.10 is among the addresses of www\.example\.com; TCP 80/);
+    const traced = await place.ok("trace", "shop/web", "198.51.100.10:80");
+    assert.match(traced, /delivered/);
+    assert.doesNotMatch(traced, /not in sync/);
   });
 
   test("without an agent names are resolved all the same", async () => {

@@ -215,6 +215,31 @@ spec: { vxlanMTU: 1400, bpfEnabled: true, iptablesBackend: NFT }`);
   });
 });
 
+describe("a routed lab without an Installation", () => {
+  const place = makePlace();
+  const { probe } = tools(place);
+  after(() => place.close());
+
+  test("has a pool of each family, and its pods reach each other in both, over two subnets", async () => {
+    const own = join(place.directory, "own.yaml");
+    writeFileSync(own, ["node-1", "node-2"].map((node) => podOf(`on-${node}`, node)).join(""));
+    await place.ok("lab", "up", own, "--network", "routed", "--nodes", "2", "--subnets", "2");
+    const { pools, blocks } = await place.json<{ pools: { name: string }[]; blocks: { cidr: string; node: string }[] }>("ipam", "show");
+    assert.deepEqual(
+      pools.map(({ name }) => name),
+      ["default-ipv4-ippool", "default-ipv6-ippool"],
+    );
+    assert.equal(blocks.length, 4);
+    const { addresses } = await place.json<{ addresses: { address: string; use: string }[] }>("ipam", "show", "--addresses");
+    for (const { address } of addresses.filter(({ use }) => use === "default/on-node-2"))
+      assert.equal(
+        (await probe("default/on-node-1", address.includes(":") ? `[${address}]:8080` : `${address}:8080`)).verdict,
+        "connected",
+        address,
+      );
+  });
+});
+
 describe("from overlay to routed on a running lab", () => {
   const place = makePlace();
   const { status, probe, onNode, podOn, kubectl } = tools(place);

@@ -177,3 +177,40 @@ test("settings on the running network: ports of masquerade, VNI and port of the 
   assert.ok(await network.settle(() => agent.status.ranges[0]?.used === 1), "its address is given back");
   assert.ok(await network.settle(() => ping(one, address)));
 });
+
+test("a node without pods goes to the overlay and back: its blocks and what it said of itself go and come", async (t) => {
+  const network = await raise(t, { nodes: 2, pools: { four: both({ vxlanMode: "Always" }).four } });
+  const { namespace: node, agent } = network.nodes[0] ?? assert.fail();
+  const ref = { group: "", version: "v1", plural: "nodes" };
+  const affinities = () =>
+    network.store
+      .list<KubeObject>({ group: "crd.projectcalico.org", version: "v1", plural: "blockaffinities" })
+      .items.map(({ metadata }) => metadata.name);
+  const read = () => network.store.get<KubeObject>(ref, undefined, "node-1") ?? assert.fail();
+  const ask = (value: string) => {
+    const { metadata, ...rest } = read();
+    network.store.update(ref, {
+      ...rest,
+      metadata: { ...metadata, annotations: { ...metadata.annotations, "fairlead.dev/network": value } },
+    });
+  };
+  assert.ok(await network.settle(() => affinities().includes("node-1-10-244-0-0-26")));
+  ask("overlay");
+  assert.ok(
+    await network.settle(() => agent.status.network === "overlay" && !affinities().some((name) => name.startsWith("node-1"))),
+    affinities().join(),
+  );
+  assert.ok(await network.settle(() => /cni0/.test(outputOf(node, "ip", "link")) && !/vxlan\.calico/.test(outputOf(node, "ip", "link"))));
+  assert.ok(
+    await network.settle(() => !Object.keys(read().metadata.annotations ?? {}).some((key) => /^projectcalico|active-network/.test(key))),
+  );
+  const pod = await network.pod(0, "bridged");
+  assert.deepEqual(pod.addresses, ["10.244.0.2", "fd00:10:244::2"], "of the podCIDRs");
+  const there = await network.pod(1, "routed");
+  assert.ok(await network.settle(() => ping(pod, there.addresses[0] ?? "")), "an overlay's node and a routed one");
+  await network.remove(0, pod);
+  ask("routed");
+  assert.ok(await network.settle(() => agent.status.network === "routed" && affinities().includes("node-1-10-244-0-0-26")));
+  const again = await network.pod(0, "again");
+  assert.ok(await network.settle(() => ping(again, there.addresses[0] ?? "")));
+});

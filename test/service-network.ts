@@ -4,7 +4,7 @@
 //                       └── node-2 10.112.0.52 ── cni0 ── c (10.244.2.2)
 import { createSocket } from "node:dgram";
 import { createServer, type Server, Socket } from "node:net";
-import { snapshotOf } from "../src/cluster/index.ts";
+import { type ClusterSnapshot, snapshotOf } from "../src/cluster/index.ts";
 import {
   createLinuxKernel,
   createReconciler,
@@ -101,7 +101,7 @@ export class ServiceNetwork {
     );
     const snapshot = snapshotOf([...nodes, ...objects]);
     for (const number of [1, 2] as const) {
-      const plan = planNode(snapshot, { ...factsOf(number), options: { services: this.mode } });
+      const plan = planNode(snapshot, { ...factsOf(number, snapshot), options: { services: this.mode } });
       this.#planned.set(`node-${number}`, plan.kernel);
       this.#remarks.set(`node-${number}`, plan.remarks);
       const status = this.#reconciler(`node-${number}`).set(plan.kernel);
@@ -327,7 +327,8 @@ function answerOf(text: string): Answer {
   return { verdict: "connected", pod, seen };
 }
 
-function factsOf(number: 1 | 2): NodeFacts {
+/** Pods that the objects name are subject to policies; the others are just there. */
+function factsOf(number: 1 | 2, snapshot?: ClusterSnapshot): NodeFacts {
   const pods = (Object.keys(PODS) as PodName[]).filter((pod) => PODS[pod] === number);
   return {
     node: `node-${number}`,
@@ -338,7 +339,7 @@ function factsOf(number: 1 | 2): NodeFacts {
         containerId: pod,
         interface: "eth0",
         podNamespace: "shop",
-        podName: "",
+        podName: snapshot?.pods.get(`shop/${pod}`) ? pod : "",
         netns: "",
         hostLink: `veth-${pod}`,
         mac: `0a:00:00:00:0${number}:0${ORDER[pod]}`,

@@ -23,7 +23,8 @@ modules=$image/lib/modules/$release
 
 work=$(mktemp -d /tmp/fairlead-vm.XXXXXX) || exit 1
 machine= files=
-trap 'for pid in $machine $files; do kill "$pid" 2>/dev/null; done; rm -rf "$work"' EXIT
+reader=
+trap 'for pid in $machine $files $reader; do kill "$pid" 2>/dev/null; done; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 # --- What it starts from: busybox, the modules that reach the machine's files, and the command.
@@ -67,8 +68,12 @@ awk -v log_file="$work/boot" '
   on { print; fflush(); next }
   { print > log_file }
   END { exit ended ? status : 70 }
-' <"$work/console"
+' <"$work/console" &
+reader=$!
+# Not in the foreground: a signal must end the machine at once.
+wait "$reader"
 status=$?
+reader=
 wait "$machine" 2>/dev/null
 machine=
 if [ "$status" = 70 ]; then

@@ -74,7 +74,9 @@ export class ActiveNetwork {
         `overlay is asked for, but ${attachments.list().length} pods here have addresses of blocks: the node stays routed; drain it, then it changes`,
       ];
     } else if (asked === "overlay") {
+      const wasRouted = this.#current === "routed";
       this.#enter("overlay");
+      if (wasRouted) void this.#blocks?.leave();
       this.#dropBlocks();
     } else {
       if (this.#current === undefined || attachments.list().length === 0) this.#enter("routed");

@@ -25,7 +25,7 @@ import {
   ROUTE_PROTOCOL,
 } from "../kernel/index.ts";
 import { keepSame, type Network, type NodeFacts, type NodePlan, nodeSettings, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
-import { nameBook } from "../policy/index.ts";
+import { type DnsAnswers, nameBook } from "../policy/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
 import { countNoLocal, healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
 import { ActiveNetwork } from "./active-network.ts";
@@ -87,6 +87,8 @@ export interface AgentStatus {
   readonly services: ServiceMode;
   /** What policies' Log rules noted. */
   readonly policyLog: PolicyLogStatus;
+  /** What pods were answered about the names that policies speak of. */
+  readonly dnsAnswers: DnsAnswers;
   /** What of the network's configuration is followed. */
   readonly follows: readonly string[];
   /** What is not, and why. */
@@ -500,6 +502,7 @@ class NodeAgent implements Agent {
       bgp: this.#bgp.summary,
       services: this.#plan?.settings.services ?? "nftables",
       policyLog: this.#policyLog.status,
+      dnsAnswers: this.#dnsWatch.answers,
       follows: [...(this.#plan?.follows ?? []), ...this.#bgp.follows],
       remarks: [...this.#network.remarks, ...(this.#plan?.remarks ?? []), ...this.#bgp.remarks, ...(this.#foreign?.remarks ?? [])],
     };

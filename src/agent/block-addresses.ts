@@ -183,6 +183,18 @@ export class BlockAddresses implements PodAddresses {
     return snapshot;
   }
 
+  /** Gives back everything that the node has of blocks: it goes back to its own ranges. Never throws. */
+  async leave(): Promise<void> {
+    this.close();
+    const { node, log } = this.#options;
+    try {
+      for (const kind of Object.keys(TUNNELS) as TunnelKind[]) await this.#ipam.release(tunnelHandle(kind, node));
+      for (const { spec } of this.#ipam.blocks) await this.#ipam.releaseBlock(spec.cidr);
+    } catch (error) {
+      log(`blocks are not given back: ${messageOf(error)}`);
+    }
+  }
+
   close(): void {
     clearInterval(this.#timer);
   }

@@ -18,7 +18,7 @@ const MOST_RECORDS = 256;
 const LONGEST_NAME = 255;
 
 /** The UDP datagram of an IP packet: where it begins. Fragments and IPv6 extension headers are not followed. */
-export function udpOffset(packet: Uint8Array): number | undefined {
+function udpOffset(packet: Uint8Array): number | undefined {
   const version = (packet[0] ?? 0) >>> 4;
   if (version === 6) return packet[6] === UDP && packet.length >= 48 ? 40 : undefined;
   const length = ((packet[0] ?? 0) & 15) * 4;

@@ -68,6 +68,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "ipam show", summary: "usage of address pools and blocks; whose an address is", load: () => import("./commands/ipam-show.ts") },
   { name: "ipam check", summary: "leaked, doubled and orphaned addresses", load: () => import("./commands/ipam-check.ts") },
   { name: "ipam release", summary: "give addresses back by hand", load: () => import("./commands/ipam-release.ts") },
+  {
+    name: "bench services",
+    summary: "Services by each mode against their number: latency, programming time, memory",
+    load: () => import("./commands/bench-services.ts"),
+  },
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
   { name: "api", summary: "the embedded Kubernetes API server, alone", load: () => import("./commands/api.ts") },

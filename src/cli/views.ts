@@ -1,6 +1,7 @@
 // Where a view's objects come from: a folder of manifests, with the cluster that they would become, or the lab.
 import { FairleadError } from "../base/index.ts";
 import { assumeCluster, type ClusterSnapshot, snapshotOf, sourceFromKubernetes } from "../cluster/index.ts";
+import { type DnsAnswers, joinBooks, type NameBook, NO_NAMES, nameBook } from "../policy/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { desiredWorld, type Observation, observedWorld, type TraceOptions, type TraceResult, trace } from "../trace/index.ts";
 import { callLab, type LabFlags } from "./lab-client.ts";
@@ -20,6 +21,12 @@ export async function viewSnapshot(flags: ViewFlags): Promise<ClusterSnapshot> {
   if (flags.manifests?.length) return snapshotOf(assumeCluster(loadManifests(flags.manifests)));
   if (flags.kubeconfig !== undefined) return readCluster(flags.kubeconfig);
   return snapshotOf(await callLab<KubeObject[]>(flags, "snapshot"));
+}
+
+/** What a lab's pods were answered about the names that policies speak of; of other views nothing is known. */
+export async function viewNames(flags: ViewFlags): Promise<NameBook> {
+  if (flags.manifests?.length || flags.kubeconfig !== undefined) return NO_NAMES;
+  return joinBooks(Object.values(await callLab<Record<string, DnsAnswers>>(flags, "dnsAnswers")).map(nameBook));
 }
 
 /** Every object that the network is calculated from, read once. @throws FairleadError `cluster-unread`, KubeconfigError */

@@ -29,6 +29,7 @@ export { formatResolvConf, parseResolvConf, type ResolvConf, type ResolverKind }
 export { type Alternative, alternatives, type Exchange, type Walk, type WalkStep, walkLookup } from "./resolver/walk.ts";
 export { DnsServeError } from "./serve/errors.ts";
 export type { LookupReport, WatchedLookup } from "./serve/lookup-watch.ts";
+export { spareMemory } from "./serve/memory.ts";
 export { type CheckedBlock, checkCorefile, type OfflineAnswer, type OfflineDns, openOffline } from "./serve/offline.ts";
 export { type DnsProcessOptions, type DnsReport, type DnsRequest, runDns } from "./serve/process.ts";
 export { type DnsOptions, type DnsServer as RunningDns, type DnsStatus, startDns } from "./serve/start.ts";

@@ -21,7 +21,7 @@ export interface DnsSockets {
   upstreamTcp(family: Family): number;
 }
 
-export interface DnsServerOptions {
+interface DnsServerOptions {
   readonly source: ClusterSource;
   readonly zone: ZoneOptions;
   /** Addresses asked, in turn, for what is not the cluster's. */

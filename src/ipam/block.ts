@@ -32,6 +32,8 @@ export interface TakeOptions {
 /** Takes the address that has rested longest; undefined where none is free, or all that are rest. */
 export function takeAddress(block: IpamBlock, options: TakeOptions): { readonly block: IpamBlock; readonly address: string } | undefined {
   const { accepts = () => true, now, coolDown } = options;
+  // Who marked it is about to delete it.
+  if (block.spec.deleted) return undefined;
   const released = releasedOf(block);
   const { unallocated } = block.spec;
   const first = options.prefer !== undefined && unallocated.includes(options.prefer) ? [options.prefer] : [];
@@ -44,7 +46,7 @@ export function takeAddress(block: IpamBlock, options: TakeOptions): { readonly 
 /** Takes one certain address. Undefined where it is another's; the block as it is where it is this handle's already. */
 export function takeCertain(block: IpamBlock, address: string, options: TakeOptions): IpamBlock | undefined {
   const ordinal = ordinalOf(block, address);
-  if (ordinal === undefined) return undefined;
+  if (ordinal === undefined || block.spec.deleted) return undefined;
   if (!isFree(block, ordinal)) return attributeOf(block, ordinal)?.handle_id === options.handle ? block : undefined;
   return take(block, ordinal, options);
 }

@@ -12,7 +12,7 @@ export {
   poolUsage,
 } from "./audit.ts";
 export { allocationsOf, type BlockAllocation, isSound, nodeOf } from "./block.ts";
-export { type AddressOwner, assignPod, BlockIpam, type BlockIpamOptions } from "./blocks.ts";
+export { type AddressOwner, assignPod, BlockIpam } from "./blocks.ts";
 export { ACTIVE_NETWORK, AFFINITY_KIND } from "./candidates.ts";
 export { type Collected, Collector, type CollectorOptions } from "./collector.ts";
 export { AddressTakenError, PoolsFullError, RangeFullError } from "./errors.ts";

@@ -27,10 +27,13 @@ export type * from "./state.ts";
 export { EMPTY_STATE, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL } from "./state.ts";
 export type { ChangeStep, ObjectKind } from "./steps.ts";
 export {
+  type Balanced,
+  balancePacket,
   type Drops,
   evaluateHook,
   type HookName,
   type HookResult,
+  IPVS_OUTPUT_PRIORITY,
   isOwnAddress,
   ManyWalk,
   makePacket,

@@ -454,6 +454,18 @@ export function describeKernelContract(name: string, makeKernel: () => Kernel, o
       }));
 
     if (options.nft === false) return;
+    test("a group of logged packets has one reader, and is free again afterwards", () =>
+      withNode(makeKernel(), (namespace, fabric) => {
+        const read = (of: NetworkNamespace, group = 7) => of.readPacketLog(group, () => {});
+        const stop = read(namespace);
+        refused(() => read(namespace), "EPERM");
+        read(namespace, 8)();
+        read(fabric)();
+        stop();
+        stop();
+        read(namespace)();
+      }));
+
     for (const { says, given, run, refused: isRefused, is } of NFT_ROWS) {
       test(`nftables: ${says}`, () =>
         withNode(makeKernel(), ({ nft }) => {

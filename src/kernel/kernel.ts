@@ -171,6 +171,8 @@ export interface Iptables {
   lack(): string | undefined;
   /** The tables that there are, of the iptables that a person at the machine calls; with `everywhere` those of the other kind (nft, legacy) too. @throws KernelError `iptables` */
   save(family: Family, options?: { readonly everywhere?: boolean }): IptablesTable[];
+  /** A text that is another after the rules were changed, where the kernel announces no change of them (iptables-legacy); "" where it does. Costs next to nothing. */
+  stamp(): string;
   /** Feeds iptables-restore, which leaves alone what is not named: each *TABLE … COMMIT is one transaction. @throws KernelError `iptables` with its words */
   restore(family: Family, commands: string): void;
 }

@@ -86,6 +86,8 @@ class KernelReconciler implements Reconciler {
   #firstEventAt: number | undefined;
   #restUntil = 0;
   #ipvsNext = 0;
+  /** Of iptables, after the last run. */
+  #iptablesStamp = "";
   #retryMs = FIRST_RETRY_MS;
   /** Failures of the last run by object. */
   #errors = new Map<string, string>();
@@ -175,8 +177,16 @@ class KernelReconciler implements Reconciler {
     } catch {
       this.#onEvent("netconf");
     }
+    this.#checkIptables();
     this.#checkIpvs();
     this.#sysctlCheck.ring(SYSCTL_CHECK_MS);
+  }
+
+  /** iptables-legacy tells nobody when it changes. */
+  #checkIptables(): void {
+    if (this.#desired?.iptables.length === 0 || this.#mend.isSet) return;
+    const stamp = this.#options.namespace.iptables.stamp();
+    if (stamp !== this.#iptablesStamp) this.#onEvent("iptables");
   }
 
   /** IPVS tells nobody when it changes, nor when the last connection to what is to end has ended. A long list is looked at less often. */
@@ -218,6 +228,7 @@ class KernelReconciler implements Reconciler {
         held,
       );
       if (errors.size === 0) this.#held = desired;
+      if (desired.iptables.length > 0) this.#iptablesStamp = this.#options.namespace.iptables.stamp();
     } catch (error) {
       // Reading back failed: nothing is known for certain.
       for (const part of PARTS) this.#belief.stale.add(part);

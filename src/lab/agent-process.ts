@@ -121,6 +121,7 @@ function notYet(node: string): AgentStatus {
     bgp: null,
     services: "nftables",
     policyLog,
+    dnsAnswers: {},
     follows: [],
     remarks: [],
   };

@@ -11,7 +11,7 @@ import {
   planMatrix,
   unexpected,
 } from "../cluster/index.ts";
-import type { ConntrackFlow, NetworkNamespace } from "../kernel/index.ts";
+import type { ConntrackFlow, IpvsService, NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { serviceTable } from "../services/index.ts";
 import { type DnsQueryParams, queryInLab } from "./dns/query.ts";
@@ -63,6 +63,7 @@ export interface LabStatus {
 export interface Served {
   readonly mode: AgentStatus["services"];
   readonly flows: readonly ConntrackFlow[];
+  readonly virtual: readonly IpvsService[];
 }
 
 export interface MatrixAnswer {
@@ -90,10 +91,13 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     probe: (params: ProbeOptions) => probe(lab, params),
     matrix: (params: MatrixParams, call: Call) => matrix(lab, params, call),
     snapshot: () => objectsOf(lab.snapshot),
+    dnsAnswers: () => Object.fromEntries([...lab.nodes.values()].map((node) => [node.name, node.agent.status.dnsAnswers])),
     observe: (params: { nodes?: readonly string[] }) => observe(lab, params.nodes),
     served: (params: { node: string }): Served => {
       const node = lab.nodes.get(params.node);
-      return { mode: node?.agent.status.services ?? "nftables", flows: node?.namespace.conntrack.list() ?? [] };
+      const mode = node?.agent.status.services ?? "nftables";
+      const virtual = mode === "ipvs" ? (node?.namespace.ipvs.list() ?? []) : [];
+      return { mode, flows: node?.namespace.conntrack.list() ?? [], virtual };
     },
     dnsQuery: (params: DnsQueryParams) => queryInLab(lab, params),
     dnsReports: () => lab.dns.reports(),
@@ -208,7 +212,8 @@ function observe(lab: Lab, only: readonly string[] | undefined): object {
           pods[`${namespace}/${name}`] = { error: messageOf(error) };
         }
       }
-      return [node.name, { kernel: node.namespace.observe({ sysctls: [...sysctls, ...proxied(node.namespace)], tables: "all" }), pods }];
+      const kernel = node.namespace.observe({ sysctls: [...sysctls, ...proxied(node.namespace)], tables: "all" });
+      return [node.name, { kernel, pods, dnsAnswers: node.agent.status.dnsAnswers }];
     }),
   );
 }

@@ -6,7 +6,7 @@
 import { type IpPrefix, networkOf, parsePrefix } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import { annotationsTaken, BRIDGE, isOverlayNode, planOverlay, podCidrs } from "../datapath/overlay/index.ts";
-import { planRouted } from "../datapath/routed/index.ts";
+import { planRouted, routedAnnotationsTaken } from "../datapath/routed/index.ts";
 import { ACTIVE_NETWORK } from "../ipam/index.ts";
 import { type KernelState, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL, type TableContribution } from "../kernel/index.ts";
 import type { NodeFacts, NodePlan } from "./plan.ts";
@@ -19,7 +19,10 @@ export interface Path extends Pick<NodePlan, "annotations" | "podMtu" | "routed"
 export function planOverlayPath(snapshot: ClusterSnapshot, facts: NodeFacts): Path {
   const overlay = planOverlay(snapshot, { ...facts, hostLinks: facts.attachments.map((attachment) => attachment.hostLink) });
   const wasRouted = snapshot.nodes.get(facts.node)?.metadata.annotations?.[ACTIVE_NETWORK] !== undefined;
-  return { ...overlay, annotations: { ...overlay.annotations, ...(wasRouted ? { [ACTIVE_NETWORK]: null } : {}) } };
+  return {
+    ...overlay,
+    annotations: { ...overlay.annotations, ...(wasRouted ? { ...routedAnnotationsTaken, [ACTIVE_NETWORK]: null } : {}) },
+  };
 }
 
 export function planRoutedPath(snapshot: ClusterSnapshot, facts: NodeFacts): Path {

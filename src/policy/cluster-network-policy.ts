@@ -24,8 +24,13 @@ export const CLUSTER_POLICY_KINDS = [
   "policy.networking.k8s.io/v1alpha1/BaselineAdminNetworkPolicy",
 ] as const;
 
-const ACTIONS: Readonly<Record<string, Rule["action"]>> = { Accept: "allow", Allow: "allow", Deny: "deny", Pass: "pass" };
-const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+const ACTIONS: ReadonlyMap<unknown, Rule["action"]> = new Map([
+  ["Accept", "allow"],
+  ["Allow", "allow"],
+  ["Deny", "deny"],
+  ["Pass", "pass"],
+]);
+const PROTOCOLS: ReadonlyMap<string, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 /** What stands in an object that the API server did not check: anything. */
 type Fields = Readonly<Record<string, unknown>>;
@@ -81,7 +86,7 @@ class Reader {
 
   #rule(rule: Fields, path: string, peersField: "from" | "to", index: number): Rule {
     const owner = { ...this.#owner, rule: index };
-    const action = ACTIONS[String(rule.action)];
+    const action = ACTIONS.get(rule.action);
     if (action === undefined) {
       this.#remark(`${path}.action`, `${JSON.stringify(rule.action)} is no action: Accept, Deny, Pass; it is taken as Deny`);
       return { action: "deny", source: ANYONE, destination: ANYONE, traffic: "any", owner };
@@ -136,7 +141,7 @@ class Reader {
     const patterns = list.map((name, index) => {
       const valid = typeof name === "string" && /^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\.?$/i.test(name);
       if (!valid) this.#remark(`${path}[${index}]`, `${JSON.stringify(name)} is no DNS name such as example.com or *.example.com`);
-      return valid ? name.toLowerCase().replace(/\.$/, "") : undefined;
+      return valid ? name.toLowerCase().replace(/\.$/, "").replace(/^\*\./, "**.") : undefined;
     });
     return patterns.includes(undefined) ? undefined : [{ kind: "names", patterns: patterns.flatMap((each) => each ?? []) }];
   }
@@ -168,7 +173,7 @@ class Reader {
   /** v1alpha2: { tcp: { destinationPort: { number | range } } } or { destinationNamedPort }. */
   #protocol(entry: Fields, path: string): readonly Traffic[] | undefined {
     if (typeof entry.destinationNamedPort === "string") return named(entry.destinationNamedPort);
-    for (const [protocol, number] of Object.entries(PROTOCOLS)) {
+    for (const [protocol, number] of PROTOCOLS) {
       const of = entry[protocol.toLowerCase()];
       if (of === undefined) continue;
       const port = fieldsOf(of).destinationPort;
@@ -189,7 +194,7 @@ class Reader {
   #port(entry: Fields, path: string): readonly Traffic[] | undefined {
     if (typeof entry.namedPort === "string") return named(entry.namedPort);
     const { protocol = "TCP", port, start, end } = fieldsOf(entry.portNumber ?? entry.portRange);
-    const known = PROTOCOLS[String(protocol)];
+    const known = PROTOCOLS.get(typeof protocol === "string" ? protocol : "");
     if (known !== undefined) return this.#range(known, entry.portNumber === undefined ? [start, end] : [port, port], path);
     this.#remark(path, `${JSON.stringify(protocol)} is neither TCP, UDP nor SCTP`);
     return undefined;
@@ -197,7 +202,7 @@ class Reader {
 
   #range(protocol: number, [from, to]: readonly [unknown, unknown], path: string): readonly Traffic[] | undefined {
     if (isPort(from) && isPort(to) && from <= to) return [{ protocol, ports: [{ from, to }] }];
-    this.#remark(path, `${String(from)}–${String(to)} is no port or range of ports between 1 and 65535`);
+    this.#remark(path, `${JSON.stringify(from)}–${JSON.stringify(to)} is no port or range of ports between 1 and 65535`);
     return undefined;
   }
 }

@@ -82,7 +82,10 @@ function insideSet(snapshot: ClusterSnapshot, family: Family): NftSet {
   const blocks: string[] = [...nodesByAddress(snapshot.nodes).keys()].map(blockOf);
   for (const { spec } of snapshot.nodes.values()) blocks.push(...(spec?.podCIDRs ?? (spec?.podCIDR === undefined ? [] : [spec.podCIDR])));
   const [pools] = calicoParts(snapshot, ["IPPool"]);
-  for (const pool of pools?.values() ?? []) blocks.push(String(specOf(pool).cidr));
+  for (const pool of pools?.values() ?? []) {
+    const { cidr } = specOf(pool);
+    if (typeof cidr === "string") blocks.push(cidr);
+  }
   const peers = blocks.filter((text) => tryParsePrefix(text)).map((cidr): CidrPeer => ({ kind: "cidr", cidr, except: [] }));
   return {
     name: `inside${family}`,

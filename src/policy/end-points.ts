@@ -3,7 +3,7 @@ import { formatPrefix, networkOf, tryParsePrefix } from "../base/index.ts";
 import type { ClusterSnapshot, Part } from "../cluster/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
 import { readHostEndpoint, readNetworkSet } from "./calico/ends.ts";
-import { calicoParts } from "./calico/objects.ts";
+import { calicoParts, fieldsOf, specOf } from "./calico/objects.ts";
 import { blockOf, nodeAddresses } from "./ends.ts";
 import type { EndKind, LabelledEnd } from "./rules.ts";
 
@@ -21,7 +21,7 @@ const registries = new WeakMap<Part<Node>, { readonly parts: readonly unknown[];
 export function endParts(snapshot: ClusterSnapshot): readonly (Part<KubeObject> | undefined)[] {
   return [
     snapshot.nodes,
-    ...calicoParts(snapshot, ["HostEndpoint", "NetworkSet", "GlobalNetworkSet"]),
+    ...calicoParts(snapshot, ["HostEndpoint", "NetworkSet", "GlobalNetworkSet", "Profile"]),
     ...CIDR_GROUPS.map((kind) => snapshot.others.get(kind)),
   ];
 }
@@ -40,14 +40,22 @@ function makeRegistry(snapshot: ClusterSnapshot): EndRegistry {
   const all: LabelledEnd[] = [];
   const remarks: string[] = [];
   for (const node of snapshot.nodes.values()) all.push(nodeEnd(node));
-  const [hosts, ...sets] = calicoParts(snapshot, ["HostEndpoint", "NetworkSet", "GlobalNetworkSet"]);
-  for (const object of hosts?.values() ?? []) all.push(...readHostEndpoint(object, remarks));
+  const [hosts, profiles, ...sets] = calicoParts(snapshot, ["HostEndpoint", "Profile", "NetworkSet", "GlobalNetworkSet"]);
+  const lent = (name: string) => labelsLentBy(profiles?.get(name));
+  for (const object of hosts?.values() ?? []) all.push(...readHostEndpoint(object, remarks, lent));
   for (const part of sets) for (const object of part?.values() ?? []) all.push(readNetworkSet(object, remarks));
   const groups = new Map<string, KubeObject>();
   for (const kind of CIDR_GROUPS) for (const object of snapshot.others.get(kind)?.values() ?? []) groups.set(object.metadata.name, object);
   for (const object of groups.values()) all.push(groupEnd(object, remarks));
   const byKind = Map.groupBy(all, ({ kind }) => kind);
   return { all, remarks, ofKinds: (kinds) => kinds.flatMap((kind) => (kind === "pod" ? [] : (byKind.get(kind) ?? []))) };
+}
+
+/** The labels that a profile gives to the end points that have it. */
+function labelsLentBy(profile: KubeObject | undefined): Readonly<Record<string, string>> {
+  const { labelsToApply } = profile ? specOf(profile) : {};
+  const entries = Object.entries(fieldsOf(labelsToApply)).filter((entry): entry is [string, string] => typeof entry[1] === "string");
+  return Object.fromEntries(entries);
 }
 
 function nodeEnd(node: Node): LabelledEnd {

@@ -5,8 +5,6 @@ import { evaluatePolicies } from "./evaluate.ts";
 import { policiesMayDiffer } from "./policy-index.ts";
 import type { NameBook } from "./rules.ts";
 
-const PROTOCOLS: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPV6", 132: "SCTP" };
-
 /**
  * The flows to delete: those that `after` denies, judged by their real ends (the source before, the destination after
  * translation). Nothing if the change between the snapshots cannot concern policies.
@@ -23,8 +21,9 @@ export function cutFlows(
     const connection = {
       from: { address: flow.source },
       to: { address: flow.replySource },
-      protocol: PROTOCOLS[flow.protocol] ?? String(flow.protocol),
+      protocol: String(flow.protocol),
       ...(port === undefined ? {} : { port }),
+      ...(flow.sourcePort === undefined ? {} : { sourcePort: flow.sourcePort }),
     };
     return evaluatePolicies(after, connection, names).verdict === "deny";
   });

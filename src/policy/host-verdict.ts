@@ -10,7 +10,7 @@ import type { Direction } from "./rules.ts";
 const UDP = 17;
 
 /** Where an end is: the node that it is, or the node of its pod. */
-export function nodeOf({ node, pod }: ResolvedEnd): string | undefined {
+function nodeOf({ node, pod }: ResolvedEnd): string | undefined {
   return node ?? pod?.spec.nodeName;
 }
 

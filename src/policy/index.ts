@@ -7,7 +7,7 @@ export { type DirectionWalk, explainPolicies, type PolicyExplanation } from "./e
 export type { PolicyFinding } from "./finding.ts";
 export { cutFlows } from "./flows.ts";
 export { DNS_GROUP, DNS_HELD, DNS_PORT, DNS_WATCH } from "./name-watch.ts";
-export { type DnsAnswers, NO_NAMES, nameBook, nameMatches } from "./names.ts";
+export { type DnsAnswers, joinBooks, NO_NAMES, nameBook, nameMatches } from "./names.ts";
 export { type PodChoice, type PolicyNeed, policyNeeds } from "./needs.ts";
 export { readNetworkPolicy } from "./network-policy.ts";
 export { type LocalPod, type PolicyPlan, planPolicy } from "./nftables.ts";

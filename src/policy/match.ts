@@ -4,7 +4,7 @@ import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Pod } from "../resources/index.ts";
 import { endPoints } from "./end-points.ts";
 import type { ResolvedEnd } from "./ends.ts";
-import type { EntityPeer, IcmpMatch, NameBook, Peer, PortMatch, Rule, Side, Traffic } from "./rules.ts";
+import type { EntityPeer, HostPlace, IcmpMatch, NameBook, Peer, PortMatch, Rule, Side, Traffic } from "./rules.ts";
 import { selects, selectsEnd } from "./selection.ts";
 import { serviceEnds } from "./service-ends.ts";
 
@@ -113,7 +113,7 @@ function trafficMatches(traffic: Traffic, flow: Flow): boolean {
   const { protocol, icmp } = flow;
   if (traffic.protocol !== undefined && traffic.protocol !== protocol) return false;
   if (traffic.notProtocol === protocol) return false;
-  const portIn = (ports: readonly PortMatch[], end: FlowEnd) => ports.some((port) => portHolds(port, protocol, end));
+  const portIn = (ports: readonly PortMatch[], end: FlowEnd) => ports.some((port) => portHolds(port, flow, end));
   const ported = WITH_PORTS.includes(protocol);
   if (traffic.ports && !portIn(traffic.ports, flow.destination)) return false;
   if (traffic.notPorts && !(ported && !portIn(traffic.notPorts, flow.destination))) return false;
@@ -127,15 +127,24 @@ function icmpHolds(match: IcmpMatch, icmp: { readonly type: number; readonly cod
   return match.type === icmp.type && (match.code === undefined || match.code === icmp.code);
 }
 
-function portHolds(match: PortMatch, protocol: number, { end, port }: FlowEnd): boolean {
+function portHolds(match: PortMatch, { snapshot, protocol }: Flow, { end, address, port }: FlowEnd): boolean {
   if (!WITH_PORTS.includes(protocol)) return false;
-  if ("name" in match) return port !== undefined && portsNamed(end, protocol, match.name).includes(port);
+  if ("name" in match) {
+    if (port === undefined) return false;
+    if (end.pod) return namedPorts(end.pod, protocol, match.name).includes(port);
+    return endPoints(snapshot)
+      .ofKinds(["host"])
+      .some(
+        ({ host }) => address !== undefined && host?.addresses.includes(address) && hostPorts(host, protocol, match.name).includes(port),
+      );
+  }
   if (match.from === 0 && match.to === 65535) return true;
   return port !== undefined && port >= match.from && port <= match.to;
 }
 
-function portsNamed({ pod }: ResolvedEnd, protocol: number, name: string): number[] {
-  return pod ? namedPorts(pod, protocol, name) : [];
+/** The numbers that a name has on a host end point for a protocol. */
+export function hostPorts({ ports }: HostPlace, protocol: number, name: string): number[] {
+  return ports.filter((port) => port.name === name && port.protocol === protocol).map(({ port }) => port);
 }
 
 const PORT_PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };

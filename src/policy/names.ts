@@ -30,6 +30,11 @@ export function nameBook(answers: DnsAnswers): NameBook {
   return book;
 }
 
+/** What any of the books knows. */
+export function joinBooks(all: readonly NameBook[]): NameBook {
+  return { addressesOf: (pattern) => [...new Set(all.flatMap((book) => book.addressesOf(pattern)))] };
+}
+
 /** Nobody has been answered anything. */
 export const NO_NAMES: NameBook = nameBook({});
 

@@ -16,7 +16,7 @@ import {
   type Traffic,
 } from "./rules.ts";
 
-const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+const PROTOCOLS: ReadonlyMap<unknown, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 type Remark = (path: string, says: string) => void;
 type RuleObject = {
@@ -149,14 +149,14 @@ function readPeer(peer: NetworkPolicyPeer | null, path: string, { namespace, rem
 }
 
 function readBlock(block: NonNullable<NetworkPolicyPeer["ipBlock"]>, path: string, remark: Remark): Peer | undefined {
-  const cidr = tryParsePrefix(String(block.cidr));
+  const cidr = typeof block.cidr === "string" ? tryParsePrefix(block.cidr) : undefined;
   if (!cidr) {
     remark(`${path}.cidr`, `${JSON.stringify(block.cidr)} is not a prefix such as 10.0.0.0/8; this peer matches nothing`);
     return undefined;
   }
   const except: string[] = [];
   for (const [index, text] of (block.except ?? []).entries()) {
-    const hole = tryParsePrefix(String(text));
+    const hole = typeof text === "string" ? tryParsePrefix(text) : undefined;
     if (!hole || !prefixContains(cidr, hole) || hole.length <= cidr.length) {
       const why = hole ? `lies not strictly within ${block.cidr}` : "is not a prefix";
       remark(`${path}.except[${index}]`, `${JSON.stringify(text)} ${why}; this peer matches nothing`);
@@ -170,7 +170,7 @@ function readBlock(block: NonNullable<NetworkPolicyPeer["ipBlock"]>, path: strin
 function readPort(port: NetworkPolicyPort | null, path: string, remark: Remark): Traffic | undefined {
   const none = "this port matches nothing";
   const given: string = port?.protocol ?? "TCP";
-  const protocol = PROTOCOLS[given];
+  const protocol = PROTOCOLS.get(given);
   if (protocol === undefined) {
     remark(`${path}.protocol`, `${JSON.stringify(given)} is neither TCP, UDP nor SCTP; ${none}`);
     return undefined;

@@ -7,65 +7,15 @@ import type { Pod } from "../resources/index.ts";
 import { endPoints } from "./end-points.ts";
 import { nodesByAddress, podAddresses } from "./ends.ts";
 import { blockElements } from "./intervals.ts";
-import { namedPorts, WITH_PORTS } from "./match.ts";
+import { hostPorts, namedPorts, WITH_PORTS } from "./match.ts";
+import { type NamedPort, type PeerLookup, type PeerLookups, textOf } from "./peer-lookups.ts";
 import { addressElements, type ElementMaker, joinSet, podElements, podOwner } from "./pod-elements.ts";
 import { compareText } from "./policy-index.ts";
 import type { CidrPeer, EndPeer, EntityPeer, NameBook, Peer, Selection, ServicePeer } from "./rules.ts";
 import { kindsOf, selectionKey, selects, selectsEnd } from "./selection.ts";
 import { serviceEnds } from "./service-ends.ts";
 
-/** A look-up that tells whether an end is one of those meant: by its address, or by address, protocol and port. */
-export type PeerLookup = { readonly set: string; readonly by: "address" | "port"; readonly not?: true } | "always";
-
 const NONE: readonly PeerLookup[] = [];
-
-interface NamedPort {
-  readonly protocol: number | undefined;
-  readonly name: string;
-}
-
-/** What the writer of rules asks; what is asked for is in the sets then. */
-export interface PeerLookups {
-  readonly families: readonly Family[];
-  /** The look-ups of which one holds for whoever one of the peers holds; none where nobody of the family is meant. */
-  lookups(peers: readonly Peer[], family: Family): readonly PeerLookup[];
-  /** Name of the set of (address, protocol, port) where pods of the selections have the named ports. "any": every pod of the cluster. Without a protocol: of each. */
-  ports(selections: readonly Selection[] | "any", names: readonly NamedPort[], family: Family): string;
-}
-
-/** A question that the writer asked, and its answer. */
-export interface Asked {
-  readonly ask: (sets: PeerLookups) => readonly PeerLookup[] | string;
-  readonly answer: string;
-}
-
-/** Passes questions on and notes them. */
-export function noteLookups(sets: PeerLookups, asked: Asked[]): PeerLookups {
-  return {
-    families: sets.families,
-    lookups(peers, family) {
-      const found = sets.lookups(peers, family);
-      asked.push({ ask: (others) => others.lookups(peers, family), answer: textOf(found) });
-      return found;
-    },
-    ports(selections, names, family) {
-      const found = sets.ports(selections, names, family);
-      asked.push({ ask: (others) => others.ports(selections, names, family), answer: found });
-      return found;
-    },
-  };
-}
-
-/** Whether all questions are answered alike by other sets; what is asked for is in these then. */
-export function answerAlike(asked: readonly Asked[], sets: PeerLookups): boolean {
-  return asked.every(({ ask, answer }) => textOf(ask(sets)) === answer);
-}
-
-function textOf(found: readonly PeerLookup[] | string): string {
-  if (typeof found === "string") return found;
-  return found.map((lookup) => (lookup === "always" ? lookup : `${lookup.not ? "!" : ""}${lookup.by} ${lookup.set}`)).join();
-}
-
 const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 
 /** Collects the sets while the rules are written; selections written alike share one set. */
@@ -207,9 +157,33 @@ export class PeerSets implements PeerLookups {
       key: `ports${family} ${what}`,
       make: (pod) => addressElements(pod, family).flatMap(({ key: [address = ""] }) => of(pod, address)),
     };
-    return this.#join(`ports${family}-${hashOf(`${who} ${what}`)}`, portKey(family), () =>
-      (selections === "any" ? (["any"] as const) : selections).flatMap((each) => this.#lists(each, family, { maker, of })),
+    return this.#join(`ports${family}-${hashOf(`${who} ${what}`)}`, portKey(family), () => [
+      ...(selections === "any" ? (["any"] as const) : selections).flatMap((each) => this.#lists(each, family, { maker, of })),
+      ...this.#hostPorts(selections, wanted, family),
+    ]);
+  }
+
+  /** Where host end points have the ports: one list, or none. */
+  #hostPorts(
+    selections: readonly Selection[] | "any",
+    wanted: readonly { readonly protocol: number; readonly name: string }[],
+    family: Family,
+  ): NftElement[][] {
+    const ends = endPoints(this.#snapshot)
+      .ofKinds(["host"])
+      .filter((end) => selections === "any" || selections.some((each) => selectsEnd(this.#snapshot, each, end)));
+    const elements = ends.flatMap(({ host, owner }) =>
+      (host?.addresses ?? [])
+        .filter((address) => familyOf(address) === family)
+        .flatMap((address) =>
+          wanted.flatMap(({ protocol, name }) =>
+            (host ? hostPorts(host, protocol, name) : []).map(
+              (port): NftElement => ({ key: [address, PROTOCOL_NAMES[protocol] ?? String(protocol), String(port)], owner }),
+            ),
+          ),
+        ),
     );
+    return elements.length > 0 ? [elements] : [];
   }
 
   #podLists(selection: Selection | "any", family: Family): (readonly NftElement[])[] {

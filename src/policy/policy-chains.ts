@@ -1,7 +1,8 @@
 // One direction of a set of policies as nft chains: one chain per tier, allowed packets return, the rest is dropped.
 import type { Family } from "../base/index.ts";
 import { formatOwner, type NftChain, type NftRule, type NftStatement } from "../kernel/index.ts";
-import { type Asked, answerAlike, hashOf, noteLookups, type PeerLookups } from "./peer-sets.ts";
+import { type Asked, answerAlike, noteLookups, type PeerLookups } from "./peer-lookups.ts";
+import { hashOf } from "./peer-sets.ts";
 import { writeRule } from "./rule-writer.ts";
 import type { Direction, Policy, Tier } from "./rules.ts";
 import { selectionKey } from "./selection.ts";

@@ -1,7 +1,8 @@
 // One rule of the model as nft rules: one for each way in which it can match.
 import type { Family } from "../base/index.ts";
 import { formatOwner, type NftChain, type NftField, type NftMatch, type NftRule, type NftStatement } from "../kernel/index.ts";
-import { hashOf, type PeerLookup, type PeerLookups } from "./peer-sets.ts";
+import type { PeerLookup, PeerLookups } from "./peer-lookups.ts";
+import { hashOf } from "./peer-sets.ts";
 import type { Direction, Peer, Policy, Rule, Selection, Side } from "./rules.ts";
 import { type Alternatives, addressField, needsFamily, trafficMatches, type Which } from "./traffic-matches.ts";
 

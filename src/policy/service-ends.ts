@@ -15,7 +15,7 @@ export interface ServiceEnd {
   readonly owner: Owner;
 }
 
-const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+const PROTOCOLS: ReadonlyMap<string, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 /** The end points of the Services that a peer means. */
 export function serviceEnds(
@@ -59,7 +59,7 @@ function endsOfSlice(slice: EndpointSlice, owner: Owner): ServiceEnd[] {
       const address = tryParseAddress(text);
       if (!address) return [];
       return ports.flatMap(({ protocol, port }) => {
-        const number = PROTOCOLS[protocol ?? "TCP"];
+        const number = PROTOCOLS.get(protocol ?? "TCP");
         return number === undefined ? [] : [{ address: formatAddress(address), protocol: number, port: port ?? 0, owner }];
       });
     }),

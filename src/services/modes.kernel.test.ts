@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
-import { type Place, podAddress, type ServiceMode, ServiceNetwork, TESTED_MODES } from "../../test/service-network.ts";
+import { type Place, type PodName, podAddress, type ServiceMode, ServiceNetwork, TESTED_MODES } from "../../test/service-network.ts";
 import { service, slice } from "../../test/service-objects.ts";
 import { createReconciler, EMPTY_STATE, ROUTE_PROTOCOL } from "../kernel/index.ts";
+import type { KubeObject, Pod } from "../resources/index.ts";
 import { SERVICE_CHAINS } from "./index.ts";
 
 const skip = process.getuid?.() !== 0;
@@ -20,6 +21,7 @@ const OBJECTS = [
 ];
 /** The machine may be an emulated one, and programs that write rules are waited for. */
 const PATIENCE_MS = 20_000;
+const SILENCE_MS = 1000;
 
 let net: ServiceNetwork;
 /** IPVS has been used, and has not forgotten its connections yet. */
@@ -101,6 +103,47 @@ test("no connection is lost while modes change", { skip }, async () => {
   await Promise.all(workers);
   assert.deepEqual([...verdicts.keys()], ["connected"]);
 });
+
+const pod = (name: PodName, node: string): Pod => ({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { namespace: "shop", name, labels: { app: name } },
+  spec: { nodeName: node, containers: [] },
+  status: { podIPs: [{ ip: podAddress(name) }] },
+});
+const policy = (spec: object): KubeObject =>
+  ({ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { namespace: "shop", name: "p" }, spec }) as KubeObject;
+const selecting = (app: string) => ({ podSelector: { matchLabels: { app } } });
+const POLICIES: readonly (readonly [says: string, policy: KubeObject, verdict: string])[] = [
+  ["who may send nothing", policy({ ...selecting("b"), policyTypes: ["Egress"] }), "timeout"],
+  ["whose end point takes nothing", policy({ ...selecting("a"), policyTypes: ["Ingress"] }), "timeout"],
+  [
+    "who may send to the end point",
+    policy({ ...selecting("b"), policyTypes: ["Egress"], egress: [{ to: [selecting("a")] }] }),
+    "connected",
+  ],
+  [
+    "whose end point takes from it",
+    policy({ ...selecting("a"), policyTypes: ["Ingress"], ingress: [{ from: [selecting("b")] }] }),
+    "connected",
+  ],
+];
+for (const mode of TESTED_MODES)
+  test(`${mode}: policies hold behind a Service`, { skip }, async () => {
+    const objects = [
+      { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } },
+      pod("a", "node-1"),
+      pod("b", "node-1"),
+      service("one", { clusterIP: "10.96.0.82", ports: [{ port: 80 }] }),
+      slice("one", { endpoints: [{ address: podAddress("a"), node: "node-1" }], port: 8080 }),
+    ];
+    net.mode = mode;
+    for (const [says, rule, verdict] of POLICIES) {
+      net.set([...objects, rule]);
+      const answer = await net.connect("b", "10.96.0.82", 80, verdict === "timeout" ? SILENCE_MS : PATIENCE_MS);
+      assert.equal(answer.verdict, verdict, says);
+    }
+  });
 
 test("people and tools find kube-proxy's chains", { skip }, () => {
   use("iptables");

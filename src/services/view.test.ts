@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type EndpointSpec, node, service, slice } from "../../test/service-objects.ts";
 import { snapshotOf } from "../cluster/index.ts";
-import type { ConntrackFlow } from "../kernel/index.ts";
+import type { ConntrackFlow, IpvsService } from "../kernel/index.ts";
 import type { Service, ServiceSpec } from "../resources/index.ts";
 import { viewServices } from "./index.ts";
 
@@ -114,5 +114,31 @@ test("connections are counted at the Service's addresses and at its node port, a
   assert.deepEqual(
     view([HERE, THERE], {}, flows).endpoints.map(({ connections }) => connections),
     [2, 1],
+  );
+});
+
+test("by IPVS: virtual servers hold a port, and count its connections", () => {
+  const web = service("web", { clusterIP: "10.96.0.80", ports: [{ port: 80, nodePort: 30080 }], type: "NodePort" });
+  const snapshot = snapshotOf([node("node-1", [], []), web, slice("web", { endpoints: [HERE, THERE], port: 8080 })]);
+  const server = (address: string, port: number, active: number): IpvsService => ({
+    family: 4,
+    protocol: "tcp",
+    address,
+    port,
+    scheduler: "rr",
+    destinations: [
+      { address: HERE.address, port: 8080, weight: 1, active, inactive: 2 },
+      { address: THERE.address, port: 8080, weight: 1, active: 0, inactive: 0 },
+    ],
+  });
+  const virtual = [server("10.96.0.80", 80, 3), server("10.112.0.51", 30080, 1), server("10.96.0.81", 80, 9)];
+  const [view] = viewServices(snapshot, { node: "node-1", mode: "ipvs", virtual, flows: [] });
+  assert.deepEqual(view?.ports[0]?.holds, [
+    { at: "10.96.0.80", entry: "virtual server TCP 10.96.0.80:80 rr, 2 real servers" },
+    { at: "node port 30080", entry: "virtual server TCP 10.112.0.51:30080 rr, 2 real servers" },
+  ]);
+  assert.deepEqual(
+    view.ports[0].endpoints.map(({ connections }) => connections),
+    [8, 0],
   );
 });

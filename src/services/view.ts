@@ -1,10 +1,10 @@
 // Services as a person looks at them from one node: where each port is held in the kernel, its end points, and why one is not used.
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import type { ConntrackFlow } from "../kernel/index.ts";
+import type { ConntrackFlow, IpvsService } from "../kernel/index.ts";
 import type { Service } from "../resources/index.ts";
 import { planBalancers } from "./balancer.ts";
 import { type ServiceEndpoint, type ServiceEntry, selectsNobody } from "./entry.ts";
-import { type Hold, holdsOf } from "./holds.ts";
+import { type Hold, holdsOf, type Serving, virtualOf } from "./holds.ts";
 import type { ModeOptions } from "./mode.ts";
 import { chooseAnywhere, chooseEndpoints, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
@@ -57,6 +57,8 @@ export interface ViewOptions {
   readonly only?: string;
   /** How the node balances Services; by nftables if not given. */
   readonly mode?: ModeOptions["mode"];
+  /** What stands in its IPVS; connections are counted there in that mode. */
+  readonly virtual?: readonly IpvsService[];
   /** The node's tracked connections, if they are to be counted. */
   readonly flows?: readonly ConntrackFlow[];
 }
@@ -64,6 +66,7 @@ export interface ViewOptions {
 /** The Services of a snapshot as one node serves them, in order of namespace and name. */
 export function viewServices(snapshot: ClusterSnapshot, options: ViewOptions): ServiceView[] {
   const standpoint = standpointOf(snapshot, options.node);
+  const serving: Serving = { standpoint, mode: options.mode ?? "nftables", virtual: options.virtual ?? [] };
   const table = serviceTable(snapshot);
   const counts = options.flows && countFlows(options.flows);
   const faults = Map.groupBy([...table.faults, ...planBalancers(snapshot).faults], (fault) => `${fault.namespace}/${fault.name}`);
@@ -77,18 +80,13 @@ export function viewServices(snapshot: ClusterSnapshot, options: ViewOptions): S
         namespace,
         name,
         type: typeOf(service),
-        ports: entries.map((entry) => viewPort(entry, { standpoint, mode: options.mode ?? "nftables" }, counts)),
+        ports: entries.map((entry) => viewPort(entry, serving, counts)),
         remarks: [
           ...(faults.get(`${namespace}/${name}`) ?? []),
           selectsNobody(service, snapshot.endpointSlices.ofService(namespace, name)),
         ].flatMap((fault) => fault?.says ?? []),
       };
     });
-}
-
-interface Look {
-  readonly standpoint: Standpoint;
-  readonly mode: ModeOptions["mode"];
 }
 
 function isMeant({ metadata: { namespace, name } }: Service, only: string | undefined): boolean {
@@ -100,7 +98,9 @@ function typeOf({ spec }: Service): string {
   return spec.clusterIP === "None" ? "headless" : (spec.type ?? "ClusterIP");
 }
 
-function viewPort(entry: ServiceEntry, { standpoint, mode }: Look, counts: FlowCounts | undefined): PortView {
+function viewPort(entry: ServiceEntry, serving: Serving, counts: FlowCounts | undefined): PortView {
+  const { standpoint } = serving;
+  const virtual = virtualOf(entry, serving.virtual);
   const addresses = [...(entry.clusterIP === undefined ? [] : [entry.clusterIP]), ...entry.externalAddresses];
   const choice = chooseEndpoints(entry, standpoint, true);
   const used = new Set("use" in choice ? choice.use : []);
@@ -114,7 +114,7 @@ function viewPort(entry: ServiceEntry, { standpoint, mode }: Look, counts: FlowC
     affinity: entry.affinitySeconds ?? null,
     internalTrafficPolicy: entry.internalLocal ? "Local" : "Cluster",
     externalTrafficPolicy: entry.externalLocal ? "Local" : "Cluster",
-    holds: holdsOf(entry, standpoint, mode),
+    holds: holdsOf(entry, serving),
     endpoints: entry.endpoints.map((endpoint) => ({
       address: endpoint.address,
       port: endpoint.port,
@@ -126,7 +126,12 @@ function viewPort(entry: ServiceEntry, { standpoint, mode }: Look, counts: FlowC
       terminating: endpoint.terminating,
       used: used.has(endpoint),
       why: used.has(endpoint) ? null : whyUnused(entry, endpoint, standpoint),
-      connections: counts ? countOf(entry, endpoint, addresses, counts) : null,
+      connections:
+        counts === undefined
+          ? null
+          : serving.mode === "ipvs"
+            ? countVirtual(virtual, endpoint)
+            : countOf(entry, endpoint, addresses, counts),
     })),
   };
 }
@@ -167,4 +172,9 @@ function countOf(entry: ServiceEntry, endpoint: ServiceEndpoint, addresses: read
   const tail = (port: number) => `${entry.protocol} ${port} ${endpoint.address} ${endpoint.port}`;
   const atAddresses = addresses.reduce((sum, address) => sum + (byAddress.get(`${address} ${tail(entry.port)}`) ?? 0), 0);
   return atAddresses + (entry.nodePort === undefined ? 0 : (byPort.get(tail(entry.nodePort)) ?? 0));
+}
+
+function countVirtual(virtual: readonly IpvsService[], { address, port }: ServiceEndpoint): number {
+  const here = virtual.flatMap(({ destinations }) => destinations.filter((each) => each.address === address && each.port === port));
+  return here.reduce((sum, { active = 0, inactive = 0 }) => sum + active + inactive, 0);
 }

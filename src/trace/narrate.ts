@@ -2,7 +2,7 @@
 import { familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Owner, Packet, RuleStep } from "../kernel/index.ts";
-import { directionOfChain, evaluatePolicies, type PolicyStep } from "../policy/index.ts";
+import { directionOfChain, evaluatePolicies, type NameBook, type PolicyStep } from "../policy/index.ts";
 import { serviceTable } from "../services/index.ts";
 import type { Hop } from "./hop.ts";
 import type { Ending, Narrator } from "./walk.ts";
@@ -11,7 +11,7 @@ import { OUTSIDE, type Place } from "./world.ts";
 type Direction = "ingress" | "egress";
 
 /** Speaks for the rules, with what the cluster's objects say about them. */
-export function createNarrator(snapshot: ClusterSnapshot): Narrator {
+export function createNarrator(snapshot: ClusterSnapshot, names: NameBook): Narrator {
   const nodes = new Map<string, string>();
   for (const node of snapshot.nodes.values())
     for (const { address, type } of node.status?.addresses ?? []) if (type !== "Hostname") nodes.set(address, node.metadata.name);
@@ -40,7 +40,7 @@ export function createNarrator(snapshot: ClusterSnapshot): Narrator {
         result.verdict === "accept" ? undefined : result.steps.findLast((step) => step.does === "drop" || step.does === "reject");
       for (const direction of directionsOf(result.steps)) {
         const denied = last !== undefined && directionOfChain(last.chain) === direction;
-        const told = explainPolicies(snapshot, direction, before, denied);
+        const told = explainPolicies(snapshot, before, { direction, denied, names });
         for (const step of told?.steps ?? [])
           hop("policy", step.decision, step.says, step.rule === undefined ? step.policy : { ...step.policy, rule: step.rule });
         if (denied) {
@@ -89,16 +89,16 @@ function directionsOf(steps: readonly RuleStep[]): Direction[] {
 /** What the policies say about one direction; undefined where they say another thing than the kernel did. */
 function explainPolicies(
   snapshot: ClusterSnapshot,
-  direction: Direction,
   packet: Packet,
-  denied: boolean,
+  { direction, denied, names }: { readonly direction: Direction; readonly denied: boolean; readonly names: NameBook },
 ): { readonly steps: readonly PolicyStep[]; readonly says: string } | undefined {
-  const verdict = evaluatePolicies(snapshot, {
+  const connection = {
     from: { address: packet.source },
     to: { address: packet.destination },
     protocol: packet.protocol.toUpperCase(),
     ...(packet.destinationPort === 0 ? {} : { port: packet.destinationPort }),
-  });
+  };
+  const verdict = evaluatePolicies(snapshot, connection, names);
   const deniedHere = verdict.verdict === "deny" && verdict.direction === direction;
   if (deniedHere !== denied) return undefined;
   const steps = verdict.steps.filter((step) => step.direction === direction);

@@ -31,7 +31,7 @@ export function trace(snapshot: ClusterSnapshot, options: TraceOptions): TraceRe
     protocol: protocolOf(options.protocol, family),
     destinationPort: options.protocol === "icmp" ? 0 : portOf(to, target.port, options),
   });
-  const narrator = createNarrator(snapshot);
+  const narrator = createNarrator(snapshot, world.names);
   const { hops, ending, doubts } = walkPacket(world, { place: placeOf(snapshot, world, from), packet }, narrator);
   return { ...resultOf(snapshot, hops, ending), ...(doubts.length === 0 ? {} : { doubts }) };
 }

@@ -1,9 +1,11 @@
 // A packet's walk through the KernelStates of a cluster, from the namespace that sends it to where it ends.
 import { familyOf, formatAddress, parseAddress } from "../base/index.ts";
 import {
+  balancePacket,
   evaluateHook,
   type HookName,
   type HookResult,
+  IPVS_OUTPUT_PRIORITY,
   isOwnAddress,
   type Link,
   makePacket,
@@ -82,7 +84,7 @@ class Walk {
   send(place: Place, packet: Packet, inner?: Tunnelled): Ending {
     const planned = routePacket(place.state, packet);
     const out = planned.kind === "forward" ? planned.link : planned.kind === "local" ? "lo" : "";
-    const output = this.#hook(place, "output", packet, "", out);
+    const output = this.#output(place, packet, out);
     if ("kind" in output) return output;
     const routing = routePacket(place.state, output.packet);
     if (routing.kind === "local") {
@@ -103,7 +105,10 @@ class Walk {
     const routing = routePacket(place.state, packet, inDevice);
     if (routing.kind === "local") {
       const input = this.#hook(place, "input", packet, inDevice, "");
-      return "kind" in input ? input : this.#deliver(place, input.packet, inner);
+      if ("kind" in input) return input;
+      const balanced = this.#balance(place, input.packet);
+      if (!balanced) return this.#deliver(place, input.packet, inner);
+      return "kind" in balanced ? balanced : this.#forwardBalanced(place, balanced);
     }
     const sysctl = packet.family === 4 ? "net.ipv4.ip_forward" : "net.ipv6.conf.all.forwarding";
     if (place.state.sysctls[sysctl] === "0" || (place.state.sysctls[sysctl] === undefined && place.namespace !== "node")) {
@@ -114,6 +119,47 @@ class Walk {
     if (!("link" in out)) return out;
     const forward = this.#hook(place, "forward", packet, inDevice, out.link.name);
     return "kind" in forward ? forward : this.#leave(place, forward.packet, out, inner);
+  }
+
+  /** The output hook. IPVS stands in the middle of it, behind the nat chains. */
+  #output(place: Place, packet: Packet, out: string): HookResult | Ending {
+    if (place.state.ipvs.length === 0) return this.#hook(place, "output", packet, "", out);
+    const first = this.#hook(place, "output", packet, "", out, { below: IPVS_OUTPUT_PRIORITY });
+    if ("kind" in first) return first;
+    const balanced = this.#balance(place, first.packet) ?? first.packet;
+    return "kind" in balanced ? balanced : this.#hook(place, "output", balanced, "", out, { from: IPVS_OUTPUT_PRIORITY });
+  }
+
+  /** What IPVS does to a packet; undefined where it has no virtual service for it. */
+  #balance(place: Place, packet: Packet): Packet | Ending | undefined {
+    const found = balancePacket(place.state, packet, this.#choose);
+    if (!found) return undefined;
+    const { service, packet: sent } = found;
+    const name = this.#narrator.nameOf(service.address);
+    const what = `${service.address}:${service.port} is a virtual service of IPVS (${[service.scheduler, ...(name === service.address ? [] : [name])].join(", ")})`;
+    if (!sent) {
+      this.#hop(place, "service", "refused", `${what}, and no end point of it takes connections`);
+      return { kind: "rejected", reason: `${what}, and no end point of it takes connections`, remedy: "look at: ipvsadm -L -n" };
+    }
+    const end = this.#narrator.nameOf(sent.destination);
+    this.#hop(
+      place,
+      "service",
+      `${sent.destination}:${sent.destinationPort}`,
+      `${what}; the packet goes to an end point ${sent.destination}:${sent.destinationPort}, ${end}`,
+    );
+    return sent;
+  }
+
+  /** What IPVS took at the input hook leaves by the output hook. */
+  #forwardBalanced(place: Place, packet: Packet): Ending {
+    const routing = routePacket(place.state, packet);
+    const out = routing.kind === "forward" ? routing.link : "lo";
+    const output = this.#hook(place, "output", packet, "", out);
+    if ("kind" in output) return output;
+    if (routing.kind === "local") return this.#deliver(place, output.packet, undefined);
+    const way = this.#way(place, output.packet, routing);
+    return "link" in way ? this.#leave(place, output.packet, way) : way;
   }
 
   /** The device and next hop that a route names. */
@@ -336,12 +382,20 @@ class Walk {
     };
   }
 
-  #hook(place: Place, hook: HookName, packet: Packet, inDevice: string, outDevice: string): HookResult | Ending {
+  #hook(
+    place: Place,
+    hook: HookName,
+    packet: Packet,
+    inDevice: string,
+    outDevice: string,
+    priorities: { readonly from?: number; readonly below?: number } = {},
+  ): HookResult | Ending {
     const result = evaluateHook(netfilterTables(place.state), hook, packet, {
       inDevice,
       outDevice,
       isLocal: (address) => isOwnAddress(place.state, address),
       choose: this.#choose,
+      ...priorities,
     });
     for (const doubt of result.doubts) this.doubts.add(`${place.node}: ${doubt}`);
     const told = this.#narrator.hook(place, packet, result);

@@ -14,6 +14,7 @@ import {
   type Route,
 } from "../kernel/index.ts";
 import { type NodeFacts, type NodePlan, nodeSettings, type PodAttachment, planNode } from "../plan/index.ts";
+import { type DnsAnswers, joinBooks, type NameBook, NO_NAMES, nameBook } from "../policy/index.ts";
 import { assumedTunnels, withBlocks } from "./blocks.ts";
 import { type Node, podAddressesOf } from "./objects.ts";
 
@@ -41,12 +42,15 @@ export interface World {
   peer(place: Place, link: string): Port | undefined;
   /** The node that holds an address on its underlay device. */
   onUnderlay(address: string): Port | undefined;
+  /** What the nodes' pods were answered about DNS names. */
+  readonly names: NameBook;
 }
 
 /** What was read from one node's kernel: its own namespace, and its pods' by "namespace/name". */
 interface NodeObservation {
   readonly kernel: KernelState;
   readonly pods: Readonly<Record<string, KernelState | { readonly error: string }>>;
+  readonly dnsAnswers?: DnsAnswers;
 }
 
 /** What was read from nodes' kernels, by node name. */
@@ -116,7 +120,7 @@ export function observedWorld(snapshot: ClusterSnapshot, observation: Observatio
       addDesired(builder, planned, { facts, plan: planNode(planned, facts) });
     }
   }
-  return builder.build();
+  return builder.build(joinBooks(Object.values(observation).flatMap(({ dnsAnswers }) => (dnsAnswers ? [nameBook(dnsAnswers)] : []))));
 }
 
 function addDesired(builder: WorldBuilder, snapshot: ClusterSnapshot, { facts, plan }: Planned): void {
@@ -183,7 +187,7 @@ class WorldBuilder {
     return ends;
   }
 
-  build(): World {
+  build(names: NameBook = NO_NAMES): World {
     const outside = outsidePlace();
     const underlay = new Map<string, Port>();
     for (const place of [...this.#nodes.values(), outside])
@@ -202,6 +206,7 @@ class WorldBuilder {
         return other && link ? { place: other.place, link } : undefined;
       },
       onUnderlay: (address) => underlay.get(address),
+      names,
     };
   }
 }

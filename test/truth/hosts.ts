@@ -121,6 +121,22 @@ const POLICIES: readonly TruthTable[] = [
     ],
   },
   {
+    title: "a host end point's named ports",
+    policies: [
+      end({ profiles: ALLOW, ports: [{ name: "admin", port: 8443, protocol: "TCP" }] }),
+      hosts({ ingress: [allow({ protocol: "TCP", destination: { ports: ["admin", 81] } })] }),
+      global({ selector: "app == 'two'", egress: [deny({ protocol: "TCP", destination: { ports: ["admin"] } }), allow()] }),
+    ],
+    rows: [
+      [OUT, "node-1", "8443/TCP", true],
+      [OUT, "node-1", "8444/TCP", false],
+      [OUT, "node-1", "81/TCP", true],
+      ["a/two", "node-1", "8443/TCP", false],
+      ["a/two", "node-1", "81/TCP", true],
+      ["a/two", OUT, "8443/TCP", true],
+    ],
+  },
+  {
     title: "egress of the host",
     policies: [end({ profiles: ALLOW }), hosts({ egress: [deny({ destination: { nets: [`${OUT}/32`] } }), allow()] })],
     rows: [
@@ -173,6 +189,18 @@ const POLICIES: readonly TruthTable[] = [
       ["node-2", "a/one", "80/TCP", true],
       ["a/two", "a/one", "80/TCP", false],
       [OUT, "a/one", "80/TCP", false],
+    ],
+  },
+  {
+    title: "labels that a profile lends",
+    policies: [
+      end({ profiles: ["lends", ...ALLOW] }, 1, {}),
+      named("Profile", "lends", { labelsToApply: { role: "node" } }),
+      hosts({ ingress: [deny({ protocol: "UDP" }), allow()] }),
+    ],
+    rows: [
+      [OUT, "node-1", "80/UDP", false],
+      [OUT, "node-1", "80/TCP", true],
     ],
   },
   {

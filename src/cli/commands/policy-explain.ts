@@ -8,7 +8,7 @@ import { Answer } from "../exit.ts";
 import { labFlags } from "../lab-client.ts";
 import { NO_PLACES, type Places, readPlaces } from "../places.ts";
 import { paint, printJson } from "../terminal.ts";
-import { type ViewFlags, viewSnapshot } from "../views.ts";
+import { type ViewFlags, viewNames, viewSnapshot } from "../views.ts";
 
 export function command(command: Command): void {
   labFlags(command)
@@ -24,7 +24,7 @@ export function command(command: Command): void {
     .action(async (from: string, to: string, flags: ViewFlags & { protocol: string }) => {
       const snapshot = await viewSnapshot(flags);
       const question = askOf(snapshot, from, to, flags.protocol);
-      const { verdict, walk } = explainPolicies(snapshot, question.connection);
+      const { verdict, walk } = explainPolicies(snapshot, question.connection, await viewNames(flags));
       const places = flags.manifests?.length ? readPlaces(flags.manifests) : NO_PLACES;
       const place = verdict.decidedBy
         ? places.placeOf(verdict.decidedBy, rulePath(verdict.decidedBy, verdict.direction ?? "ingress"))

@@ -7,7 +7,7 @@ const CALICO = "projectcalico.org";
 /** Addresses of pods that lie in no block of their node: "10.244.7.9/32,…". */
 const LOCAL_PREFIXES = "fairlead.dev/local-prefixes";
 
-export const TUNNEL_KEYS = {
+const TUNNEL_KEYS = {
   vxlan4: `${CALICO}/IPv4VXLANTunnelAddr`,
   vxlan6: `${CALICO}/IPv6VXLANTunnelAddr`,
   ipip: `${CALICO}/IPv4IPIPTunnelAddr`,
@@ -67,6 +67,11 @@ export function writeAnnotations({ addresses, tunnels, localPrefixes }: Said): R
     [LOCAL_PREFIXES]: localPrefixes.length > 0 ? [...localPrefixes].sort().join() : null,
   };
 }
+
+/** What takes a node's annotations away again, when it is routed no more. */
+export const routedAnnotationsTaken: Readonly<Record<string, null>> = Object.fromEntries(
+  Object.keys(writeAnnotations({ addresses: [], tunnels: {}, localPrefixes: [] })).map((key) => [key, null]),
+);
 
 function addressesOf(node: Node): Partial<Record<Family, string>> {
   const annotations = node.metadata.annotations ?? {};

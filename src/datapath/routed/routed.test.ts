@@ -162,6 +162,26 @@ test("what a node answers for: confirmed blocks, addresses beside them, of pools
   );
 });
 
+test("a pod more leaves what leads to other nodes the same objects", () => {
+  const snapshot = snapshotOf([...NODES, ...BLOCKS, pool({ ...CIDR, vxlanMode: "Always" })]);
+  const [before, after] = [
+    planRouted(snapshot, FACTS),
+    planRouted(snapshot, { ...FACTS, attachments: [POD, { ...POD, hostLink: "cali1", addresses: ["10.244.0.8/32"] }] }),
+  ];
+  assert.equal(after.state.neighbours, before.state.neighbours);
+  assert.equal(after.state.fdb, before.state.fdb);
+  assert.deepEqual(
+    after.state.routes?.map(
+      (route, at) =>
+        route === before.state.routes?.[at] ||
+        shown(route) === "10.244.0.8/32 dev cali1" ||
+        route.destination === "10.244.0.7/32" ||
+        route.type === "blackhole",
+    ),
+    after.state.routes?.map(() => true),
+  );
+});
+
 test("settings: what is followed, what is not and why", () => {
   const felix = (name: string, spec: object) => object("projectcalico.org/v3", "FelixConfiguration", name, spec);
   const { state, podMtu, table, remarks, follows } = plan([

@@ -6,36 +6,17 @@
 //   own block      blackhole 10.244.0.0/26          what no pod of it has, goes nowhere
 //   own pod        10.244.0.7 dev caliX scope link
 //   peer's block   10.244.1.0/26 via PEER …         by BGP, or straight from the blocks' affinities
-import {
-  addressBits,
-  type Family,
-  familyOf,
-  formatPrefix,
-  type IpPrefix,
-  networkOf,
-  parseAddress,
-  parsePrefix,
-  prefixContains,
-  tryParsePrefix,
-} from "../../base/index.ts";
+import { addressBits, type Family, familyOf, type IpPrefix, parseAddress, parsePrefix, prefixContains } from "../../base/index.ts";
 import type { ClusterSnapshot } from "../../cluster/index.ts";
-import { AFFINITY_KIND, type BlockAffinity, type Pool, type Pools, poolOf, readPools } from "../../ipam/index.ts";
-import {
-  type KernelState,
-  type Link,
-  type LinkAddress,
-  MAIN_TABLE,
-  type Nexthop,
-  ROUTE_PROTOCOL,
-  type Route,
-  type TableContribution,
-} from "../../kernel/index.ts";
-import { type RoutedNode, readNode, type TunnelKind, tunnelMac, writeAnnotations } from "./annotations.ts";
+import { type Pool, type Pools, poolOf, readPools } from "../../ipam/index.ts";
+import type { KernelState, Link, LinkAddress, Route, TableContribution } from "../../kernel/index.ts";
+import { readNode, type TunnelKind, tunnelMac, writeAnnotations } from "./annotations.ts";
 import { type RoutedConfig, routedConfig } from "./config.ts";
 import type { LearnedRoute, RoutedExports } from "./exports.ts";
 import { planFilter } from "./filter.ts";
 import { hostLink, hostSysctls, POD_GATEWAYS, podRoute } from "./pod.ts";
-import { TUNNEL_LINKS, type Way, Ways } from "./ways.ts";
+import { confirmedBlocks, planRemote, routeTo } from "./remote.ts";
+import { TUNNEL_LINKS } from "./ways.ts";
 
 export interface RoutedFacts {
   readonly node: string;
@@ -88,8 +69,10 @@ export function planRouted(snapshot: ClusterSnapshot, facts: RoutedFacts): Route
   const blocks = ownBlocks(snapshot, facts.node);
   const local = localPrefixes(facts, blocks);
   const devices = new Set(tunnels.map((kind): string => TUNNEL_LINKS[kind]));
-  const ways = new Ways({ underlay: facts.underlay, devices });
-  const remote = remoteRoutes({ snapshot, facts, config, pools, ways, taken: new Set([...blocks, ...podPrefixes(facts)]), remarks });
+  const { node: name, underlay, learnedRoutes } = facts;
+  const learned = config.bgp ? learnedRoutes : undefined;
+  const remote = planRemote(snapshot, { node: name, underlay, pools, devices, ...(learned ? { learned } : {}) });
+  remarks.push(...remote.remarks);
   const podMtu = config.podMtu ?? facts.underlay.mtu - Math.max(0, ...tunnels.map((kind) => OVERHEAD[kind]));
   const families = new Set([...pools.all.map((pool) => pool.prefix.family), ...facts.attachments.flatMap(familiesOf)]);
   return {
@@ -101,12 +84,12 @@ export function planRouted(snapshot: ClusterSnapshot, facts: RoutedFacts): Route
       addresses: [...tunnels.flatMap((kind) => tunnelAddress(kind, ends[kind])), ...facts.attachments.flatMap(routerAddress)],
       routes: [
         ...blocks.flatMap(blackhole),
+        ...without(remote.routes, new Set([...blocks, ...podPrefixes(facts)])),
+        // Last, so that a pod more leaves all others in their places.
         ...facts.attachments.flatMap((each) => each.addresses.map((address) => podRoute(address, each.hostLink))),
-        ...ways.routes.values(),
-        ...remote,
       ],
-      neighbours: [...ways.neighbours.values()],
-      fdb: [...ways.fdb.values()],
+      neighbours: remote.neighbours,
+      fdb: remote.fdb,
       sysctls: sysctls(facts, families, devices),
     },
     table: planFilter({
@@ -156,18 +139,9 @@ function tunnelsOf({ all }: Pools): TunnelKind[] {
 
 /** The node's confirmed blocks, host bits cleared, in order. A claim that is not confirmed counts as absent. */
 function ownBlocks(snapshot: ClusterSnapshot, node: string): string[] {
-  return confirmed(snapshot)
+  return confirmedBlocks(snapshot)
     .filter((affinity) => affinity.node === node)
     .map(({ cidr }) => cidr);
-}
-
-function confirmed(snapshot: ClusterSnapshot): { readonly node: string; readonly cidr: string }[] {
-  return [...(snapshot.others.get(AFFINITY_KIND)?.values() ?? [])].flatMap((object) => {
-    const { cidr, node, state, deleted } = (object as BlockAffinity).spec ?? {};
-    const prefix = typeof cidr === "string" ? tryParsePrefix(cidr) : undefined;
-    if (!prefix || typeof node !== "string" || state !== "confirmed" || deleted === "true") return [];
-    return [{ node, cidr: formatPrefix(networkOf(prefix)) }];
-  });
 }
 
 function podPrefixes({ attachments }: RoutedFacts): string[] {
@@ -182,90 +156,15 @@ function localPrefixes(facts: RoutedFacts, blocks: readonly string[]): string[] 
     .sort();
 }
 
-const route = (destination: string): Omit<Route, "nexthops" | "type"> => ({
-  family: familyOf(destination),
-  destination,
-  table: MAIN_TABLE,
-  protocol: ROUTE_PROTOCOL.fairlead,
-});
+/** What is this node's own, nobody else is asked for. */
+function without(routes: readonly Route[], taken: ReadonlySet<string>): readonly Route[] {
+  return routes.some(({ destination }) => taken.has(destination)) ? routes.filter(({ destination }) => !taken.has(destination)) : routes;
+}
 
 /** What no pod of a block has, goes nowhere. A block of one address is the pod's own route. */
 function blackhole(block: string): Route[] {
   if (parsePrefix(block).length === addressBits(familyOf(block))) return [];
-  return [{ ...route(block), type: "blackhole", nexthops: [] }];
-}
-
-interface RemoteOptions {
-  readonly snapshot: ClusterSnapshot;
-  readonly facts: RoutedFacts;
-  readonly config: RoutedConfig;
-  readonly pools: Pools;
-  readonly ways: Ways;
-  /** Prefixes that are this node's own. */
-  readonly taken: ReadonlySet<string>;
-  readonly remarks: string[];
-}
-
-function remoteRoutes(options: RemoteOptions): Route[] {
-  const { facts, config } = options;
-  return config.bgp && facts.learnedRoutes ? learned(options, facts.learnedRoutes) : fromAffinities(options);
-}
-
-/** Without BGP: every confirmed block of another node, and what nodes say that they have beside. */
-function fromAffinities({ snapshot, facts, pools, ways, taken, remarks }: RemoteOptions): Route[] {
-  const routes = new Map<string, Route>();
-  const said = new Set<string>();
-  const add = (prefix: string, node: RoutedNode) => {
-    if (taken.has(prefix) || routes.has(prefix)) return;
-    const way = ways.toNode(node, familyOf(prefix), poolOf(pools, prefix)?.encapsulation ?? "None");
-    if ("hop" in way) routes.set(prefix, { ...route(prefix), type: "unicast", nexthops: [way.hop] });
-    else said.add(way.why);
-  };
-  for (const { cidr, node } of confirmed(snapshot)) {
-    const peer = node === facts.node ? undefined : snapshot.nodes.get(node);
-    if (peer) add(cidr, readNode(peer));
-  }
-  for (const peer of snapshot.nodes.values())
-    if (peer.metadata.name !== facts.node) for (const prefix of readNode(peer).localPrefixes) add(prefix, readNode(peer));
-  remarks.push(...said);
-  return [...routes.values()];
-}
-
-/** By BGP: each next hop is a node, reached as the prefix's pool says, or a router on the link. */
-function learned({ snapshot, facts, pools, ways, taken, remarks }: RemoteOptions, routes: readonly LearnedRoute[]): Route[] {
-  const byAddress = new Map<string, RoutedNode>();
-  for (const node of snapshot.nodes.values())
-    for (const address of Object.values(readNode(node).addresses)) byAddress.set(address, readNode(node));
-  const said = new Set<string>();
-  const found = routes.flatMap(({ prefix, nextHops }): Route[] => {
-    if (taken.has(prefix)) return [];
-    const hops = new Map<string, Nexthop>();
-    for (const nextHop of nextHops) {
-      const node = byAddress.get(nextHop);
-      if (node?.name === facts.node) continue;
-      const way = wayTo(ways, nextHop, node, { prefix, pools });
-      if ("hop" in way) hops.set(JSON.stringify(way.hop), way.hop);
-      else said.add(way.why);
-    }
-    return hops.size === 0 ? [] : [{ ...route(prefix), type: "unicast", nexthops: [...hops.values()] }];
-  });
-  remarks.push(...said);
-  return found;
-}
-
-function wayTo(
-  ways: Ways,
-  nextHop: string,
-  node: RoutedNode | undefined,
-  { prefix, pools }: { readonly prefix: string; readonly pools: Pools },
-): Way {
-  const encapsulation = poolOf(pools, prefix)?.encapsulation ?? "None";
-  const family = familyOf(prefix);
-  if (!node) return ways.toRouter(nextHop);
-  // IPv4 by way of IPv6 (RFC 8950): the next hop that was announced is the one.
-  if (familyOf(nextHop) !== family && ways.isOnLink(nextHop) && (encapsulation === "None" || encapsulation.endsWith("CrossSubnet")))
-    return ways.toRouter(nextHop);
-  return ways.toNode(node, family, encapsulation);
+  return [{ ...routeTo(block), type: "blackhole", nexthops: [] }];
 }
 
 function tunnelLink(kind: TunnelKind, config: RoutedConfig, { node, underlay }: RoutedFacts): Link | undefined {

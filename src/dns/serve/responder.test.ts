@@ -87,7 +87,7 @@ function responder(given: Reply | (() => Reply)): Responder {
   const serve = () => (typeof given === "function" ? given() : given);
   const block = { chain: { name: "x", serve }, filters: [], observers: [], installed: [], site: {} } as unknown as Block;
   const listening: Listening = { address: "", port: 53, zones: new Map([[".", [block]]]) };
-  return new Responder(listening, { queries: 0, waiting: 0, malformed: 0 }, { now: () => 0 });
+  return new Responder(listening, { queries: 0, waiting: 0, malformed: 0 }, { now: () => 0, log: () => {} });
 }
 
 const record = (owner: string, index: number): ResourceRecord => ({
@@ -171,6 +171,25 @@ test("what a plugin throws is SERVFAIL", () => {
     decodeMessage(impossible.answer(encodeMessage(queryMessage({ name: "x.", type: TYPE.A })), udp) as Uint8Array).rcode,
     RCODE.SERVFAIL,
   );
+});
+
+test("a fault of an observer loses that query, and says so", async () => {
+  const told: string[] = [];
+  const observers = [
+    () => {
+      throw new Error("oh");
+    },
+  ];
+  for (const given of [reply("x"), Promise.resolve(reply("x"))]) {
+    const block = { chain: { name: "x", serve: () => given }, filters: [], observers, installed: [], site: {} } as unknown as Block;
+    const listening: Listening = { address: "", port: 53, zones: new Map([[".", [block]]]) };
+    const counts = { queries: 0, waiting: 0, malformed: 0 };
+    const to = new Responder(listening, counts, { now: () => 0, log: (_level, _plugin, text) => told.push(text) });
+    assert.equal(await to.answer(encodeMessage(queryMessage({ name: "x.", type: TYPE.A })), udp), undefined);
+    assert.equal(counts.waiting, 0);
+  }
+  assert.equal(told.length, 2);
+  assert.match(told[0] ?? "", /^a query was lost: Error: oh/);
 });
 
 test("any bytes: an answer that is a message with the asker's id, or nothing", () => {

@@ -5,7 +5,7 @@
 import { messageOf } from "../../base/index.ts";
 import type { Name } from "../message.ts";
 import { CLASS, RCODE, TYPE } from "../message.ts";
-import type { Answered } from "../plugin.ts";
+import type { Answered, DnsLog } from "../plugin.ts";
 import { alter, DROPPED, type Origin, type Outcome, type Query, type Reply, reply } from "../query.ts";
 import type { Block, Listening } from "./configuration.ts";
 import { readQuery, WireQuery } from "./query-reader.ts";
@@ -16,6 +16,7 @@ const UDP_LIMIT = 1232;
 
 export interface ResponderOptions {
   readonly now: () => number;
+  readonly log?: DnsLog | undefined;
   /** Told of every answer, beside the blocks' own observers. */
   readonly observe?: ((answered: Answered) => void) | undefined;
 }
@@ -46,6 +47,19 @@ export class Responder {
 
   /** Undefined: no answer. Never throws, and its promise never rejects. */
   answer(bytes: Uint8Array, origin: Origin): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    try {
+      return this.#answer(bytes, origin);
+    } catch (error) {
+      return this.#broken(error);
+    }
+  }
+
+  /** A fault of the server's own: this query is lost, no other. */
+  #broken(error: unknown): undefined {
+    this.#options.log?.("error", "", `a query was lost: ${error instanceof Error ? error.stack : String(error)}`);
+  }
+
+  #answer(bytes: Uint8Array, origin: Origin): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     const query = readQuery(bytes, origin, UDP_LIMIT);
     this.#counts.queries++;
     if (!(query instanceof WireQuery)) {
@@ -64,7 +78,8 @@ export class Responder {
       .then((given) => {
         this.#counts.waiting--;
         return this.#finish(query, given, block, start);
-      });
+      })
+      .catch((error: unknown) => this.#broken(error));
   }
 
   #finish(query: WireQuery, given: Reply, block: Block, start: number): Uint8Array | undefined {

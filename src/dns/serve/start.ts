@@ -90,7 +90,7 @@ class Server implements DnsServer {
     this.#options = options;
     const network = options.network ?? hostNetwork();
     const now = options.now ?? (() => performance.now());
-    this.#listeners = new Listeners(network, this.#counts, { now, observe: options.observe });
+    this.#listeners = new Listeners(network, this.#counts, { now, log: options.log, observe: options.observe });
     this.#host = {
       network,
       source: options.source,

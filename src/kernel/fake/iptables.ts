@@ -23,6 +23,10 @@ export class FakeIptables implements Iptables {
     return undefined;
   }
 
+  stamp(): string {
+    return "";
+  }
+
   save(family: Family): IptablesTable[] {
     return [...this.#tables].flatMap(([key, chains]) => {
       const [own, name = ""] = key.split(" ");

@@ -107,6 +107,7 @@ export class FakeNamespace implements NetworkNamespace {
     };
     this.iptables = {
       lack: () => state.iptables.lack(),
+      stamp: () => state.iptables.stamp(),
       save: (family) => this.#read("iptables-save", () => state.iptables.save(family)),
       restore: (family, commands) =>
         this.#write("iptables-restore", () => {

@@ -1,11 +1,12 @@
 // iptables of one namespace, by its own programs: rules are fed to iptables-restore, and read from iptables-save.
-import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { closeSync, existsSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import type { Family } from "../../base/index.ts";
 import { KernelError } from "../errors.ts";
 import { isIptablesTable, parseSave } from "../iptables/save.ts";
 import type { Iptables, Nftables } from "../kernel.ts";
 import type { IptablesTable } from "../state.ts";
+import { C, call, libc } from "./libc.ts";
 import { type ProgramEnd, runProgramNow } from "./program.ts";
 
 /** How long another process may hold the lock of iptables, in seconds. */
@@ -62,10 +63,41 @@ export function openIptables(run: <T>(action: () => T) => T, nft: () => Nftables
         ? [...tables, ...save(`${PREFIX[family]}-${other}-save`, family)]
         : tables;
     },
+    stamp() {
+      const program = findProgram("iptables-restore");
+      return program && isLegacy(program) ? run(legacyStamp) : "";
+    },
     restore(family, commands) {
       execute(`${PREFIX[family]}-restore`, ["-w", String(LOCK_SECONDS), "--noflush"], commands);
     },
   };
+}
+
+/** IPT_SO_GET_INFO of linux/netfilter_ipv4/ip_tables.h, and its answer's size: a name of 32 bytes, then numbers of 4. */
+const GET_INFO = 64;
+const INFO_SIZE = 84;
+const RAW_SOCKETS = [
+  { domain: 2, level: 0 },
+  { domain: 10, level: 41 },
+] as const;
+const IPPROTO_RAW = 255;
+
+/** Where each chain of the tables begins, how many rules there are and how long they are. */
+function legacyStamp(): string {
+  return RAW_SOCKETS.map(({ domain, level }) => {
+    const fd = call("socket", [domain, C.SOCK_RAW | C.SOCK_CLOEXEC, IPPROTO_RAW], { operation: "ask for the tables of iptables" });
+    try {
+      return ["nat", "filter"].map((table) => {
+        const info = Buffer.alloc(INFO_SIZE);
+        info.write(table);
+        const length = Buffer.alloc(4);
+        length.writeUInt32LE(INFO_SIZE);
+        return libc("getsockopt")(fd, level, GET_INFO, info, length) === 0 ? info.toString("base64") : "";
+      });
+    } finally {
+      closeSync(fd);
+    }
+  }).join();
 }
 
 /** iptables keeps its rules in tables of nftables, or in those of its own (legacy). */

@@ -46,6 +46,7 @@ const PROTOTYPES = {
   bind: "int bind(int fd, const void *address, uint32_t length)",
   listen: "int listen(int fd, int backlog)",
   setsockopt: "int setsockopt(int fd, int level, int name, const void *value, uint32_t length)",
+  getsockopt: "int getsockopt(int fd, int level, int name, void *value, void *length)",
   send: "int64_t send(int fd, const void *data, size_t length, int flags)",
   sendto: "int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)",
   recv: "int64_t recv(int fd, void *data, size_t length, int flags)",

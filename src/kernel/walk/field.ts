@@ -12,6 +12,9 @@ export interface HookContext {
   readonly isLocal: (address: string) => boolean;
   /** Stands for chance: which of `mod` possibilities a rule takes, from 0. */
   readonly choose: (mod: number) => number;
+  /** Only base chains of these priorities: from the one, below the other. */
+  readonly from?: number;
+  readonly below?: number;
 }
 
 /** The value in canonical text; undefined where the packet has no such field, or it can't be told (jhash). */

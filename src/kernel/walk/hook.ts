@@ -54,6 +54,7 @@ export function evaluateHook(tables: readonly NftTable[], hook: HookName, packet
   const chains = tables
     .filter((table) => table.family === "inet" || table.family === family)
     .flatMap((table) => table.chains.flatMap((chain) => (chain.hook?.hook === hook ? [{ table, chain, hook: chain.hook }] : [])))
+    .filter(({ hook: { priority } }) => priority >= (context.from ?? -Infinity) && priority < (context.below ?? Infinity))
     .sort((a, b) => a.hook.priority - b.hook.priority);
   for (const { table, chain, hook: base } of chains) {
     // A connection is translated once at a hook: later nat chains do not see it.

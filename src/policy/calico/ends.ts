@@ -3,26 +3,33 @@ import { formatAddress, formatPrefix, networkOf, tryParseAddress, tryParsePrefix
 import type { KubeObject } from "../../resources/index.ts";
 import { blockOf } from "../ends.ts";
 import type { LabelledEnd } from "../rules.ts";
-import { fieldsOf, listOf, ownerOf, specOf, titleOf } from "./objects.ts";
+import { fieldsOf, labelsOf, listOf, ownerOf, specOf, titleOf } from "./objects.ts";
 import { protocolNumber } from "./protocols.ts";
 
 /** A set of blocks with labels. A block that can't be read is left out. */
 export function readNetworkSet(object: KubeObject, remarks: string[]): LabelledEnd {
   const owner = ownerOf(object);
-  const { name, namespace, labels } = object.metadata;
+  const { name, namespace } = object.metadata;
   const blocks = listOf(specOf(object).nets).flatMap((text, index) => {
     const block = blockIn(text);
     if (block === undefined)
       remarks.push(`${titleOf(owner)}: spec.nets[${index}]: ${JSON.stringify(text)} is neither an address nor a prefix; it is left out`);
     return block ?? [];
   });
-  return { kind: "set", owner, name, ...(namespace === undefined ? {} : { namespace }), labels: labels ?? {}, blocks };
+  return { kind: "set", owner, name, ...(namespace === undefined ? {} : { namespace }), labels: labelsOf(object), blocks };
 }
 
-/** One interface of a node, or all of them; none where the object does not say which node. */
-export function readHostEndpoint(object: KubeObject, remarks: string[]): LabelledEnd[] {
+/**
+ * One interface of a node, or all of them; none where the object does not say which node. `lent` tells the labels that a
+ * profile gives to whoever has it; of two profiles the first wins, and its own labels before both.
+ */
+export function readHostEndpoint(
+  object: KubeObject,
+  remarks: string[],
+  lent: (profile: string) => Readonly<Record<string, string>> = () => ({}),
+): LabelledEnd[] {
   const owner = ownerOf(object);
-  const { name, labels } = object.metadata;
+  const { name } = object.metadata;
   const spec = specOf(object);
   if (typeof spec.node !== "string" || spec.node === "") {
     remarks.push(`${titleOf(owner)}: spec.node: it names no node, so it protects nothing`);
@@ -46,7 +53,8 @@ export function readHostEndpoint(object: KubeObject, remarks: string[]): Labelle
   const profiles = listOf(spec.profiles).filter((each): each is string => typeof each === "string");
   const blocks = addresses.map(blockOf);
   const host = { node: spec.node, ...(device === undefined ? {} : { interface: device }), addresses, profiles, ports };
-  return [{ kind: "host", owner, name, labels: labels ?? {}, blocks, host }];
+  const labels = Object.assign({}, ...profiles.toReversed().map((profile) => lent(profile)), labelsOf(object));
+  return [{ kind: "host", owner, name, labels, blocks, host }];
 }
 
 /** A prefix in canonical text, its host bits cleared; an address has its full length. */

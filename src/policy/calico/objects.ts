@@ -21,6 +21,22 @@ export function ownerOf(object: KubeObject): Owner {
   return namespace === undefined ? { kind, name } : { kind, namespace, name };
 }
 
+/** Where the store keeps an object's own labels, which Kubernetes' are not. */
+const METADATA = "projectcalico.org/metadata";
+
+/** An object's labels, as Calico's API shows them. */
+export function labelsOf({ metadata }: KubeObject): Readonly<Record<string, string>> {
+  const stored = metadata.annotations?.[METADATA];
+  if (stored === undefined) return metadata.labels ?? {};
+  try {
+    const { labels } = fieldsOf(JSON.parse(stored));
+    const given = Object.entries(fieldsOf(labels)).filter((entry): entry is [string, string] => typeof entry[1] === "string");
+    return { ...metadata.labels, ...Object.fromEntries(given) };
+  } catch {
+    return metadata.labels ?? {};
+  }
+}
+
 /** How remarks call an object: "NetworkPolicy.projectcalico.org production/db". */
 export function titleOf(owner: Owner): string {
   return `${owner.kind} ${owner.namespace === undefined ? "" : `${owner.namespace}/`}${owner.name}`;

@@ -186,6 +186,28 @@ test("a store's objects are read where no API of Calico's serves them, and not t
   }
 });
 
+test("in the store an object's labels lie in an annotation", () => {
+  const set = (metadata: string) =>
+    ({
+      apiVersion: "crd.projectcalico.org/v1",
+      kind: "GlobalNetworkSet",
+      metadata: { name: "s", annotations: { "projectcalico.org/metadata": metadata } },
+      spec: { nets: ["192.0.2.0/24"] },
+    }) as unknown as KubeObject;
+  const policy = named("GlobalNetworkPolicy", "p", { ingress: [{ action: "Allow", source: { selector: "site == 'x'" } }] });
+  for (const [metadata, verdict] of [
+    ['{"labels":{"site":"x"}}', "allow"],
+    ['{"labels":{"site":7}}', "deny"],
+    ["{", "deny"],
+    ["null", "deny"],
+  ] as const) {
+    const others = (CALICO_CLUSTER as KubeObject[]).filter(({ kind }) => kind !== "GlobalNetworkSet");
+    const snapshot = snapshotOf([...others, policy as KubeObject, set(metadata)]);
+    const answer = evaluatePolicies(snapshot, { from: { address: "192.0.2.7" }, to: { pod: "prod/web" }, protocol: "TCP", port: 80 });
+    assert.equal(answer.verdict, verdict, metadata);
+  }
+});
+
 test("the reader takes anything", () => {
   const anything = fc.anything({ maxDepth: 2, maxKeys: 4 });
   const near = fc.letrec((tie) => ({

@@ -5,7 +5,13 @@ import { type Entity, readEntity } from "./entity.ts";
 import { Place, type Remarks } from "./place.ts";
 import { protocolNumber } from "./protocols.ts";
 
-const ACTIONS: Readonly<Record<string, Rule["action"]>> = { Allow: "allow", Deny: "deny", Log: "log", Pass: "pass" };
+/** Maps, not objects: an object also has what it inherits, such as "constructor". */
+const ACTIONS: ReadonlyMap<unknown, Rule["action"]> = new Map([
+  ["Allow", "allow"],
+  ["Deny", "deny"],
+  ["Log", "log"],
+  ["Pass", "pass"],
+]);
 const FIELDS = ["action", "ipVersion", "protocol", "notProtocol", "icmp", "notICMP", "source", "destination", "http", "metadata"];
 /** TCP, UDP, SCTP: what has ports. */
 const PORTED: readonly number[] = [6, 17, 132];
@@ -32,7 +38,7 @@ export function readRule(value: unknown, path: string, { namespace, direction, o
   };
   const place = new Place(value, path, counting);
   const fields = place.object(FIELDS);
-  const action = ACTIONS[String(fields.action)];
+  const action = ACTIONS.get(fields.action);
   if (action === undefined)
     place.at("action").wrong(`${JSON.stringify(fields.action)} is no action: Allow, Deny, Log, Pass; it is taken as Deny`);
   const source = readEntity(place.at("source"), { namespace, which: "source" });

@@ -71,14 +71,18 @@ function withKind<T extends object>(selection: T | undefined): ({ readonly kind:
   return selection && { kind: "ends", ...selection };
 }
 
+const FAMILIES: ReadonlyMap<string, Family> = new Map([
+  ["world-ipv4", 4],
+  ["world-ipv6", 6],
+]);
+
 function readEntities(place: Place): readonly PeerSide[] {
   const texts = place.items().map((item) => ({ item, text: item.text() }));
-  const family: Readonly<Record<string, Family>> = { "world-ipv4": 4, "world-ipv6": 6 };
   const world: EntityPeer = { kind: "entity", entity: "world" };
   return [
-    ...oneSide(texts.flatMap(({ item, text }) => (text === undefined || family[text] ? [] : [readEntity(item, text)]))),
+    ...oneSide(texts.flatMap(({ item, text }) => (text === undefined || FAMILIES.has(text) ? [] : [readEntity(item, text)]))),
     ...texts.flatMap(({ text }): PeerSide[] => {
-      const only = family[text ?? ""];
+      const only = FAMILIES.get(text ?? "");
       return only === undefined ? [] : [{ side: { within: [[world]], except: [] }, family: only }];
     }),
   ];

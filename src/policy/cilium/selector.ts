@@ -29,9 +29,11 @@ function readKey(text: string): Pick<Condition, "source" | "key"> {
 
 /** Every condition of a selector, of which all must hold; undefined (and a remark) where it can't be read. */
 function readConditions(place: Place): readonly Condition[] | undefined {
-  const { matchLabels } = place.object(FIELDS);
+  const fields = place.object(FIELDS);
+  const { matchLabels } = fields;
   const conditions: Condition[] = [];
-  let wrong = false;
+  // A field's name with a slip in it must not make a selector of everything.
+  let wrong = typeof place.value !== "object" || place.value === null || Object.keys(fields).some((field) => !FIELDS.includes(field));
   const say = (at: Place, says: string) => {
     wrong = true;
     at.wrong(says);

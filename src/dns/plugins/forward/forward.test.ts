@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { type Chain, chain, lines, tableHandler } from "../../../../test/dns-chain.ts";
+import { startTlsUpstream } from "../../../../test/dns-tls.ts";
 import { fromTable, startUpstream, type TestUpstream } from "../../../../test/dns-upstream.ts";
 import { type Message, RCODE } from "../../message.ts";
 import { type Reply, reply } from "../../query.ts";
@@ -252,6 +253,28 @@ test("upstreams from a file like resolv.conf", async (t) => {
   writeFileSync(join(folder, "resolv.conf"), "# c\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nsearch x\n");
   const c = await forwarding(t, "forward . ./resolv.conf", { path: join(folder, "Corefile") });
   assert.deepEqual(c.logged, []);
+});
+
+test("upstreams by TLS: kept connections, the server's name, and no answer from one that cannot prove itself", async (t) => {
+  const up = await startTlsUpstream(["dns.example", "127.0.0.1"]);
+  const folder = mkdtempSync(join(tmpdir(), "forward-"));
+  t.after(async () => {
+    rmSync(folder, { recursive: true });
+    await up.close();
+  });
+  writeFileSync(join(folder, "ca.pem"), up.caPem);
+  const path = join(folder, "Corefile");
+  const named = await forwarding(t, `forward . tls://127.0.0.1%dns.example:${up.port} {\ntls ca.pem\n}`, { path });
+  for (let i = 0; i < 3; i++) assert.equal(rcode(await named.ask("db.example.org.")), RCODE.NOERROR);
+  assert.deepEqual([up.connections(), up.names], [1, ["dns.example"]]);
+  assert.match(named.metrics.print(), /coredns_proxy_conn_cache_hits_total\{[^}]*proto="tcp-tls"\} 2/);
+  const common = await forwarding(t, `forward . tls://127.0.0.1:${up.port} {\ntls ca.pem\ntls_servername dns.example\n}`, { path });
+  assert.equal(rcode(await common.ask("db.example.org.", "AAAA")), RCODE.NOERROR);
+  for (const text of [`tls://127.0.0.1%other.example:${up.port} {\ntls ca.pem\n}`, `tls://127.0.0.1%dns.example:${up.port}`]) {
+    const given = await (await forwarding(t, `forward . ${text}`, { path })).ask("db.example.org.");
+    assert.equal(rcode(given), RCODE.SERVFAIL);
+    assert.match(given !== "dropped" ? (given.error ?? "") : "", /certificate|altnames/i);
+  }
 });
 
 test("what makes no sense is refused at its place", async () => {

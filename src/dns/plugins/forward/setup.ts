@@ -42,7 +42,7 @@ interface Settings {
 
 const MAX_UPSTREAMS = 15;
 /** Queries at work where the directive sets no limit: what stays of a flood is bounded. */
-const DEFAULT_CONCURRENT = 16_384;
+const DEFAULT_CONCURRENT = 4096;
 
 type Change = (settings: Settings, option: Directive, site: Site) => void;
 

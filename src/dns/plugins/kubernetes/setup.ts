@@ -1,7 +1,7 @@
 // The directive kubernetes: kubernetes [ZONES…] { options }
 import { networkInterfaces } from "node:os";
 import { resolve } from "node:path";
-import { type ClusterSource, inClusterAccess, readKubeconfig, sourceFromKubernetes } from "../../../cluster/index.ts";
+import type { ClusterSource } from "../../../cluster/index.ts";
 import {
   argument,
   CorefileError,
@@ -20,14 +20,14 @@ import { isReverse, type ZoneOptions } from "./answers.ts";
 import { directoryOf } from "./directory.ts";
 import { createKubernetes, type KubernetesHandler } from "./kubernetes.ts";
 import { labelTest } from "./labels.ts";
-import { DNS_RESOURCES, slimObject } from "./watched.ts";
+import { type OwnSource, openOwnSource } from "./own-source.ts";
 
 interface Settings {
   zone: ZoneOptions;
   fallthrough: readonly Name[];
   startupMilliseconds: number;
   /** Opens a source of the directive's own instead of the server's. */
-  open?: () => ClusterSource;
+  open?: () => OwnSource;
 }
 
 type Change = (settings: Settings, option: Directive, site: Site) => void;
@@ -77,7 +77,7 @@ const OPTIONS: Readonly<Record<string, Change>> = {
   kubeconfig: (settings, option, site) => {
     const [file, context] = expectArgs(option, 1, 2);
     const path = resolve(site.host.path ?? "Corefile", "..", file?.text ?? "");
-    settings.open = () => openSource(site, readKubeconfig(path, context?.text));
+    settings.open = () => openOwnSource({ path, context: context?.text }, problemOf(site));
   },
   apiserver_qps: accepted,
   apiserver_burst: accepted,
@@ -89,7 +89,7 @@ export const kubernetes: Plugin = {
   setup(directives, site) {
     const directive = onlyOnce(directives);
     const settings = readSettings(directive, site);
-    if (!settings.open && !site.host.source) settings.open = () => openSource(site, inClusterAccess());
+    if (!settings.open && !site.host.source) settings.open = () => openOwnSource(undefined, problemOf(site));
     return install(settings, site);
   },
 };
@@ -128,14 +128,14 @@ function readSettings(directive: Directive, site: Site): Settings {
   return settings;
 }
 
-function openSource(site: Site, kubeconfig: ReturnType<typeof readKubeconfig>): ClusterSource {
-  const onProblem = (message: string) => site.host.log("warning", "kubernetes", message);
-  return sourceFromKubernetes({ kubeconfig, resources: DNS_RESOURCES, keep: slimObject, onProblem });
+function problemOf(site: Site): (message: string) => void {
+  return (message) => site.host.log("warning", "kubernetes", message);
 }
 
 /** The handler's directory is there from `start` to `stop`. */
 function install(settings: Settings, site: Site): Installed {
   let source: ClusterSource | undefined;
+  let own: OwnSource | undefined;
   let held: ReturnType<typeof directoryOf> | undefined;
   let handler: KubernetesHandler | undefined;
   let unsubscribe = () => {};
@@ -150,7 +150,8 @@ function install(settings: Settings, site: Site): Installed {
       return handler;
     },
     start: async () => {
-      source = settings.open?.() ?? site.host.source;
+      own = settings.open?.();
+      source = own?.source ?? site.host.source;
       if (!source) return;
       held = directoryOf(source);
       unsubscribe = held.directory.onChange(() => handler?.changed());
@@ -161,7 +162,7 @@ function install(settings: Settings, site: Site): Installed {
     stop: () => {
       unsubscribe();
       held?.release();
-      if (settings.open) source?.close();
+      own?.release();
     },
     searchPath: (query) => handler?.searchPath(query),
   };
