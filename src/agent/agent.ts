@@ -26,7 +26,7 @@ import {
 } from "../kernel/index.ts";
 import { keepSame, type Network, type NodeFacts, type NodePlan, nodeSettings, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import { type DnsAnswers, nameBook } from "../policy/index.ts";
-import type { KubeObject, Node } from "../resources/index.ts";
+import type { EndpointSlice, KubeObject, Node } from "../resources/index.ts";
 import { countNoLocal, healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
 import { ActiveNetwork } from "./active-network.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
@@ -348,6 +348,7 @@ class NodeAgent implements Agent {
         full: this.#synced === undefined,
         serviceChanges: changesOf(this.#synced?.services, snapshot.services),
         endpointChanges: changesOf(this.#synced?.endpointSlices, snapshot.endpointSlices),
+        programming: programmingOf(this.#synced?.endpointSlices, snapshot.endpointSlices),
         noLocal: countNoLocal(snapshot, this.#options.node),
       });
       this.#synced = snapshot;
@@ -531,6 +532,18 @@ class NodeAgent implements Agent {
 /** Links that no one else makes under such a name. (tunl0 comes with the kernel's module, and can't be deleted.) */
 function isOurLink(name: string): boolean {
   return name === BRIDGE || /^flannel\.\d+$/.test(name) || name === "vxlan.calico" || name === "vxlan-v6.calico";
+}
+
+/** When the pods changed that a slice tells of, as its controller writes it. */
+const TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/** Seconds from the change of pods to now, for every slice that changed. */
+function programmingOf(before: Part<EndpointSlice> | undefined, after: Part<EndpointSlice>): number[] {
+  const moves = before ? (after.changedSince(before) ?? []) : [];
+  return moves.flatMap(({ after: slice }) => {
+    const seconds = (Date.now() - Date.parse(slice?.metadata.annotations?.[TRIGGER] ?? "")) / 1000;
+    return seconds >= 0 ? [seconds] : [];
+  });
 }
 
 /** How many objects of a kind are new, other or gone; all of them, where it is not known. */

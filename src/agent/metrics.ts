@@ -17,12 +17,16 @@ interface Sync {
   readonly full: boolean;
   readonly serviceChanges: number;
   readonly endpointChanges: number;
+  /** Seconds since what changed the end points, for each slice that is in the kernel now. */
+  readonly programming: readonly number[];
   /** Services of policy Local that have end points, but none on this node. */
   readonly noLocal: { readonly internal: number; readonly external: number };
 }
 
 /** Doublings from a millisecond up to 16 seconds, as kube-proxy has them. */
 const BUCKETS = Array.from({ length: 15 }, (_, exponent) => 0.001 * 2 ** exponent);
+/** As kube-proxy has them for the way from a pod to the rules: up to five minutes. */
+const PROGRAMMING_BUCKETS = [0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60, 90, 120, 180, 240, 300];
 /** What is kept until somebody scrapes for the first time, when the library is loaded: it takes longer to load than a lab's node to start. */
 const MOST_WAITING = 1000;
 
@@ -33,7 +37,7 @@ export function createMetrics(): AgentMetrics {
   const totals = { serviceChanges: 0, endpointChanges: 0 };
   let newest: Sync | undefined;
   let lastSync = 0;
-  let loaded: Promise<{ registry: Registry; durations: readonly [Histogram, Histogram, Histogram] }> | undefined;
+  let loaded: Promise<Loaded> | undefined;
 
   return {
     synced(sync) {
@@ -48,11 +52,12 @@ export function createMetrics(): AgentMetrics {
     },
     async read(status) {
       loaded ??= load();
-      const { registry, durations } = await loaded;
+      const { registry, durations, programming } = await loaded;
       const [all, full, partial] = durations;
       for (const sync of waiting.splice(0)) {
         all.observe(sync.seconds);
         (sync.full ? full : partial).observe(sync.seconds);
+        for (const seconds of sync.programming) programming.observe(seconds);
       }
       const { Gauge, Registry } = await import("prom-client");
       const now = new Registry();
@@ -98,10 +103,16 @@ export function createMetrics(): AgentMetrics {
   };
 }
 
-async function load(): Promise<{ registry: Registry; durations: readonly [Histogram, Histogram, Histogram] }> {
+interface Loaded {
+  readonly registry: Registry;
+  readonly durations: readonly [Histogram, Histogram, Histogram];
+  readonly programming: Histogram;
+}
+
+async function load(): Promise<Loaded> {
   const { Histogram, Registry } = await import("prom-client");
   const registry = new Registry();
-  const histogram = (name: string, help: string) => new Histogram({ name, help, buckets: BUCKETS, registers: [registry] });
+  const histogram = (name: string, help: string, buckets = BUCKETS) => new Histogram({ name, help, buckets, registers: [registry] });
   return {
     registry,
     durations: [
@@ -109,5 +120,10 @@ async function load(): Promise<{ registry: Registry; durations: readonly [Histog
       histogram("kubeproxy_sync_full_proxy_rules_duration_seconds", "How long a full sync took"),
       histogram("kubeproxy_sync_partial_proxy_rules_duration_seconds", "How long a partial sync took"),
     ],
+    programming: histogram(
+      "kubeproxy_network_programming_duration_seconds",
+      "Time from a change of end points until it was in the kernel",
+      PROGRAMMING_BUCKETS,
+    ),
   };
 }

@@ -1,5 +1,4 @@
 // The DNS room's face.
-export { type Answer, answerCluster, type ZoneOptions } from "./cluster-zone.ts";
 export { CorefileError } from "./corefile/index.ts";
 export {
   CLASS,
@@ -33,9 +32,7 @@ export { spareMemory } from "./serve/memory.ts";
 export { type CheckedBlock, checkCorefile, type OfflineAnswer, type OfflineDns, openOffline } from "./serve/offline.ts";
 export { type DnsProcessOptions, type DnsReport, type DnsRequest, runDns } from "./serve/process.ts";
 export { type DnsOptions, type DnsServer as RunningDns, type DnsStatus, startDns } from "./serve/start.ts";
-export { createDnsServer, type DnsServer, type DnsSockets } from "./server.ts";
 export { formatData, formatRecord } from "./text/format.ts";
-export { serveUpstream } from "./upstream.ts";
 export { decodeMessage, encodeMessage, queryMessage } from "./wire/codec.ts";
 export { DnsFormatError } from "./wire/errors.ts";
 export { labelsOf } from "./wire/names.ts";

@@ -93,10 +93,15 @@ export function reply(by: string, fields: Partial<Omit<Reply, "by">> = {}): Repl
   };
 }
 
+/** EDNS0 option with which a server says more than its rcode (RFC 8914). */
+const EXTENDED_ERROR = 15;
+
 /** The reply of a message that another server sent. */
 export function replyOf(by: string, message: Message): Reply {
   const { rcode, authoritative, recursionAvailable, authenticData, truncated, answers, authorities, additionals, edns } = message;
-  const options = edns?.options ? { options: edns.options } : {};
+  // The others are between two neighbours, such as a cookie: they mean nothing to this server's own askers.
+  const kept = edns?.options?.filter(({ code }) => code === EXTENDED_ERROR) ?? [];
+  const options = kept.length > 0 ? { options: kept } : {};
   return { rcode, authoritative, recursionAvailable, authenticData, truncated, answers, authorities, additionals, by, ...options };
 }
 

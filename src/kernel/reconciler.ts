@@ -5,6 +5,7 @@
 //   retry timer ──────────────┘          ▲                                                  │
 //                                        └── what changed by itself, or failed (once) ◀─────┴▶ back-off
 import { messageOf } from "../base/index.ts";
+import { Alarm } from "./alarm.ts";
 import { Belief, PARTS, type Part, partOf } from "./belief.ts";
 import { diffState } from "./diff.ts";
 import { Flapping } from "./flapping.ts";
@@ -386,33 +387,4 @@ function linksOf(step: ChangeStep): readonly string[] {
   if ("neighbour" in change) return [change.neighbour.link];
   if ("fdb" in change) return [change.fdb.link];
   return "route" in change ? change.route.nexthops.flatMap((hop) => hop.link ?? []) : [];
-}
-
-/** One timer that can be set anew and called off. */
-class Alarm {
-  readonly #clock: ReconcilerClock;
-  readonly #action: () => void;
-  #off: (() => void) | undefined;
-
-  constructor(clock: ReconcilerClock, action: () => void) {
-    this.#clock = clock;
-    this.#action = action;
-  }
-
-  get isSet(): boolean {
-    return this.#off !== undefined;
-  }
-
-  ring(milliseconds: number): void {
-    this.off();
-    this.#off = this.#clock.after(milliseconds, () => {
-      this.#off = undefined;
-      this.#action();
-    });
-  }
-
-  off(): void {
-    this.#off?.();
-    this.#off = undefined;
-  }
 }

@@ -23,7 +23,7 @@ import {
 } from "../api/index.ts";
 import { FairleadError, messageOf } from "../base/index.ts";
 import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
-import { type ResourceRecord, resolvConf, serveUpstream } from "../dns/index.ts";
+import { namespaceNetwork, resolvConf, startDns } from "../dns/index.ts";
 import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.ts";
 import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod, type Service } from "../resources/index.ts";
 import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
@@ -37,7 +37,7 @@ import { createPodHost } from "./pod-host.ts";
 import { networkObjects, poolsToMake } from "./pools.ts";
 import { REFS } from "./refs.ts";
 import { storeWriter } from "./store-writer.ts";
-import { CLUSTER, nodeObject, systemObjects } from "./system.ts";
+import { CLUSTER, nodeCacheObjects, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
 export interface LabOptions {
@@ -61,6 +61,8 @@ export interface LabOptions {
   readonly apiPort: number;
   /** The API's objects outlive the lab, and the next one of this name goes on with them. */
   readonly keep: boolean;
+  /** A DNS cache on every node, at a link-local address and at the cluster's DNS address itself. */
+  readonly nodeLocalDns: boolean;
 }
 
 export interface LabStart {
@@ -137,7 +139,7 @@ export class Lab {
       ...(options.keep ? { identityFile: this.#start.paths.identity } : {}),
       pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
     });
-    this.#startUpstream(this.#fabric);
+    await this.#startUpstream(this.#fabric);
     const { podCidrs, nodeMask } = this.networks;
     resume(this.store, names);
     this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving: this.#serving });
@@ -158,7 +160,9 @@ export class Lab {
       await this.#startNode(place.name, place, this.#fabric, responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
-    for (const object of systemObjects(Math.min(2, options.nodes), this.networks)) this.#ensure(object);
+    const system = systemObjects(Math.min(2, options.nodes), this.networks);
+    if (options.nodeLocalDns) system.push(...nodeCacheObjects(this.networks));
+    for (const object of system) this.#ensure(object);
     await responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,
@@ -261,9 +265,8 @@ export class Lab {
     });
   }
 
-  #startUpstream(fabric: Fabric): void {
-    const fd = fabric.router.bindSocket({ protocol: "udp", address: FABRIC.upstreamDns, port: 53 });
-    const server = serveUpstream(fd, upstreamRecords());
+  async #startUpstream(fabric: Fabric): Promise<void> {
+    const server = await startDns({ corefile: upstreamCorefile(), network: namespaceNetwork(fabric.router) });
     this.#closers.push(() => server.close());
   }
 
@@ -387,10 +390,35 @@ function idleKinds(objects: readonly KubeObject[]): string[] {
   return [...counts].map(([kind, count]) => `${count} ${kind}`);
 }
 
-function upstreamRecords(): ResourceRecord[] {
-  const outside = FABRIC.outside.addresses.map((address) => address.replace(/\/.*/, ""));
-  const names = ["outside.test.", "example.com.", "www.example.com."];
-  return names.flatMap((name) =>
-    outside.map((address): ResourceRecord => ({ name, class: 1, ttl: 60, data: { type: address.includes(":") ? "AAAA" : "A", address } })),
-  );
+/** The lab's upstream DNS server: a small world outside the cluster; every other name does not exist. */
+function upstreamCorefile(): string {
+  const names = "match ^(outside\\.test|(www\\.)?example\\.com)\\.$";
+  const addresses = FABRIC.outside.addresses.map((address) => address.replace(/\/.*/, ""));
+  const records = addresses.map((address) => {
+    const type = address.includes(":") ? "AAAA" : "A";
+    return `    template IN ${type} {
+        ${names}
+        answer "{{ .Name }} 60 IN ${type} ${address}"
+        fallthrough
+    }
+`;
+  });
+  const soa = 'authority "{{ .Zone }} 60 IN SOA ns.outside.test. hostmaster.outside.test. 1 7200 1800 86400 60"';
+  return `.:53 {
+    bind ${FABRIC.upstreamDns}
+    header {
+        response set ra
+        response clear aa
+    }
+${records.join("")}    template IN ANY {
+        ${names}
+        ${soa}
+        fallthrough
+    }
+    template ANY ANY {
+        rcode NXDOMAIN
+        ${soa}
+    }
+}
+`;
 }

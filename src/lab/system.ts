@@ -1,5 +1,6 @@
 // What every lab's cluster holds from the start: namespaces, cluster DNS, the API's own Service.
 import type { KubeObject } from "../resources/index.ts";
+import { NODE_CACHE } from "./dns/node-cache.ts";
 import { FABRIC } from "./fabric.ts";
 import type { ClusterNetworks } from "./networks.ts";
 
@@ -37,7 +38,7 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
       apiVersion: "v1",
       kind: "ConfigMap",
       metadata: { name: "fairlead", namespace: "kube-system" },
-      data: { loadBalancerPools: FABRIC.balancers.join(", ") },
+      data: { loadBalancerPools: FABRIC.balancers.join(", "), podNetworks: networks.podCidrs.join(", ") },
     },
     {
       apiVersion: "apps/v1",
@@ -104,6 +105,94 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
       addressType: "IPv4",
       endpoints: [{ addresses: [FABRIC.apiServer], conditions: { ready: true } }],
       ports: [{ name: "https", port: CLUSTER.apiPort, protocol: "TCP" }],
+    },
+  ];
+}
+
+/** The node-local DNS cache, as its own manifests have it: a Service to ask, its Corefile, a pod on every node. */
+export function nodeCacheObjects(networks: ClusterNetworks): Loose[] {
+  const labels = { "k8s-app": "node-local-dns" };
+  const addresses = `${NODE_CACHE.address} ${networks.dnsAddress}`;
+  const zone = (names: string, upstream: string, ttl: string) => `${names} {
+    errors
+    cache {
+        ${ttl}
+    }
+    reload
+    loop
+    bind ${addresses}
+    forward . ${upstream}
+    prometheus :9253${names.startsWith(CLUSTER.domain) ? `\n    health ${NODE_CACHE.address}:8080` : ""}
+}
+`;
+  const cluster = "__PILLAR__CLUSTER__DNS__ {\n        force_tcp\n    }";
+  return [
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "kube-dns-upstream", namespace: "kube-system", labels: { "k8s-app": "kube-dns" } },
+      spec: {
+        selector: { "k8s-app": "kube-dns" },
+        ports: [
+          { name: "dns", port: 53, protocol: "UDP" },
+          { name: "dns-tcp", port: 53, protocol: "TCP" },
+        ],
+      },
+    },
+    {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "node-local-dns", namespace: "kube-system" },
+      data: {
+        Corefile: [
+          zone(`${CLUSTER.domain}:53`, cluster, "success 9984 30\n        denial 9984 5"),
+          zone("in-addr.arpa:53 ip6.arpa:53", cluster, "success 9984 30\n        denial 9984 5"),
+          zone(".:53", "__PILLAR__UPSTREAM__SERVERS__", "success 9984 30"),
+        ].join(""),
+      },
+    },
+    {
+      apiVersion: "apps/v1",
+      kind: "DaemonSet",
+      metadata: { name: "node-local-dns", namespace: "kube-system", labels },
+      spec: {
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: {
+            hostNetwork: true,
+            dnsPolicy: "Default",
+            tolerations: [{ operator: "Exists" }],
+            containers: [
+              {
+                name: "node-cache",
+                image: "registry.k8s.io/dns/k8s-dns-node-cache:1.26.0",
+                args: [
+                  "-localip",
+                  `${NODE_CACHE.address},${networks.dnsAddress}`,
+                  "-conf",
+                  "/etc/Corefile",
+                  "-upstreamsvc",
+                  "kube-dns-upstream",
+                ],
+                ports: [
+                  { name: "dns", containerPort: 53, protocol: "UDP" },
+                  { name: "dns-tcp", containerPort: 53, protocol: "TCP" },
+                  { name: "metrics", containerPort: 9253, protocol: "TCP" },
+                ],
+                readinessProbe: { httpGet: { host: NODE_CACHE.address, path: "/health", port: 8080 }, periodSeconds: 1 },
+                livenessProbe: {
+                  httpGet: { host: NODE_CACHE.address, path: "/health", port: 8080 },
+                  initialDelaySeconds: 60,
+                  timeoutSeconds: 5,
+                },
+                volumeMounts: [{ name: "config-volume", mountPath: "/etc/Corefile", subPath: "Corefile" }],
+              },
+            ],
+            volumes: [{ name: "config-volume", configMap: { name: "node-local-dns" } }],
+          },
+        },
+      },
     },
   ];
 }

@@ -12,6 +12,7 @@ import {
   type NftChain,
   type NftElement,
   type NftHook,
+  type NftMatch,
   type NftRule,
   type NftTable,
   ROUTE_PROTOCOL,
@@ -106,15 +107,17 @@ function underlayAddresses({ underlay }: NodeFacts): string[] {
 function besideIpvs(policy: TableContribution): TableContribution {
   const forged = policy.chains.find(({ name }) => name === "policy-input")?.rules.filter(({ owner }) => owner?.name === "forged-source");
   const passing: NftRule = { matches: [], statements: [{ verdict: "accept" }] };
-  const foreign: NftRule = {
-    matches: [{ left: "fib saddr type", op: "!=", right: "local" }],
-    statements: [{ verdict: "jump", chain: "policy-forward" }],
-  };
-  const asked = policy.chains.some(({ name }) => name === "policy-forward");
+  const foreign: NftMatch = { left: "fib saddr type", op: "!=", right: "local" };
   return {
     chains: [{ name: IPVS_INPUT, rules: [...(forged ?? []), passing] }],
     sets: [],
-    hooks: asked ? [{ chain: "filter-output", order: 50, rules: [foreign] }] : [],
+    hooks: policy.hooks
+      .filter(({ chain }) => chain === "filter-forward")
+      .map(({ order, rules }) => ({
+        chain: "filter-output",
+        order,
+        rules: rules.map((rule) => ({ ...rule, matches: [foreign, ...rule.matches] })),
+      })),
   };
 }
 

@@ -84,6 +84,21 @@ test("several pod networks are told apart in a chain of their own", () => {
   assert.deepEqual(chains("KUBE-MASQ-OUTSIDERS"), ["-s 10.9.0.0/24 -j RETURN", "-s 10.244.0.0/23 -j RETURN", "-j KUBE-MARK-MASQ"]);
 });
 
+test("the range that the cluster says stands for its nodes' networks, if it holds them", () => {
+  const objects = (podNetworks: string) => [
+    service("web", { clusterIP: "10.96.0.80", ports: [{ port: 80 }] }),
+    slice("web", { endpoints: [{ address: "10.244.1.2" }], port: 80 }),
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { namespace: "kube-system", name: "fairlead" }, data: { podNetworks } } as KubeObject,
+  ];
+  const networks = { 4: elements("10.244.0.0/24", "10.244.2.0/24"), 6: [] };
+  const mark = (said: string) => {
+    const chains = chainsOf(objects(said), networks);
+    return chains(chains("KUBE-SERVICES")?.[0]?.split(" ").at(-1) ?? "")?.[0] ?? "";
+  };
+  assert.match(mark("10.244.0.0/16, fd00::/48"), /^! -s 10\.244\.0\.0\/16 .* -j KUBE-MARK-MASQ$/);
+  assert.match(mark("10.250.0.0/16"), /-j KUBE-MASQ-OUTSIDERS$/);
+});
+
 test("who has no end point is refused in the filter table", () => {
   const chains = chainsOf([
     service("none", { type: "NodePort", clusterIP: "10.96.0.84", ports: [{ port: 80, nodePort: 30084 }] }),

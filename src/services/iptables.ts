@@ -16,7 +16,7 @@ import { healthChecks } from "./health.ts";
 import { commentOf, iptablesRules, OUTSIDERS, type PodSources, type SharedChain, toNode } from "./iptables-rules.ts";
 import type { ModePlan } from "./mode.ts";
 import { keepRefusals, ownerOf, planServices } from "./nftables.ts";
-import { joinNetworks, type PodNetworks } from "./pod-sources.ts";
+import { type PodNetworks, podSources } from "./pod-sources.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
@@ -39,7 +39,7 @@ export function planIptables(snapshot: ClusterSnapshot, node: string, podNetwork
   const standpoint = standpointOf(snapshot, node);
   const settings = serviceSettings(snapshot);
   const iptables = FAMILIES.flatMap((family) => {
-    const networks = joinNetworks(podNetworks[family]);
+    const networks = podSources(podNetworks[family], settings.podNetworks, family);
     const shared = new Shared(table, standpoint, { networks }, family);
     return [
       natTable(family, shared, { networks, nodePorts: nodePortElements(settings, snapshot.nodes.get(node), family) }),

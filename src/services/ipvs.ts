@@ -4,7 +4,7 @@
 //          ─▶ input: refusals ─▶ IPVS chooses an end point ─▶ output: policies ─▶ postrouting: masquerade
 //
 // Which end point: round robin, or as the Service's annotation fairlead.dev/ipvs-scheduler says (or, for all, the key
-// ipvs-scheduler of the ConfigMap kube-system/fairlead). Weights: the pod's annotation fairlead.dev/ipvs-weight.
+// ipvsScheduler of the ConfigMap kube-system/fairlead). Weights: the pod's annotation fairlead.dev/ipvs-weight.
 import { type Family, familyOf, parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { IpvsOwnership, IpvsService, KernelState, LinkAddress, NftElement, NftSet } from "../kernel/index.ts";
@@ -129,8 +129,8 @@ class Schedule {
   constructor(snapshot: ClusterSnapshot, remarks: string[]) {
     this.#snapshot = snapshot;
     this.#remarks = remarks;
-    const said = snapshot.configMaps.get(CONFIG)?.data?.["ipvs-scheduler"];
-    this.#standard = this.#read(said, "rr", `ConfigMap ${CONFIG}, key ipvs-scheduler`);
+    const said = snapshot.configMaps.get(CONFIG)?.data?.ipvsScheduler;
+    this.#standard = this.#read(said, "rr", `ConfigMap ${CONFIG}, key ipvsScheduler`);
   }
 
   of(entry: ServiceEntry): { readonly scheduler: Scheduler; readonly weights: ReadonlyMap<string, number> } {

@@ -146,7 +146,9 @@ test("an end point that goes keeps its connections and gets no new ones; when th
 
 test("IPVS is left: its open connections live on beside the new mode, and with the last of them all of it goes", async () => {
   const chat = scheduled("chat", 6, "rr", 8081);
-  net.mode = "ipvs";
+  // A fresh one, so that there is nothing to be forgotten but what is held here.
+  net.close();
+  net = new ServiceNetwork("ipvs");
   net.set(chat);
   const node = net.at("node-1");
   const held = [
@@ -162,7 +164,6 @@ test("IPVS is left: its open connections live on beside the new mode, and with t
   const fresh = await net.hold("d", "10.96.1.6", 80);
   assert.ok(node.ipvs.list().every(({ destinations }) => destinations.every(({ weight }) => weight === 0)));
   for (const connection of held) connection.close();
-  // Those of the tests before, too.
   await until(() => node.ipvs.list().length === 0);
   assert.deepEqual(node.ipvs.list(), []);
   assert.ok(!node.listLinks().some(({ name }) => name === "kube-ipvs0"));

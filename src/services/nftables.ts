@@ -342,7 +342,8 @@ function refusals(): NftRule[] {
   return FAMILIES.flatMap((family): NftRule[] => {
     const inSet = (left: NftField | NftField[], name: string): NftMatch => ({ left, op: "==", right: { set: `${name}${family}` } });
     const local = toNode(family);
-    // What is open already is left alone: IPVS lets connections of a Service that has gone come to their end.
+    // What is open already is left alone: IPVS lets connections of a Service that has gone come to their end. What is not tracked is meant
+    // for somebody at the Service's own address on this node, such as a node-local DNS cache.
     const fresh: NftMatch = { left: "ct state", op: "==", right: "new" };
     return [
       { matches: [fresh, inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },

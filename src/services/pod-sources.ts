@@ -1,5 +1,15 @@
 // The pods' networks as few prefixes: a rule of iptables names one at a time.
-import { type Family, formatPrefix, type IpPrefix, networkOf, prefixContains, prefixSize, tryParsePrefix } from "../base/index.ts";
+import {
+  type Family,
+  familyOf,
+  formatPrefix,
+  type IpPrefix,
+  networkOf,
+  parsePrefix,
+  prefixContains,
+  prefixSize,
+  tryParsePrefix,
+} from "../base/index.ts";
 import type { NftElement } from "../kernel/index.ts";
 
 /** Pod networks by family, as the data path's sets hold them. */
@@ -15,6 +25,21 @@ export function joinNetworks(elements: readonly NftElement[]): readonly string[]
     kept.set(elements, joined);
   }
   return joined;
+}
+
+/**
+ * The prefixes that rules name for the pods of a family: the cluster's own range, if it is said and holds every node's pod
+ * network, for so the rules stay the same when a node comes; else the nodes' networks, joined.
+ */
+export function podSources(elements: readonly NftElement[], said: readonly string[], family: Family): readonly string[] {
+  const joined = joinNetworks(elements);
+  const ranges = said.filter((range) => familyOf(range) === family);
+  const within = (network: IpPrefix) => ranges.some((range) => holds(parsePrefix(range), network));
+  return joined.length > 0 && joined.every((network) => within(parsePrefix(network))) ? ranges : joined;
+}
+
+function holds(range: IpPrefix, network: IpPrefix): boolean {
+  return range.length <= network.length && prefixContains(range, network);
 }
 
 function join(prefixes: readonly IpPrefix[]): IpPrefix[] {

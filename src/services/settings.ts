@@ -30,13 +30,15 @@ export interface ServiceSettings {
   readonly nodePortAddresses: "primary" | readonly string[];
   /** From which addresses load balancers' are given out. */
   readonly pools: readonly AddressRange[];
+  /** Ranges that the nodes' pod networks are taken from; empty where nothing is said. */
+  readonly podNetworks: readonly string[];
   /** What in the settings is not understood, and why. */
   readonly remarks: readonly string[];
 }
 
 const SETTINGS = "kube-system/fairlead";
 
-const NONE: ServiceSettings = { nodePortAddresses: "primary", pools: [], remarks: [] };
+const NONE: ServiceSettings = { nodePortAddresses: "primary", pools: [], podNetworks: [], remarks: [] };
 const kept = new WeakMap<ConfigMap, ServiceSettings>();
 
 /** The settings of a snapshot; the same object while the ConfigMap stays the same. */
@@ -66,7 +68,12 @@ function readSettings(data: Readonly<Record<string, string>>): ServiceSettings {
     if (!range) remark("loadBalancerPools", text, "write a prefix like 192.0.2.0/28, or a range like 192.0.2.10-192.0.2.20");
     return range ? [range] : [];
   });
-  return { nodePortAddresses: prefixes.length > 0 ? widest(prefixes) : "primary", pools, remarks };
+  const podNetworks = wordsOf(data.podNetworks).flatMap((text) => {
+    const prefix = tryParsePrefix(text);
+    if (!prefix) remark("podNetworks", text, "write a prefix like 10.244.0.0/16");
+    return prefix ? [formatPrefix(networkOf(prefix))] : [];
+  });
+  return { nodePortAddresses: prefixes.length > 0 ? widest(prefixes) : "primary", pools, podNetworks: widest(podNetworks), remarks };
 }
 
 function wordsOf(text: string | undefined): string[] {

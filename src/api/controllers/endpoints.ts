@@ -4,6 +4,8 @@ import { calculateEndpointSlices, type EndpointSlice, type Node, type Pod, type 
 import { type Controller, type ControllerContext, keyOf, REF, splitKey } from "./context.ts";
 import { createQueue } from "./queue.ts";
 
+const TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time";
+
 /** Keeps the slices of every Service. */
 export function endpointSliceController(context: ControllerContext): Controller {
   const services = new Map<string, Map<string, Service>>();
@@ -21,9 +23,12 @@ export function endpointSliceController(context: ControllerContext): Controller 
       for (const slice of calculateEndpointSlices(service, { pods: selected, node })) {
         const before = present.get(slice.metadata.name);
         present.delete(slice.metadata.name);
-        if (!before) context.store.create(REF.endpointSlices, slice);
-        else if (!isSame(before, slice))
-          context.store.update(REF.endpointSlices, { ...before, ...slice, metadata: { ...before.metadata, ...slice.metadata } });
+        if (before && isSame(before, slice)) continue;
+        // From this, how long the way to the nodes' kernels is (kubeproxy_network_programming_duration_seconds) is measured.
+        const annotations = { ...before?.metadata.annotations, [TRIGGER]: new Date().toISOString() };
+        const metadata = { ...before?.metadata, ...slice.metadata, annotations };
+        if (before) context.store.update(REF.endpointSlices, { ...before, ...slice, metadata });
+        else context.store.create(REF.endpointSlices, { ...slice, metadata });
       }
     }
     for (const slice of present.values()) context.store.delete(REF.endpointSlices, slice.metadata.namespace, slice.metadata.name);

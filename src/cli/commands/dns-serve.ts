@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { FairleadError } from "../../base/index.ts";
 import { assumeCluster, type ClusterSource, createReplicaSource, readKubeconfig, sourceFromKubernetes } from "../../cluster/index.ts";
-import { DNS_RESOURCES, runDns, slimObject } from "../../dns/index.ts";
+import { DNS_RESOURCES, runDns, slimObject, spareMemory } from "../../dns/index.ts";
 import { Answer } from "../exit.ts";
 import { loadManifests } from "../manifests.ts";
 
@@ -40,6 +40,7 @@ Examples:
         void process.stdout.write(
           `${new Date().toISOString()} [${level.toUpperCase()}] ${plugin === "" ? "" : `plugin/${plugin}: `}${text}\n`,
         );
+      spareMemory();
       const source = sourceOf(flags, (problem) => log("warning", "kubernetes", problem));
       const status = await runDns({
         path: flags.conf,

@@ -30,6 +30,7 @@ export interface UpFlags {
   readonly podCidr: readonly string[];
   readonly serviceCidr: readonly string[];
   readonly apiPort: number;
+  readonly nodeLocalDns?: boolean;
   readonly timeout: number;
   readonly foreground?: boolean;
   readonly keep?: boolean;
@@ -58,6 +59,7 @@ export function command(command: Command): void {
         .choices(["inline", "processes"])
         .default("inline"),
     )
+    .option("--node-local-dns", "a DNS cache on every node (169.254.20.10, and the cluster's DNS address itself)", false)
     .option("--timeout <seconds>", "how long to wait until all is ready", number(1, 3600), 60)
     .option("--keep", "the cluster's objects outlive the lab; raised again with --keep it goes on with them")
     .option("--foreground", "stay until Ctrl-C, then take the lab down")
@@ -89,8 +91,8 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
   let raised = false;
   try {
     if (!up) {
-      const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort, services } = flags;
-      const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort, services };
+      const { name, nodes, subnets, mtu, podCidr, serviceCidr, apiPort, nodeLocalDns = false, services } = flags;
+      const options = { name, nodes, subnets, mtu, podCidrs: podCidr, serviceCidrs: serviceCidr, apiPort, nodeLocalDns, services };
       const network = flags.network ?? (asksForRouted(objects) ? "routed" : "overlay");
       const launching = {
         ...options,
@@ -152,7 +154,7 @@ export function nameFlag({ name }: Pick<UpFlags, "name">): string {
 
 /** What a lab is made with can't be changed by a second `lab up`. @throws FairleadError `lab-exists` */
 async function refuseChanges(command: Command, flags: UpFlags): Promise<void> {
-  const given = ["nodes", "subnets", "mtu", "agents", "services", "network", "podCidr", "serviceCidr", "apiPort"].filter(
+  const given = ["nodes", "subnets", "mtu", "agents", "services", "network", "podCidr", "serviceCidr", "apiPort", "nodeLocalDns"].filter(
     (option) => command.getOptionValueSource(option) === "cli",
   );
   if (given.length === 0 || !(await isUp(flags.name))) return;

@@ -67,7 +67,10 @@ export function watchLookups(domain: string, metrics: MetricRegistry): LookupWat
   };
 }
 
-/** The name that was meant, where one of a pod's three search elements stands behind it: a name of at least two labels, as a Service of another namespace or the world has. */
+/**
+ * The name that was meant, where one of a pod's three search elements stands behind it: a name of at least two labels, as the
+ * world's are. NAME.NAMESPACE.svc may as well be a Service that is missing, and counts as that.
+ */
 function withoutSearch(name: string, domain: string): string | undefined {
   const zone = `.${domain}.`;
   if (!name.endsWith(zone)) return undefined;

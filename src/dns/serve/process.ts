@@ -84,12 +84,15 @@ export async function runDns(options: DnsProcessOptions): Promise<number> {
       if (server.status().blocks.some(({ plugins }) => plugins.includes("reload"))) await look();
       else log("warning", "", "the Corefile changed; it has no plugin reload, so it is taken at the next start");
     }
-    process.send?.({
+    const status = server.status();
+    const refused = status.refused && (options.shown?.(status.refused) ?? status.refused);
+    const report: DnsReport = {
       id: request.id,
-      status: server.status(),
+      status: { ...status, refused },
       lookups: watch.report(),
       metrics: server.metrics.print(),
-    } satisfies DnsReport);
+    };
+    process.send?.(report);
   });
   // Whoever started it is gone.
   process.on("disconnect", () => finish(0));

@@ -2,7 +2,7 @@
 
 import { messageOf } from "../../base/index.ts";
 import { sourceFromKubernetes } from "../../cluster/index.ts";
-import { DNS_RESOURCES, runDns, slimObject } from "../../dns/index.ts";
+import { DNS_RESOURCES, runDns, slimObject, spareMemory } from "../../dns/index.ts";
 
 export interface DnsMainOptions {
   /** The Corefile's path. */
@@ -35,6 +35,7 @@ function access(): Promise<string> {
   });
 }
 
+spareMemory();
 try {
   const source = sourceFromKubernetes({
     kubeconfig: await access(),

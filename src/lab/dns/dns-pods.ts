@@ -3,14 +3,17 @@
 // A process for each pod: queries take nothing from the daemon's thread, replicas really share the load, and one that is
 // killed takes no other with it. It reads its Corefile from the pod's ConfigMap volume and follows the API through the
 // cluster's own network, as CoreDNS would.
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { messageOf } from "../../base/index.ts";
 import type { DnsReport, DnsRequest } from "../../dns/index.ts";
 import type { Container, Pod } from "../../resources/index.ts";
 import type { Component, ComponentPlace } from "../kubelet/component.ts";
 import { Program } from "../workload/program.ts";
-import type { VolumeMount } from "../workload/sandbox.ts";
+import type { SandboxFiles } from "../workload/sandbox.ts";
 import type { AccessMessage, DnsMainOptions } from "./dns-main.ts";
+import { fillCorefile, type NodeCacheOptions, nodeCacheOptions, placeNodeCache, removeNodeCache } from "./node-cache.ts";
 
 export interface DnsPodsOptions {
   readonly domain: string;
@@ -26,7 +29,7 @@ export interface DnsPodReport {
 }
 
 export interface DnsPods {
-  /** The program for a container whose image is CoreDNS's; undefined for every other. */
+  /** The program for a container whose image is CoreDNS's or the node-local cache's; undefined for every other. */
   component(pod: Pod, container: Container): Component | undefined;
   /** Files of volumes in this namespace were written again: the servers look at theirs. */
   filesChanged(namespace: string): void;
@@ -41,6 +44,8 @@ const ANSWER_MS = 1000;
 interface Running {
   readonly pod: Pod;
   readonly program: Program;
+  /** Makes the Corefile that it reads anew from the files of its volumes. */
+  readonly refresh: () => void;
 }
 
 export function createDnsPods(options: DnsPodsOptions): DnsPods {
@@ -62,10 +67,29 @@ export function createDnsPods(options: DnsPodsOptions): DnsPods {
     });
   }
 
-  function launch(pod: Pod, container: Container, { namespace, files, env, log }: ComponentPlace): Program {
-    const path = corefileOf(container);
-    const corefile = onHost(path, files.mounts, files.directory);
-    const main: DnsMainOptions = { corefile, shown: path, domain: options.domain };
+  function launchServer(pod: Pod, container: Container, place: ComponentPlace): Program {
+    const shown = corefileOf(container);
+    return launch(pod, place, { corefile: onHost(shown, place.files), shown, domain: options.domain }, () => {});
+  }
+
+  function launchCache(pod: Pod, place: ComponentPlace, cache: NodeCacheOptions): Program {
+    const template = onHost(cache.conf, place.files);
+    const corefile = join(place.files.directory, "Corefile");
+    const refresh = () => writeFileSync(corefile, fillCorefile(readFileSync(template, "utf8"), cache, place.env), { mode: 0o600 });
+    try {
+      refresh();
+      placeNodeCache(place.namespace, cache.addresses);
+    } catch (error) {
+      // The server says it in its own words, in the pod's log: it finds no Corefile.
+      place.log.write("stderr", Buffer.from(`${messageOf(error)}\n`));
+    }
+    const program = launch(pod, place, { corefile, shown: cache.conf, domain: options.domain }, refresh);
+    void program.exited.then(() => removeNodeCache(place.namespace));
+    return program;
+  }
+
+  function launch(pod: Pod, place: ComponentPlace, main: DnsMainOptions, refresh: () => void): Program {
+    const { namespace, files, env, log } = place;
     const node = [process.execPath, "--disable-warning=ExperimentalWarning", MAIN, JSON.stringify(main)];
     // No process stands between: signals and the message channel reach the server itself.
     const confine = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--", "sh", "-c", INSIDE];
@@ -79,16 +103,24 @@ export function createDnsPods(options: DnsPodsOptions): DnsPods {
       onMessage: (report: DnsReport) => waiting.get(report.id)?.(report),
     });
     void options.kubeconfig().then((kubeconfig) => program.send({ op: "access", kubeconfig } satisfies AccessMessage));
-    const entry: Running = { pod, program };
+    const entry: Running = { pod, program, refresh };
     running.add(entry);
     void program.exited.then(() => running.delete(entry));
     return program;
   }
 
   return {
-    component: (pod, container) => (isCoreDns(container) ? { launch: (place) => launch(pod, container, place) } : undefined),
+    component(pod, container) {
+      const cache = nodeCacheOptions(container);
+      if (cache) return { launch: (place) => launchCache(pod, place, cache) };
+      return isCoreDns(container) ? { launch: (place) => launchServer(pod, container, place) } : undefined;
+    },
     filesChanged(namespace) {
-      for (const { pod, program } of running) if (pod.metadata.namespace === namespace) void ask(program, "look");
+      for (const { pod, program, refresh } of running) {
+        if (pod.metadata.namespace !== namespace) continue;
+        refresh();
+        void ask(program, "look");
+      }
     },
     reports: () =>
       Promise.all(
@@ -117,7 +149,7 @@ function corefileOf({ args = [] }: Container): string {
 }
 
 /** The file of the pod's volumes that stands for a path in the container. */
-function onHost(path: string, mounts: readonly VolumeMount[], directory: string): string {
+function onHost(path: string, { mounts, directory }: SandboxFiles): string {
   for (const { source, target } of mounts) {
     const base = target.replace(/\/$/, "");
     if (path === base) return join(directory, "volumes", source);

@@ -18,13 +18,14 @@ import {
   type WireReply,
 } from "../../dns/index.ts";
 import type { ConntrackFlow } from "../../kernel/index.ts";
-import type { ConfigMap } from "../../resources/index.ts";
+import type { ConfigMap, Pod } from "../../resources/index.ts";
 import { FABRIC } from "../fabric.ts";
 import type { Lab } from "../lab.ts";
 import { namespaceOf } from "../probing.ts";
 import { REFS } from "../refs.ts";
 import { CLUSTER } from "../system.ts";
 import { askWire } from "./ask.ts";
+import { nodeCacheOptions } from "./node-cache.ts";
 
 export interface DnsQueryParams {
   readonly name: string;
@@ -54,7 +55,7 @@ export async function queryInLab(lab: Lab, params: DnsQueryParams): Promise<Told
     flows ??= dnsFlows(lab, end);
     const origin = explainName(lab.snapshot, ask.name, CLUSTER.domain);
     return {
-      by: whoAnswered(lab, flows, { server: ask.server, port, protocol: ask.transport === "udp" ? 17 : 6 }),
+      by: whoAnswered(lab, end, flows, { server: ask.server, port, protocol: ask.transport === "udp" ? 17 : 6 }),
       plugin: await pluginOf(offline, { name: ask.name, type: ask.type, from: addressOf(end), server: ask.server }),
       objects: origin?.objects ?? [],
       says: origin?.says ?? null,
@@ -108,10 +109,19 @@ function addressOf(end: End): string {
   return end.kind === "pod" ? (end.pod.status?.podIP ?? "127.0.0.1") : "127.0.0.1";
 }
 
+/** The node-local cache on the asker's node, where it has this address: what goes to it is not tracked. */
+function cacheOn(lab: Lab, end: End, server: string): Pod | undefined {
+  const pods = [...lab.snapshot.pods.onNode(nodeOf(end) ?? "")];
+  return pods.find((pod) => pod.spec.containers.some((container) => nodeCacheOptions(container)?.addresses.includes(server)));
+}
+
+function nodeOf(end: End): string | undefined {
+  return end.kind === "pod" ? end.pod.spec.nodeName : end.kind === "node" ? end.node.metadata.name : undefined;
+}
+
 /** The asker's questions as conntrack of its node knows them. */
 function dnsFlows(lab: Lab, end: End): readonly ConntrackFlow[] {
-  const node = end.kind === "pod" ? end.pod.spec.nodeName : end.kind === "node" ? end.node.metadata.name : undefined;
-  const flows = lab.nodes.get(node ?? "")?.namespace.conntrack.list({ destinationPort: 53 }) ?? [];
+  const flows = lab.nodes.get(nodeOf(end) ?? "")?.namespace.conntrack.list({ destinationPort: 53 }) ?? [];
   if (end.kind !== "pod" || end.pod.spec.hostNetwork) return flows;
   const own = new Set((end.pod.status?.podIPs ?? []).map(({ ip }) => ip));
   return flows.filter(({ source }) => own.has(source));
@@ -120,12 +130,15 @@ function dnsFlows(lab: Lab, end: End): readonly ConntrackFlow[] {
 /** Who sent the answer: what conntrack translated the server's address to. */
 function whoAnswered(
   lab: Lab,
+  end: End,
   flows: readonly ConntrackFlow[],
   asked: { readonly server: string; readonly port: number; readonly protocol: number },
 ): string {
   const flow = flows.find(
     ({ protocol, destination, sourcePort }) => protocol === asked.protocol && destination === asked.server && sourcePort === asked.port,
   );
+  const cache = flow ? undefined : cacheOn(lab, end, asked.server);
+  if (cache) return `${cache.metadata.namespace}/${cache.metadata.name}`;
   const address = flow?.replySource ?? asked.server;
   const pod = lab.snapshot.pods.byAddress(address);
   if (pod) return `${pod.metadata.namespace}/${pod.metadata.name}`;

@@ -1,0 +1,133 @@
+// IPVS and ipset as bytes and text: fixtures, and decoders that take anything.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { tableTopic } from "./event.ts";
+import { decodeFamilyNumber, encodeFamilyQuestion } from "./generic.ts";
+import { decodeRevision, decodeSet, encodeCreation, encodeElement } from "./ipset.ts";
+import { decodePersistence, encodeDestination, encodeService, parseIpvs } from "./ipvs.ts";
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+
+// As Linux 6.1 lists it.
+const LISTING = `IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  [fd00:0000:0000:0000:0000:0000:0000:0001]:0035 wlc 
+  -> [fd00:0000:0000:0000:0000:0000:0000:0002]:0035      Masq    5      0          0         
+TCP  0A60000A:0035 rr  persistent 25000 FFFFFFFF
+  -> 0A000001:0035      Masq    1      2          7         
+FWM  00000007 rr 
+  -> 0A000009:0035      Masq    1      0          0         
+UDP  0A60000A:0035 sh 
+`;
+
+test("the listing in /proc", () => {
+  assert.deepEqual(parseIpvs(LISTING), [
+    {
+      family: 6,
+      protocol: "tcp",
+      address: "fd00::1",
+      port: 53,
+      scheduler: "wlc",
+      destinations: [{ address: "fd00::2", port: 53, weight: 5, active: 0, inactive: 0 }],
+    },
+    {
+      family: 4,
+      protocol: "tcp",
+      address: "10.96.0.10",
+      port: 53,
+      scheduler: "rr",
+      persistence: 0,
+      destinations: [{ address: "10.0.0.1", port: 53, weight: 1, active: 2, inactive: 7 }],
+    },
+    { family: 4, protocol: "udp", address: "10.96.0.10", port: 53, scheduler: "sh", destinations: [] },
+  ]);
+});
+
+const service = { family: 4, protocol: "tcp", address: "10.96.0.80", port: 80 } as const;
+
+test("a service as bytes (linux/ip_vs.h)", () => {
+  const bytes = encodeService("add", { ...service, scheduler: "rr", persistence: 60, destinations: [] });
+  assert.equal(
+    hex(bytes),
+    [
+      "01010000", // IPVS_CMD_NEW_SERVICE
+      "54000180", // the service, nested
+      "0600010002000000", // AF_INET
+      "0600020006000000", // TCP
+      "140003000a600050000000000000000000000000", // its address, in 16 bytes
+      "0600040000500000", // port 80
+      "0700060072720000", // "rr"
+      "0c00070001000000ffffffff", // persistent, and all flags are meant
+      "080008003c000000", // 60 s
+      "08000900ffffffff", // a client is one address
+    ].join(""),
+  );
+  const [key, seconds] = decodePersistence(bytes) ?? [];
+  assert.deepEqual([key, seconds], ["tcp 10.96.0.80:80", 60]);
+});
+
+test("a destination as bytes", () => {
+  assert.equal(
+    hex(encodeDestination("delete", service, { address: "10.244.1.2", port: 8080, weight: 1 })),
+    "07010000" +
+      "30000180" +
+      "0600010002000000" +
+      "0600020006000000" +
+      "140003000a600050000000000000000000000000" +
+      "0600040000500000" +
+      "14000280" +
+      "080001000af40102" +
+      "060002001f900000",
+  );
+});
+
+test("the number of a family", () => {
+  assert.equal(hex(encodeFamilyQuestion("IPVS")), "03010000" + "090002004950565300000000");
+  assert.equal(decodeFamilyNumber(Buffer.from("0102000006000100250000000900020049505653000000" + "00", "hex")), 0x25);
+});
+
+test("a set and an element as bytes (linux/netfilter/ipset/ip_set.h): numbers of network order are marked as such", () => {
+  assert.equal(
+    hex(encodeCreation({ name: "KUBE-X", type: "bitmap:port", family: 4 }, 3)),
+    "02000000" +
+      "0500010006000000" +
+      "0b0002004b5542452d580000" +
+      "100003006269746d61703a706f727400" +
+      "0500040003000000" +
+      "0500050000000000" +
+      "14000780" +
+      "0600044000000000" +
+      "06000540ffff0000",
+  );
+  assert.equal(
+    hex(encodeElement("KUBE-X", "10.96.0.10,tcp:53")),
+    "02000000" +
+      "0500010006000000" +
+      "0b0002004b5542452d580000" +
+      "20000780" +
+      "0c000180080001400a60000a" +
+      "0600044000350000" +
+      "0500070006000000",
+  );
+});
+
+test("any bytes and any text are taken", () => {
+  const bytes = fc.uint8Array({ maxLength: 200 });
+  fc.assert(
+    fc.property(bytes, (body) => {
+      decodePersistence(body);
+      decodeFamilyNumber(body);
+      decodeSet(body);
+      decodeRevision(body);
+      for (const type of [0x0a00, 0x0a06, 0x0a0f]) tableTopic({ type, flags: 0, sequence: 0, port: 0, body });
+    }),
+  );
+  const line = fc.oneof(
+    fc.string(),
+    fc.constantFrom(...LISTING.split("\n")),
+    fc.constantFrom("TCP  [::g]:0035 rr", "  -> zz:0035 Masq 1 0 0", "TCP  0A60000A:0035 rr"),
+  );
+  fc.assert(fc.property(fc.array(line), (lines) => Array.isArray(parseIpvs(lines.join("\n")))));
+});
