@@ -118,7 +118,8 @@ const PROGRAMS: readonly Program[] = [
       const us = address(over, 1);
       const file = on.file(
         "bgpd.conf",
-        `router bgp ${as}
+        `frr defaults datacenter
+router bgp ${as}
  bgp router-id 10.0.0.2
  no bgp ebgp-requires-policy
  no bgp network import-check

@@ -70,6 +70,16 @@ const CONFIGURATION_FIELDS = {
   localWorkloadPeeringIPV6: "asks for peering with pods, which is not supported",
 } as const;
 
+/** The parts of a snapshot that plans are calculated from: while these are the same objects, so is the plan. */
+export function bgpParts(snapshot: ClusterSnapshot): readonly unknown[] {
+  const kinds = ["BGPConfiguration", "BGPPeer", "BGPFilter", "IPPool"].flatMap((kind) => [
+    `projectcalico.org/v3/${kind}`,
+    `crd.projectcalico.org/v1/${kind}`,
+  ]);
+  const others = [...kinds, "operator.tigera.io/v1/Installation"].map((kind) => snapshot.others.get(kind));
+  return [snapshot.nodes, snapshot.services, snapshot.endpointSlices, ...others];
+}
+
 /** What a node has to do with BGP; undefined where the node is not known or has no address. Pure. */
 export function planBgp(snapshot: ClusterSnapshot, facts: BgpFacts): BgpPlan | undefined {
   const remarks = new Set<string>();

@@ -11,7 +11,7 @@ import { Fanout } from "./fanout.ts";
 import { keyOf, objectOfKey, readLine } from "./lines.ts";
 import { Needs } from "./needs.ts";
 
-const ROUNDS = Number(process.env.FAIRLEAD_RELAY_ROUNDS ?? 60);
+const ROUNDS = Number(process.env.FAIRLEAD_RELAY_ROUNDS ?? 30);
 
 function rulesOf(snapshot: ClusterSnapshot, node: string): unknown {
   const local = [...snapshot.pods.onNode(node)].filter((pod) => !pod.spec.hostNetwork && pod.status?.podIPs);

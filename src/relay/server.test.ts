@@ -154,23 +154,24 @@ test("relays are named by host and port, or URL; several by commas", () => {
 
 test("an agent that takes nothing holds a bounded part of what changes, and is let go in the end; others do not wait", async () => {
   const source = cluster(service("a"));
-  const replica = await relay(source, { patience: 300 });
+  const replica = await relay(source, { patience: 1000 });
   const quick = agent([replica]);
   const slow = connect(replica.port, "127.0.0.1");
   slow.on("error", () => {});
   slow.pause();
   slow.write("GET /stream?node=n2 HTTP/1.1\r\nhost: relay\r\n\r\n");
   await until(() => replica.status.agents === 2);
+  let most = 0;
   for (let round = 0; round < 40; round++) {
     source.change(Array.from({ length: 20 }, (_, i) => ({ type: "MODIFIED", object: service(`s${i}`, String(round), 50_000) })));
     await new Promise((resolve) => setTimeout(resolve, 5));
+    most = Math.max(most, replica.status.waiting);
   }
-  await until(
-    () =>
-      [...(quick.synced ? quick.snapshot.services.values() : [])].filter(({ metadata }) => metadata.resourceVersion === "39").length === 20,
-  );
-  const { waiting } = replica.status;
-  assert.ok(waiting > 0 && waiting <= 21, String(waiting));
+  const newest = () =>
+    [...(quick.synced ? quick.snapshot.services.values() : [])].filter(({ metadata }) => metadata.resourceVersion === "39");
+  await until(() => newest().length === 20);
+  // Both may have waited: each for no more than there are objects.
+  assert.ok(most > 0 && most <= 42, String(most));
   await until(
     () => replica.status.dropped === 1,
     () => JSON.stringify(replica.status),

@@ -11,7 +11,7 @@ import { type Bfd, type PeerEvent, type PeerStatus, type Speaker, startBfd, star
 import type { ClusterSnapshot } from "../../cluster/index.ts";
 import type { LearnedRoute, RoutedExports } from "../../datapath/routed/index.ts";
 import { type NetworkNamespace, type SignatureCounters, signatureCounters } from "../../kernel/index.ts";
-import { type BgpPlan, isForKernel, type Neighbour, planBgp } from "../../peering/index.ts";
+import { type BgpPlan, bgpParts, isForKernel, type Neighbour, planBgp } from "../../peering/index.ts";
 import { type LearnedRoutes, openLearnedRoutes } from "./learned.ts";
 import { bfdTransport, bgpTransport } from "./transport.ts";
 
@@ -57,6 +57,9 @@ export class NodeBgp {
   readonly #options: NodeBgpOptions;
   readonly #learned: LearnedRoutes;
   #plan: BgpPlan | undefined;
+  /** What the plan was calculated from. */
+  #parts: readonly unknown[] = [];
+  #exports: RoutedExports | undefined;
   #speaker: Speaker | undefined;
   #speakerKey = "";
   #bfd: Bfd | undefined;
@@ -117,6 +120,9 @@ export class NodeBgp {
 
   /** Follows what the node now answers for; undefined: BGP is off. */
   follow(snapshot: ClusterSnapshot, exports: RoutedExports | undefined): void {
+    const parts = bgpParts(snapshot);
+    if (parts.every((part, index) => part === this.#parts[index]) && isDeepStrictEqual(exports, this.#exports)) return;
+    [this.#parts, this.#exports] = [parts, exports];
     const plan = exports?.bgp ? this.#planOf(snapshot, exports) : undefined;
     if (plan && this.#plan && isDeepStrictEqual(plan, this.#plan)) return;
     const before = this.#plan;
@@ -125,7 +131,10 @@ export class NodeBgp {
       this.#stop();
       return;
     }
-    this.#options.secrets.follow(plan.secrets, this.#options.changed);
+    this.#options.secrets.follow(plan.secrets, () => {
+      this.#parts = [];
+      this.#options.changed();
+    });
     try {
       this.#speak(plan);
       this.#failure = undefined;

@@ -138,8 +138,9 @@ class RunningSpeaker implements Speaker {
     const before = this.#configs;
     this.#configs = peers;
     this.#listener.expect(peers.map((peer) => ({ from: rangeOf(peer), password: peer.password, minimumTtl: minimumTtlOf(peer) })));
+    const named = new Map(peers.map((peer) => [peer.name, peer]));
     for (const old of before) {
-      const now = peers.find(({ name }) => name === old.name);
+      const now = named.get(old.name);
       if (now && isDeepStrictEqual(now, old)) continue;
       for (const peer of [...this.#peers.values()].filter(
         ({ config }) => config.name === old.name || config.name.startsWith(`dynamic ${old.name} `),

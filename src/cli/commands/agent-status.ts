@@ -60,6 +60,7 @@ function show(status: AgentStatus): string {
     ["pods", String(status.pods)],
     ...status.ranges.map(({ range, used, size }) => ["addresses", `${used} of ${size} in ${range}`]),
     ["kernel", `${status.kernel.runs} runs, ${status.kernel.failures} failed, the last took ${status.kernel.lastMs.toFixed(1)} ms`],
+    ...(status.bgp ? [["BGP", `AS ${status.bgp.as}, ${status.bgp.established} of ${status.bgp.neighbours} sessions are up`]] : []),
     ...status.follows.map((each) => ["follows", each]),
     ["mended", mended.length > 0 ? mended.join(", ") : "nothing"],
   ];
