@@ -36,6 +36,14 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+async function until(condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 2000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.ok(condition(), "it did not come to that");
+}
+
+/** Health checks that failed. */
+const failures = (c: Chain) => Number(/coredns_proxy_healthcheck_failures_total\{[^}]*\} (\d+)/.exec(c.metrics.print())?.[1] ?? 0);
+
 const rcode = (given: Reply | "dropped") => (given === "dropped" ? given : given.rcode);
 const servfail = (query: Message): Message => ({ ...query, response: true, rcode: RCODE.SERVFAIL });
 
@@ -89,15 +97,12 @@ test("a server that refuses is left for the next at once; when it is well again 
     `forward . 127.0.0.1:${port} 127.0.0.1:${well?.port} {\npolicy sequential\nhealth_check 20ms\nmax_fails 1\n}`,
   );
   for (let i = 0; i < 3; i++) assert.equal(rcode(await c.ask("db.example.org.")), RCODE.NOERROR);
-  await new Promise((resolve) => setTimeout(resolve, 60));
-  assert.match(
-    c.metrics.print(),
-    new RegExp(`coredns_proxy_healthcheck_failures_total\\{proxy_name="forward",to="127.0.0.1:${port}"\\} [1-9]`),
-  );
+  await until(() => failures(c) > 0);
   const back = await startUpstream(port);
   t.after(() => back.close());
-  for (let i = 0; i < 100 && !back.asked.includes(". NS udp"); i++) await new Promise((resolve) => setTimeout(resolve, 10));
-  await c.ask("db.example.org.");
+  await until(() => back.asked.includes(". NS udp"));
+  // The check's answer is on its way.
+  for (let i = 0; i < 500 && !back.asked.includes("db.example.org. A udp"); i++) await c.ask("db.example.org.");
   assert.ok(back.asked.includes("db.example.org. A udp"), back.asked.join());
 });
 
@@ -108,7 +113,7 @@ test("where every server is down, one is tried all the same, or not with failfas
   const fast = await forwarding(t, text("failfast_all_unhealthy_upstreams"));
   for (const each of [c, fast]) {
     assert.equal(rcode(await each.ask("db.example.org.")), RCODE.SERVFAIL);
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await until(() => failures(each) > 0);
   }
   const back = await startUpstream(port);
   t.after(() => back.close());
