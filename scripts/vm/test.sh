@@ -16,4 +16,4 @@ export PATH
   src/kernel/linux/contract.kernel.test.ts
 VM_SECONDS=${VM_SECONDS:-600}
 export VM_SECONDS
-exec sh scripts/vm/run.sh env FAIRLEAD_BRIEF="${FAIRLEAD_BRIEF:-1}" FAIRLEAD_ROWS="${FAIRLEAD_ROWS:-}" node --disable-warning=ExperimentalWarning --test --test-concurrency=1 --test-force-exit --test-timeout=300000 "$@"
+exec sh scripts/vm/run.sh env FAIRLEAD_BRIEF="${FAIRLEAD_BRIEF:-1}" FAIRLEAD_ROWS="${FAIRLEAD_ROWS:-}" node --disable-warning=ExperimentalWarning --test --test-concurrency=1 --test-timeout=300000 "$@"
