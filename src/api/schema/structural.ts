@@ -52,10 +52,11 @@ export function withDefaults(value: unknown, schema: Schema | undefined, depth =
   let result = value;
   const put = (name: string, next: unknown) => {
     if (result === value) result = { ...value };
-    result[name] = next;
+    // Defined, not assigned: a field may have the name `__proto__`.
+    Object.defineProperty(result, name, { value: next, enumerable: true, writable: true, configurable: true });
   };
   for (const [name, property] of Object.entries(schema.properties ?? {})) {
-    const given = value[name];
+    const given = Object.hasOwn(value, name) ? value[name] : undefined;
     // A null where null may not stand is as nothing.
     const absent = given === undefined || (given === null && property.nullable !== true && property.default !== undefined);
     const next = withDefaults(absent && property.default !== undefined ? structuredClone(property.default) : given, property, depth + 1);
@@ -240,7 +241,7 @@ function checkMap(value: Json, schema: Schema, { path, tell, depth, invalid }: P
   if (schema.maxProperties !== undefined && names.length > schema.maxProperties)
     invalid(`should have at most ${schema.maxProperties} properties`);
   const at = (name: string) => (path === "" ? name : `${path}.${name}`);
-  for (const name of schema.required ?? []) if (value[name] === undefined) tell(at(name), "FieldValueRequired", "Required value");
+  for (const name of schema.required ?? []) if (!Object.hasOwn(value, name)) tell(at(name), "FieldValueRequired", "Required value");
   const { properties = {}, additionalProperties } = schema;
   for (const [name, given] of Object.entries(value)) {
     const known = Object.hasOwn(properties, name)
