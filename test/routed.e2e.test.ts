@@ -281,7 +281,7 @@ describe("from overlay to routed on a running lab", () => {
     const pods = before.pods.filter(({ namespace }) => namespace === "production");
     for (const { name } of pods) void inPod(name, "serve");
     await new Promise((resolve) => setTimeout(resolve, 1500));
-    const seconds = "16";
+    const seconds = "20";
     const talks = ["node-1", "node-3"].flatMap((node) => {
       const from = pods.find((pod) => pod.node === node) ?? assert.fail();
       const to = [...new Set(pods.map((pod) => pod.node))].map(
@@ -295,8 +295,9 @@ describe("from overlay to routed on a running lab", () => {
     await new Promise((resolve) => setTimeout(resolve, 2000));
     for (const node of ["node-2", "node-1", "node-3"]) {
       assert.equal((await kubectl("annotate", "node", node, "fairlead.dev/network=routed")).status, 0);
-      await new Promise((resolve) => setTimeout(resolve, 1500));
-      assert.match((await onNode(node, "ip", "route")).out, /^blackhole 10\.244\.\d\.0\/26/m, node);
+      const routed = async () => /^blackhole 10\.244\.\d\.0\/26/m.test((await onNode(node, "ip", "route")).out);
+      assert.ok(await eventually(routed, 20_000), node);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
     }
     for (const { pair, answers, longestMs, lagMs, error } of await Promise.all(talks)) {
       assert.equal(error, null, pair);

@@ -2,6 +2,7 @@
 // a file system that looks like the host's and that only the container changes; a container's usual capabilities and no more.
 import { accessSync, constants, readFileSync } from "node:fs";
 import { delimiter, isAbsolute, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 export interface VolumeMount {
   /** A file or directory below the pod's volumes. */
@@ -20,6 +21,9 @@ export interface SandboxFiles {
 }
 
 export const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Where Fairlead is installed. */
+const HOME = fileURLToPath(new URL("../../..", import.meta.url)).replace(/\/$/, "");
 
 const CAPABILITIES =
   "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
@@ -48,7 +52,7 @@ exec sh -c "$setup" setup seen "$@"
 // Within the container's own root, so that no link leads a mount elsewhere. The pod's directory is at /mnt meanwhile.
 const SETUP = `
 set -e
-files=$1 container=$2 name=$3 mounts=$4; shift 4
+files=$1 container=$2 name=$3 home=$4 mounts=$5; shift 5
 point() {
   [ "$files" = own ] || [ "\${2#/run/}" != "$2" ] || { [ -e "$2" ]; return; }
   if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "\${2%/*}" && { [ -e "$2" ] || : >"$2"; }; fi
@@ -58,7 +62,14 @@ resolv=$(readlink -f /etc/resolv.conf)
 point /mnt/resolv.conf "$resolv"
 mount --bind /mnt/resolv.conf "$resolv"
 mount --bind /mnt/hosts /etc/hosts
-mount --bind "/mnt/containers/$container/tmp" /tmp
+tmp=/mnt/containers/$container/tmp
+# Fairlead's own programs are there for pods to run, also where they live below /tmp.
+if [ "\${home#/tmp/}" != "$home" ]; then
+  mkdir -p "$tmp\${home#/tmp}"
+  mount --bind "$home" "$tmp\${home#/tmp}"
+  mount -o remount,bind,ro "$tmp\${home#/tmp}"
+fi
+mount --rbind "$tmp" /tmp
 while [ "$mounts" -gt 0 ]; do
   target=$(readlink -m "$2")
   if point "/mnt/volumes/$1" "$target" && mount --rbind "/mnt/volumes/$1" "$target"; then
@@ -97,7 +108,7 @@ export function sandboxCommand(files: SandboxFiles, argv: readonly string[], wor
   const { directory, container, hostname } = files;
   const mounts = files.mounts.flatMap(({ source, target, readOnly }) => [source, target, readOnly ? "ro" : "rw"]);
   const own = join(directory, "containers", container);
-  const given = [SETUP, directory, own, container, hostname, String(files.mounts.length), ...mounts, workingDirectory];
+  const given = [SETUP, directory, own, container, hostname, HOME, String(files.mounts.length), ...mounts, workingDirectory];
   return [
     "setpriv",
     "--pdeathsig",
