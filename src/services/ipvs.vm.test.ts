@@ -42,6 +42,9 @@ const OBJECTS = [
   ...scheduled("same", 4, "sh", 8080),
   weighing("a", "3"),
   weighing("b", "many"),
+  // Once a node knows pods, it takes packets from those alone.
+  weighing("c", "1"),
+  weighing("d", "1"),
 ];
 
 let net: ServiceNetwork;
