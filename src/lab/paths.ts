@@ -28,9 +28,11 @@ export function labsDirectory(): string {
   return process.env.XDG_RUNTIME_DIR ? join(process.env.XDG_RUNTIME_DIR, "fairlead") : `/tmp/fairlead-${process.getuid?.() ?? 0}`;
 }
 
+const NAME = /^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$/;
+
 /** Paths of the lab `name`. @throws FairleadError `bad-name` */
 export function labPaths(name: string): LabPaths {
-  if (!/^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$/.test(name)) {
+  if (!NAME.test(name)) {
     throw new FairleadError("bad-name", `"${name}" can't name a lab`, { remedy: "use lower case letters, digits and dashes, at most 32" });
   }
   const directory = join(labsDirectory(), name);
@@ -57,14 +59,17 @@ export function makeLabDirectory(paths: LabPaths): void {
 
 /** Names of the labs that have a directory. */
 export function listLabs(): string[] {
-  return directories().filter((name) => !name.endsWith(KEPT));
+  return directories().filter((name) => NAME.test(name));
 }
 
 /** Names of the labs whose objects are kept. */
 export function listKept(): string[] {
-  return directories().flatMap((name) => (name.endsWith(KEPT) ? [name.slice(0, -KEPT.length)] : []));
+  return directories().flatMap((name) =>
+    name.endsWith(KEPT) && NAME.test(name.slice(0, -KEPT.length)) ? [name.slice(0, -KEPT.length)] : [],
+  );
 }
 
+/** What lies there; others may have put theirs beside the labs'. */
 function directories(): string[] {
   try {
     return readdirSync(labsDirectory(), { withFileTypes: true })
