@@ -52,7 +52,7 @@ export function makePlace(): Place {
     ok,
     json: async <T>(...words: string[]) => JSON.parse((await fairlead(...words, "-o", "json")).out) as T,
     async close() {
-      await fairlead("lab", "down", "--all");
+      await ok("lab", "down", "--all");
       rmSync(directory, { recursive: true, force: true });
     },
   };
