@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url";
 import { textTable } from "../src/base/index.ts";
 import { attributesOf, encodeMessage, nlriOf, PLAIN_CONTEXT, plainTransport, startSpeaker } from "../src/bgp/index.ts";
 import { type BgpNetwork, makeBgpNetwork } from "../test/bgp-network.ts";
+import { startBgpd, startBird, startGobgpd } from "../test/bgp-programs.ts";
 
 /** The speakers run in the namespace that is called theirs. */
 const SPEAKER = "10.0.0.2";
@@ -60,8 +61,7 @@ function contenders(): Contender[] {
           ) => `protocol bgp n${index} { local ${SPEAKER} as ${OUR_AS}; neighbor ${addressOf(index)} as ${asOf(index)}; passive on; hold time 240;
             ipv4 { import all; export all; next hop self; }; }`,
         );
-        const file = on.file("bird.conf", `router id ${SPEAKER};\nprotocol device {}\n${peers.join("\n")}\n`);
-        return on.start("/usr/sbin/bird", ["-f", "-c", file, "-s", `${on.directory}/bird.ctl`, "-P", `${on.directory}/bird.pid`]);
+        return startBird(on, `router id ${SPEAKER};\nprotocol device {}\n${peers.join("\n")}\n`).process();
       },
     },
     {
@@ -69,8 +69,8 @@ function contenders(): Contender[] {
       there: existsSync("/usr/lib/frr/bgpd"),
       start(on) {
         const peers = indexes.map(addressOf);
-        const file = on.file(
-          "bgpd.conf",
+        return startBgpd(
+          on,
           `frr defaults datacenter
 router bgp ${OUR_AS}
  bgp router-id ${SPEAKER}
@@ -80,23 +80,7 @@ ${peers.map((peer, index) => ` neighbor ${peer} remote-as ${asOf(index)}\n neigh
 ${peers.map((peer) => `  neighbor ${peer} activate`).join("\n")}
  exit-address-family
 `,
-        );
-        const words = [
-          "-f",
-          file,
-          "-n",
-          "-S",
-          "-Z",
-          "-i",
-          `${on.directory}/bgpd.pid`,
-          "--vty_socket",
-          on.directory,
-          "-P",
-          "0",
-          "--log",
-          "stdout",
-        ];
-        return on.start("/usr/lib/frr/bgpd", words);
+        ).process();
       },
     },
     {
@@ -113,8 +97,7 @@ ${peers.map((peer) => `  neighbor ${peer} activate`).join("\n")}
   [neighbors.timers.config]
     hold-time = 240`,
         );
-        const file = on.file("gobgp.toml", `[global.config]\n  as = ${OUR_AS}\n  router-id = "${SPEAKER}"\n${peers.join("\n")}\n`);
-        return on.start("/usr/bin/gobgpd", ["-f", file, "--api-hosts", "127.0.0.1:50051", "-p", "--log-level", "error"]);
+        return startGobgpd(on, `[global.config]\n  as = ${OUR_AS}\n  router-id = "${SPEAKER}"\n${peers.join("\n")}\n`).process();
       },
     },
   ];

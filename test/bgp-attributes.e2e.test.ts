@@ -1,6 +1,6 @@
 // What routes carry, both ways with BIRD, FRR, GoBGP and ExaBGP: communities of every kind, MED, long AS paths; TTL security; IPv4 by way of IPv6.
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import {
   attributesOf,
@@ -15,6 +15,7 @@ import {
   startSpeaker,
 } from "../src/bgp/index.ts";
 import { type BgpNetwork, makeBgpNetwork, transportIn, until } from "./bgp-network.ts";
+import { startBgpd, startBird, startExabgp, startGobgpd } from "./bgp-programs.ts";
 
 const speakers: Speaker[] = [];
 const networks: BgpNetwork[] = [];
@@ -72,39 +73,18 @@ interface Program {
   readonly says: readonly RegExp[];
 }
 
-/** A shell around BIRD's configuration of one session. */
-function startBird(on: BgpNetwork, session: string, head = ""): (command: string) => string {
-  const file = on.file(
-    "bird.conf",
+/** BIRD with one session. */
+const bird = (on: BgpNetwork, session: string, head = "") =>
+  startBird(
+    on,
     `router id 10.0.0.2;\nprotocol device {}\n${head}\nprotocol bgp fairlead { ${session} connect retry time 1; connect delay time 1; }\n`,
   );
-  on.start("/usr/sbin/bird", ["-f", "-c", file, "-s", `${on.directory}/bird.ctl`, "-P", `${on.directory}/bird.pid`]);
-  return (command) => on.ask("/usr/sbin/birdc", ["-s", `${on.directory}/bird.ctl`, command]);
-}
 
-function startFrr(on: BgpNetwork, lines: string): (command: string) => string {
-  const file = on.file(
-    "bgpd.conf",
+const frr = (on: BgpNetwork, lines: string) =>
+  startBgpd(
+    on,
     `frr defaults datacenter\nrouter bgp 65001\n bgp router-id 10.0.0.2\n no bgp ebgp-requires-policy\n no bgp network import-check\n${lines}\n`,
   );
-  const words = [
-    "-f",
-    file,
-    "-n",
-    "-S",
-    "-Z",
-    "-i",
-    `${on.directory}/bgpd.pid`,
-    "--vty_socket",
-    on.directory,
-    "-P",
-    "0",
-    "--log",
-    "stdout",
-  ];
-  on.start("/usr/lib/frr/bgpd", words);
-  return (command) => on.ask("/usr/bin/vtysh", ["--vty_socket", on.directory, "-d", "bgpd", "-c", command]);
-}
 
 const PROGRAMS: readonly Program[] = [
   {
@@ -114,7 +94,7 @@ const PROGRAMS: readonly Program[] = [
       const head = `filter tell { if source != RTS_STATIC then reject; bgp_med = 5; bgp_community.add((65001,1)); bgp_ext_community.add((rt, 65001, 2)); bgp_large_community.add((65001, 3, 4)); bgp_path.prepend(4200000002); accept; }
 protocol static { ipv4; route ${THEIRS} blackhole; }`;
       const session = "local 10.0.0.2 as 65001; neighbor 10.0.0.1 as 4200000000; ipv4 { import all; export filter tell; next hop self; };";
-      const ask = startBird(on, session, head);
+      const { ask } = bird(on, session, head);
       return () => ask(`show route all for ${OURS}`);
     },
     says: [
@@ -130,7 +110,7 @@ protocol static { ipv4; route ${THEIRS} blackhole; }`;
     name: "FRR",
     path: "/usr/lib/frr/bgpd",
     start(on) {
-      const ask = startFrr(
+      const { ask } = frr(
         on,
         ` neighbor 10.0.0.1 remote-as 4200000000
  neighbor 10.0.0.1 timers connect 1
@@ -161,12 +141,10 @@ route-map OUT permit 10
     name: "GoBGP",
     path: "/usr/bin/gobgpd",
     start(on) {
-      const file = on.file(
-        "gobgp.toml",
+      const { ask: gobgp } = startGobgpd(
+        on,
         `[global.config]\n  as = 65001\n  router-id = "10.0.0.2"\n[[neighbors]]\n  [neighbors.config]\n    neighbor-address = "10.0.0.1"\n    peer-as = 4200000000\n  [neighbors.timers.config]\n    connect-retry = 1\n`,
       );
-      on.start("/usr/bin/gobgpd", ["-f", file, "--api-hosts", "127.0.0.1:50051", "-p", "--log-level", "warn"]);
-      const gobgp = (...args: string[]) => on.ask("/usr/bin/gobgp", args);
       let added = false;
       return () => {
         if (!added && gobgp("global").includes("65001")) {
@@ -190,36 +168,15 @@ route-map OUT permit 10
     name: "ExaBGP",
     path: "/usr/sbin/exabgp",
     start(on) {
-      const log = on.file("exabgp.out", "");
-      const script = on.file(
-        "sink.py",
-        `import os, select
-while True:
-    select.select([0], [], [])
-    try: data = os.read(0, 65536)
-    except BlockingIOError: continue
-    if not data: break
-    with open("${log}", "ab") as out: out.write(data)
-`,
-      );
-      const file = on.file(
-        "exabgp.conf",
-        `process sink { run /usr/bin/python3 ${script}; encoder json; }
-neighbor 10.0.0.1 {
+      return startExabgp(
+        on,
+        `neighbor 10.0.0.1 {
   router-id 10.0.0.2; local-address 10.0.0.2; local-as 65001; peer-as 4200000000;
   family { ipv4 unicast; }
   api { processes [ sink ]; receive { parsed; update; } }
   static { route ${THEIRS} next-hop 10.0.0.2 med 5 community [ 65001:1 ] extended-community [ target:65001:2 ] large-community [ 65001:3:4 ] as-path [ 65001 4200000002 ]; }
-}
-`,
-      );
-      on.start("/usr/sbin/exabgp", [file], {
-        "exabgp.daemon.user": "root",
-        "exabgp.log.level": "ERR",
-        "exabgp.tcp.bind": "",
-        exabgp_daemon_user: "root",
-      });
-      return () => readFileSync(log, "utf8");
+}`,
+      ).ask;
     },
     says: [
       /4200000000, 4200000001, 65010/,
@@ -260,7 +217,7 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
 
   test("FRR with TTL security: none with a plain neighbour, one by a hop", { skip: skipFrr }, async () => {
     const on = network();
-    startFrr(
+    frr(
       on,
       ` neighbor 10.0.0.1 remote-as 4200000000
  neighbor 10.0.0.1 timers connect 1
@@ -286,7 +243,7 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
     const on = network();
     const session =
       "local fd00::2 as 65001; neighbor fd00::1 as 4200000000; ipv4 { import all; export where source = RTS_STATIC; next hop self; extended next hop on; };";
-    const ask = startBird(on, session, `protocol static { ipv4; route ${THEIRS} blackhole; }`);
+    const { ask } = bird(on, session, `protocol static { ipv4; route ${THEIRS} blackhole; }`);
     const speaker = speak(on, sixOnly, { addresses: { v6: "fd00::1" } });
     await until(
       () => JSON.stringify(speaker.status()) + ask("show route all"),
@@ -299,7 +256,7 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
 
   test("FRR: IPv4 routes with IPv6 next hops (RFC 8950), both ways", { skip: skipFrr }, async () => {
     const on = network();
-    const ask = startFrr(
+    const { ask } = frr(
       on,
       ` neighbor fd00::1 remote-as 4200000000
  neighbor fd00::1 timers connect 1
@@ -320,7 +277,7 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
     const on = network();
     const session = `local 10.0.0.2 as 65001; neighbor 10.0.0.1 as 4200000000; graceful restart on; graceful restart time 1; long lived graceful restart on; long lived stale time 60;
       ipv4 { import all; export where source = RTS_STATIC; next hop self; };`;
-    const ask = startBird(on, session, `protocol static { ipv4; route ${THEIRS} blackhole; }`);
+    const { ask } = bird(on, session, `protocol static { ipv4; route ${THEIRS} blackhole; }`);
     const restart = { gracefulRestart: { restartSeconds: 1, longLivedSeconds: 60 } };
     const speaker = speak(on, restart);
     await until(

@@ -1,6 +1,6 @@
 // Our BGP speaker against BIRD 2, FRR, GoBGP and ExaBGP of Debian, in namespaces: sessions, routes both ways, MD5, reflection, add-paths, restart.
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { Socket } from "node:net";
 import { after, test } from "node:test";
 import {
@@ -15,6 +15,7 @@ import {
   startSpeaker,
 } from "../src/bgp/index.ts";
 import { type BgpNetwork, makeBgpNetwork, transportIn, until } from "./bgp-network.ts";
+import { startBgpd, startBird, startExabgp, startGobgpd } from "./bgp-programs.ts";
 
 const OURS = ["10.244.1.0/24", "fd00:244:1::/64"] as const;
 const THEIRS = ["192.0.2.0/24", "2001:db8::/32"] as const;
@@ -75,7 +76,7 @@ interface Program {
   readonly path: string;
   /** It announces only routes of the family that the session runs over. */
   readonly ownFamilyOnly?: boolean;
-  start(on: BgpNetwork, options: { readonly as: number; readonly over: 4 | 6; readonly password?: string }): (on: BgpNetwork) => string;
+  start(on: BgpNetwork, options: { readonly as: number; readonly over: 4 | 6; readonly password?: string }): () => string;
 }
 
 const address = (over: 4 | 6, number: number) => (over === 4 ? `10.0.0.${number}` : `fd00::${number}`);
@@ -95,19 +96,12 @@ protocol bgp fairlead {
   ipv6 { import all; export where source = RTS_STATIC; next hop self; ${over === 4 ? "next hop address fd00::2;" : ""} ${extra.channel ?? ""} };
 }`;
 
-function startBird(on: BgpNetwork, config: string): (command: string) => string {
-  const file = on.file("bird.conf", config);
-  const socket = `${on.directory}/bird.ctl`;
-  on.start("/usr/sbin/bird", ["-f", "-c", file, "-s", socket, "-P", `${on.directory}/bird.pid`]);
-  return (command) => on.ask("/usr/sbin/birdc", ["-s", socket, command]);
-}
-
 const PROGRAMS: readonly Program[] = [
   {
     name: "BIRD",
     path: "/usr/sbin/bird",
     start(on, { as, over, password }) {
-      const ask = startBird(on, birdConfig(as, over, { session: password ? `password "${password}";` : "" }));
+      const { ask } = startBird(on, birdConfig(as, over, { session: password ? `password "${password}";` : "" }));
       return () => ask("show route");
     },
   },
@@ -116,8 +110,8 @@ const PROGRAMS: readonly Program[] = [
     path: "/usr/lib/frr/bgpd",
     start(on, { as, over, password }) {
       const us = address(over, 1);
-      const file = on.file(
-        "bgpd.conf",
+      const { ask } = startBgpd(
+        on,
         `frr defaults datacenter
 router bgp ${as}
  bgp router-id 10.0.0.2
@@ -140,24 +134,7 @@ route-map OUT permit 10
  set ipv6 next-hop global fd00::2
 `,
       );
-      const directory = on.directory;
-      on.start("/usr/lib/frr/bgpd", [
-        "-f",
-        file,
-        "-n",
-        "-S",
-        "-Z",
-        "-i",
-        `${directory}/bgpd.pid`,
-        "--vty_socket",
-        directory,
-        "-P",
-        "0",
-        "--log",
-        "stdout",
-      ]);
-      const show = (command: string) => on.ask("/usr/bin/vtysh", ["--vty_socket", directory, "-d", "bgpd", "-c", command]);
-      return () => show("show bgp ipv4 unicast") + show("show bgp ipv6 unicast");
+      return () => ask("show bgp ipv4 unicast") + ask("show bgp ipv6 unicast");
     },
   },
   {
@@ -165,8 +142,8 @@ route-map OUT permit 10
     path: "/usr/bin/gobgpd",
     start(on, { as, over, password }) {
       const us = address(over, 1);
-      const file = on.file(
-        "gobgp.toml",
+      const { ask: gobgp } = startGobgpd(
+        on,
         `[global.config]
   as = ${as}
   router-id = "10.0.0.2"
@@ -184,8 +161,6 @@ ${password ? `    auth-password = "${password}"\n` : ""}  [neighbors.timers.conf
       afi-safi-name = "ipv6-unicast"
 `,
       );
-      on.start("/usr/bin/gobgpd", ["-f", file, "--api-hosts", "127.0.0.1:50051", "-p", "--log-level", "warn"]);
-      const gobgp = (...args: string[]) => on.ask("/usr/bin/gobgp", args);
       let added = false;
       return () => {
         if (!added && gobgp("global").includes("65001")) {
@@ -203,38 +178,16 @@ ${password ? `    auth-password = "${password}"\n` : ""}  [neighbors.timers.conf
     ownFamilyOnly: true,
     path: "/usr/sbin/exabgp",
     start(on, { as, over, password }) {
-      const log = on.file("exabgp.out", "");
-      // Its pipe does not block, which cat does not bear.
-      const script = on.file(
-        "sink.py",
-        `import os, select
-while True:
-    select.select([0], [], [])
-    try: data = os.read(0, 65536)
-    except BlockingIOError: continue
-    if not data: break
-    with open("${log}", "ab") as out: out.write(data)
-`,
-      );
-      const file = on.file(
-        "exabgp.conf",
-        `process sink { run /usr/bin/python3 ${script}; encoder json; }
-neighbor ${address(over, 1)} {
+      return startExabgp(
+        on,
+        `neighbor ${address(over, 1)} {
   router-id 10.0.0.2; local-address ${address(over, 2)}; local-as ${as}; peer-as 64512;
   ${password ? `md5-password "${password}";` : ""}
   family { ipv4 unicast; ipv6 unicast; }
   api { processes [ sink ]; receive { parsed; update; } }
   static { ${over === 4 ? "route 192.0.2.0/24 next-hop 10.0.0.2;" : "route 2001:db8::/32 next-hop fd00::2;"} }
-}
-`,
-      );
-      on.start("/usr/sbin/exabgp", [file], {
-        "exabgp.daemon.user": "root",
-        "exabgp.log.level": "ERR",
-        "exabgp.tcp.bind": "",
-        exabgp_daemon_user: "root",
-      });
-      return () => readFileSync(log, "utf8");
+}`,
+      ).ask;
     },
   },
 ];
@@ -248,9 +201,9 @@ for (const program of PROGRAMS) {
       const ours = speak(on, [peer({ address: address(over, 2), password: "fairlead" })]);
       const expected = program.ownFamilyOnly ? [THEIRS[over === 4 ? 0 : 1]] : THEIRS;
       await until(
-        () => why(ours, seen(on)),
+        () => why(ours, seen()),
         () => {
-          const theirs = seen(on);
+          const theirs = seen();
           return has(ours, expected) && OURS.every((prefix) => theirs.includes(prefix));
         },
       );
@@ -260,8 +213,8 @@ for (const program of PROGRAMS) {
       ours.speaker.close({ words: "maintenance" });
       if (program.name === "BIRD")
         await until(
-          () => seen(on),
-          () => !seen(on).includes(OURS[0]),
+          () => seen(),
+          () => !seen().includes(OURS[0]),
         );
       on.close();
     });
@@ -297,7 +250,7 @@ test("BIRD with TTL security", { skip }, async () => {
 
 test("BIRD as client of our reflector sees originator and cluster list of another client", { skip }, async () => {
   const on = network();
-  const ask = startBird(on, birdConfig(64512, 4));
+  const { ask } = startBird(on, birdConfig(64512, 4));
   const ours = speak(on, [
     peer({ as: "internal", reflectorClient: true }),
     peer({ name: "second", address: "10.0.0.3", as: "internal", reflectorClient: true, passive: true }),
@@ -331,7 +284,7 @@ test("we are a client of BIRD's reflector", { skip }, async () => {
 
 test("add-paths with BIRD, both ways", { skip }, async () => {
   const on = network();
-  const ask = startBird(on, birdConfig(65001, 4, { channel: "add paths on;", routes: "" }));
+  const { ask } = startBird(on, birdConfig(65001, 4, { channel: "add paths on;", routes: "" }));
   const ours = speak(on, [
     peer({ addPath: { receive: true, send: true } }),
     ...[3, 4].map((number) => peer({ name: `n${number}`, address: `10.0.0.${number}`, as: 65000 + number, passive: true })),
@@ -363,24 +316,21 @@ test("add-paths with BIRD, both ways", { skip }, async () => {
 
 test("graceful restart of either side with BIRD: no route goes meanwhile", { skip }, async () => {
   const on = network();
-  const config = birdConfig(65001, 4, { session: "graceful restart on;", head: "graceful restart wait 5;" });
-  const file = on.file("bird.conf", config);
-  const args = ["-f", "-c", file, "-s", `${on.directory}/bird.ctl`, "-P", `${on.directory}/bird.pid`];
-  const ask = (command: string) => on.ask("/usr/sbin/birdc", ["-s", `${on.directory}/bird.ctl`, command]);
-  const first = on.start("/usr/sbin/bird", args);
+  const bird = startBird(on, birdConfig(65001, 4, { session: "graceful restart on;", head: "graceful restart wait 5;" }));
+  const { ask } = bird;
   const restart = { gracefulRestart: { restartSeconds: 30 } };
   let ours = speak(on, [peer(restart)]);
   const both = () => has(ours, THEIRS) && ask("show route").includes(OURS[0]);
   await until(() => why(ours, ask("show route")), both);
 
-  first.kill("SIGKILL");
+  bird.process().kill("SIGKILL");
   await until(
     () => why(ours),
     () => ours.speaker.status()[0]?.phase !== "Established",
   );
   assert.ok(has(ours, THEIRS));
   assert.ok(ours.speaker.routes({ peer: "peer" }).every(({ stale }) => stale));
-  on.start("/usr/sbin/bird", [...args, "-R"]);
+  bird.again();
   await until(
     () => why(ours),
     () => ours.speaker.routes({ peer: "peer" }).length === 2 && ours.speaker.routes({ peer: "peer" }).every(({ stale }) => !stale),

@@ -1,11 +1,11 @@
 // Our BGP speaker with FRR, GoBGP and ExaBGP in every role: reflector and client exchanged, add-paths both ways, graceful restart of either side.
 // (With BIRD: bgp-interop.e2e.test.ts.)
 import assert from "node:assert/strict";
-import type { ChildProcess } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { type PeerConfig, type Speaker, type SpeakerOptions, startSpeaker } from "../src/bgp/index.ts";
 import { type BgpNetwork, makeBgpNetwork, transportIn, until } from "./bgp-network.ts";
+import { type BgpProgram, startBgpd, startExabgp, startGobgpd } from "./bgp-programs.ts";
 
 const speakers: Speaker[] = [];
 const networks: BgpNetwork[] = [];
@@ -15,12 +15,9 @@ after(() => {
 });
 
 /** Another program in AS 64512 or another, at 10.0.0.2. */
-interface Router {
-  readonly process: () => ChildProcess;
+interface Router extends Pick<BgpProgram, "process" | "again"> {
   /** What it says of a prefix that it has. */
   shown(prefix: string): string;
-  /** Starts it anew after it was killed, as one that kept its routes. */
-  again(): void;
 }
 
 interface Session {
@@ -39,7 +36,7 @@ interface Setting {
   readonly restart?: boolean;
 }
 
-function startFrr(on: BgpNetwork, { as, sessions, routes = [], restart }: Setting): Router {
+function frr(on: BgpNetwork, { as, sessions, routes = [], restart }: Setting): Router {
   const lines = sessions.flatMap(({ address, as: theirs, passive, client, addPath }) => [
     [
       ` neighbor ${address} remote-as ${theirs}`,
@@ -52,8 +49,8 @@ function startFrr(on: BgpNetwork, { as, sessions, routes = [], restart }: Settin
       ...(addPath ? [`  neighbor ${address} addpath-tx-all-paths`] : []),
     ],
   ]);
-  const file = on.file(
-    "bgpd.conf",
+  const { process, ask, again } = startBgpd(
+    on,
     `frr defaults datacenter
 router bgp ${as}
  bgp router-id 10.0.0.2
@@ -72,32 +69,10 @@ ${lines
  exit-address-family
 `,
   );
-  const words = [
-    "-f",
-    file,
-    "-n",
-    "-S",
-    "-Z",
-    "-i",
-    `${on.directory}/bgpd.pid`,
-    "--vty_socket",
-    on.directory,
-    "-P",
-    "0",
-    "--log",
-    "stdout",
-  ];
-  let process = on.start("/usr/lib/frr/bgpd", words);
-  return {
-    process: () => process,
-    shown: (prefix) => on.ask("/usr/bin/vtysh", ["--vty_socket", on.directory, "-d", "bgpd", "-c", `show bgp ipv4 unicast ${prefix}`]),
-    again() {
-      process = on.start("/usr/lib/frr/bgpd", words);
-    },
-  };
+  return { process, again, shown: (prefix) => ask(`show bgp ipv4 unicast ${prefix}`) };
 }
 
-function startGobgp(on: BgpNetwork, { as, sessions, routes = [], restart }: Setting): Router {
+function gobgpd(on: BgpNetwork, { as, sessions, routes = [], restart }: Setting): Router {
   const neighbours = sessions.map(
     ({ address, as: theirs, passive, client, addPath }) => `[[neighbors]]
   [neighbors.config]
@@ -110,42 +85,27 @@ ${passive ? "  [neighbors.transport.config]\n    passive-mode = true\n" : ""}${c
       afi-safi-name = "ipv4-unicast"
 ${addPath ? "    [neighbors.afi-safis.add-paths.config]\n      receive = true\n      send-max = 8\n" : ""}${restart ? "    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n" : ""}`,
   );
-  const file = on.file("gobgp.toml", `[global.config]\n  as = ${as}\n  router-id = "10.0.0.2"\n${neighbours.join("")}`);
-  const words = ["-f", file, "--api-hosts", "127.0.0.1:50051", "-p", "--log-level", "warn"];
-  let process = on.start("/usr/bin/gobgpd", words);
+  const { process, ask: gobgp, again } = startGobgpd(on, `[global.config]\n  as = ${as}\n  router-id = "10.0.0.2"\n${neighbours.join("")}`);
   let added = false;
-  const gobgp = (...args: string[]) => on.ask("/usr/bin/gobgp", args);
   const add = () => {
     if (added || !gobgp("global").includes(String(as))) return;
     for (const prefix of routes) gobgp("global", "rib", "add", "-a", "ipv4", prefix, "nexthop", "10.0.0.2");
     added = true;
   };
   return {
-    process: () => process,
+    process,
     shown(prefix) {
       add();
       return gobgp("global", "rib", prefix);
     },
     again() {
       added = false;
-      process = on.start("/usr/bin/gobgpd", [...words, "-r"]);
+      again();
     },
   };
 }
 
-function startExabgp(on: BgpNetwork, { as, sessions, routes = [], restart }: Setting): Router {
-  const log = on.file("exabgp.out", "");
-  const script = on.file(
-    "sink.py",
-    `import os, select
-while True:
-    select.select([0], [], [])
-    try: data = os.read(0, 65536)
-    except BlockingIOError: continue
-    if not data: break
-    with open("${log}", "ab") as out: out.write(data)
-`,
-  );
+function exabgp(on: BgpNetwork, { as, sessions, routes = [], restart }: Setting): Router {
   const blocks = sessions.map(
     ({ address, as: theirs, addPath }) => `neighbor ${address} {
   router-id 10.0.0.2; local-address 10.0.0.2; local-as ${as}; peer-as ${theirs};
@@ -156,21 +116,12 @@ while True:
   static { ${routes.map((route) => `route ${route} next-hop 10.0.0.2;`).join(" ")} }
 }`,
   );
-  const file = on.file("exabgp.conf", `process sink { run /usr/bin/python3 ${script}; encoder json; }\n${blocks.join("\n")}\n`);
-  const environment = { "exabgp.daemon.user": "root", "exabgp.log.level": "ERR", "exabgp.tcp.bind": "", exabgp_daemon_user: "root" };
-  let process = on.start("/usr/sbin/exabgp", [file], environment);
-  return {
-    process: () => process,
-    shown: (prefix) =>
-      readFileSync(log, "utf8")
-        .split("\n")
-        .filter((line) => line.includes(prefix))
-        .join("\n"),
-    again() {
-      writeFileSync(log, "");
-      process = on.start("/usr/sbin/exabgp", [file], environment);
-    },
-  };
+  const { process, ask, again } = startExabgp(on, blocks.join("\n"));
+  const lines = (prefix: string) =>
+    ask()
+      .split("\n")
+      .filter((line) => line.includes(prefix));
+  return { process, again, shown: (prefix) => lines(prefix).join("\n") };
 }
 
 interface Kind {
@@ -188,7 +139,7 @@ const KINDS: readonly Kind[] = [
   {
     name: "FRR",
     path: "/usr/lib/frr/bgpd",
-    start: startFrr,
+    start: frr,
     isRouter: true,
     reflected: /Originator: 10\.0\.0\.3, Cluster list: 10\.0\.0\.1/,
     paths: (shown) => shown.match(/AddPath ID: RX [1-9]/g)?.length ?? 0,
@@ -196,7 +147,7 @@ const KINDS: readonly Kind[] = [
   {
     name: "GoBGP",
     path: "/usr/bin/gobgpd",
-    start: startGobgp,
+    start: gobgpd,
     isRouter: true,
     reflected: /\{Originator: 10\.0\.0\.3\} \{ClusterList: \[10\.0\.0\.1\]\}/,
     paths: (shown) => shown.match(/ 6500[34] /g)?.length ?? 0,
@@ -204,7 +155,7 @@ const KINDS: readonly Kind[] = [
   {
     name: "ExaBGP",
     path: "/usr/sbin/exabgp",
-    start: startExabgp,
+    start: exabgp,
     isRouter: false,
     reflected: /"originator-id": "10\.0\.0\.3", "cluster-list": \[ "?10\.0\.0\.1"? \]/,
     paths: (shown) => new Set(shown.match(/"path-information": "[^"]+"/g)).size,
