@@ -34,16 +34,17 @@ export function relaySource(flags: RelayFlags, node: string, onProblem: (message
     node,
     onProblem,
     tls: {
-      ...(ca === undefined ? {} : { ca: read(ca) }),
-      ...(cert === undefined ? {} : { cert: read(cert) }),
-      ...(key === undefined ? {} : { key: read(key) }),
+      ...(ca === undefined ? {} : { ca: readGiven(ca) }),
+      ...(cert === undefined ? {} : { cert: readGiven(cert) }),
+      ...(key === undefined ? {} : { key: readGiven(key) }),
       ...(flags.relayName === undefined ? {} : { servername: flags.relayName }),
     },
-    ...(tokenFile === undefined ? {} : { token: () => read(tokenFile).toString("utf8").trim() }),
+    ...(tokenFile === undefined ? {} : { token: () => readGiven(tokenFile).toString("utf8").trim() }),
   });
 }
 
-function read(file: string): Buffer {
+/** A file that a flag names. @throws FairleadError `no-file` */
+export function readGiven(file: string): Buffer {
   try {
     return readFileSync(file);
   } catch (cause) {

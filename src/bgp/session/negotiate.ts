@@ -4,6 +4,7 @@ import type { Capability } from "../wire/capabilities.ts";
 import { EXTENDED_MESSAGE_LIMIT, MESSAGE_LIMIT } from "../wire/message.ts";
 import type { OpenMessage } from "../wire/open.ts";
 import { CODE, type ProtocolError } from "../wire/protocol-error.ts";
+import { AttributeMemo, type UpdateContext } from "../wire/update.ts";
 
 /** What one side wants of a session. */
 export interface SessionConfig {
@@ -164,4 +165,10 @@ export function negotiate(config: SessionConfig, open: OpenMessage): Negotiated 
         : undefined,
     longLived: longLived !== undefined,
   };
+}
+
+/** How the neighbour's UPDATEs are read. */
+export function receivingContext(negotiated: Negotiated): UpdateContext {
+  const { fourByteAs, external, families, addPathReceive, extendedNextHop } = negotiated;
+  return { fourByteAs, external, families, addPath: addPathReceive, extendedNextHop, memo: new AttributeMemo() };
 }

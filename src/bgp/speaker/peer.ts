@@ -4,7 +4,7 @@ import { type Family, messageOf } from "../../base/index.ts";
 import type { ExportGroup } from "../rib/export-group.ts";
 import { compileFilter } from "../rib/filter.ts";
 import type { LocalRoute, Rib } from "../rib/rib.ts";
-import type { Negotiated, SessionConfig } from "../session/negotiate.ts";
+import { type Negotiated, receivingContext, type SessionConfig } from "../session/negotiate.ts";
 import {
   establishedOf,
   initialState,
@@ -22,7 +22,7 @@ import { parseRouterId } from "../wire/address-text.ts";
 import { decodeMessage, EXTENDED_MESSAGE_LIMIT, encodeMessage, type Message, PLAIN_CONTEXT } from "../wire/message.ts";
 import { nlriOf } from "../wire/nlri.ts";
 import type { ProtocolError } from "../wire/protocol-error.ts";
-import { AttributeMemo, type UpdateContext } from "../wire/update.ts";
+import type { UpdateContext } from "../wire/update.ts";
 import { Link } from "./link.ts";
 import { minimumTtlOf, type PeerConfig, roleOf } from "./peer-config.ts";
 import type { Clock, Transport } from "./transport.ts";
@@ -382,14 +382,7 @@ export class Peer {
   }
 
   #up(side: Side, negotiated: Negotiated): undefined {
-    this.#context = {
-      fourByteAs: negotiated.fourByteAs,
-      external: negotiated.external,
-      families: negotiated.families,
-      addPath: negotiated.addPathReceive,
-      extendedNextHop: negotiated.extendedNextHop,
-      memo: new AttributeMemo(),
-    };
+    this.#context = receivingContext(negotiated);
     const link = this.#links.get(side);
     if (link) link.messageLimit = EXTENDED_MESSAGE_LIMIT;
     this.ended.clear();

@@ -2,7 +2,7 @@
 import type { Family } from "../../base/index.ts";
 import { compileFilter } from "../rib/filter.ts";
 import { Rib, type RouteView } from "../rib/rib.ts";
-import { type Negotiated, negotiate } from "../session/negotiate.ts";
+import { type Negotiated, negotiate, receivingContext } from "../session/negotiate.ts";
 import { parseRouterId } from "../wire/address-text.ts";
 import { decodeMessage, EXTENDED_MESSAGE_LIMIT, type Message, PLAIN_CONTEXT } from "../wire/message.ts";
 import type { OpenMessage } from "../wire/open.ts";
@@ -137,14 +137,7 @@ class Tables {
     const session = sessionConfigOf(peer.config, { localAs, routerId: parseRouterId(routerId), families, hostName: undefined });
     const negotiated = negotiate(session, theirs);
     peer.negotiated = negotiated;
-    peer.context = {
-      fourByteAs: negotiated.fourByteAs,
-      external: negotiated.external,
-      families: negotiated.families,
-      addPath: negotiated.addPathReceive,
-      extendedNextHop: negotiated.extendedNextHop,
-      memo: new AttributeMemo(),
-    };
+    peer.context = receivingContext(negotiated);
     this.rib.setPeer(this.#ribPeer(peer.config, negotiated), peer.number);
   }
 

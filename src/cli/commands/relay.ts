@@ -1,12 +1,12 @@
 // fairlead relay: watches the API server once, and feeds any number of agents.
-import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import type { Command } from "commander";
 import { holdLease, startServiceDuties } from "../../agent/index.ts";
-import { FairleadError, messageOf } from "../../base/index.ts";
+import { FairleadError } from "../../base/index.ts";
 import { inClusterAccess, readKubeconfig, sourceFromKubernetes, writerToKubernetes } from "../../cluster/index.ts";
 import { checkRelay, type RelayOptions, startRelay } from "../../relay/index.ts";
 import { LEASE } from "../lease.ts";
+import { readGiven } from "../relay-flags.ts";
 import { stopped } from "../signals.ts";
 
 interface RelayFlags {
@@ -74,19 +74,11 @@ async function run(flags: RelayFlags): Promise<void> {
 function securityOf({ tlsCert, tlsKey, clientCa, tokenFile }: RelayFlags): Pick<RelayOptions, "tls" | "token"> {
   if ((tlsCert === undefined) !== (tlsKey === undefined))
     throw new FairleadError("bad-relay", "a certificate and its key go together", { remedy: "give both --tls-cert and --tls-key" });
-  const tls = tlsCert !== undefined && tlsKey !== undefined ? { cert: read(tlsCert), key: read(tlsKey) } : undefined;
+  const tls = tlsCert !== undefined && tlsKey !== undefined ? { cert: readGiven(tlsCert), key: readGiven(tlsKey) } : undefined;
   return {
-    ...(tls ? { tls: { ...tls, ...(clientCa === undefined ? {} : { clientCa: read(clientCa) }) } } : {}),
-    ...(tokenFile === undefined ? {} : { token: () => read(tokenFile).toString("utf8").trim() }),
+    ...(tls ? { tls: { ...tls, ...(clientCa === undefined ? {} : { clientCa: readGiven(clientCa) }) } } : {}),
+    ...(tokenFile === undefined ? {} : { token: () => readGiven(tokenFile).toString("utf8").trim() }),
   };
-}
-
-function read(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    throw new FairleadError("no-file", messageOf(cause), { where: file, remedy: "correct the path", cause });
-  }
 }
 
 function parseListen(text: string): { readonly host?: string; readonly port: number } {
