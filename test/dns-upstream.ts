@@ -66,7 +66,18 @@ export function fromTable(query: Message, records: readonly ResourceRecord[] = O
 export async function startUpstream(port = 0): Promise<TestUpstream> {
   const behave: TestUpstream["behave"] = (query) => fromTable(query);
   const upstream = { port, asked: [] as string[], behave };
+  let closed = false;
   const answer = async (bytes: Uint8Array, transport: "udp" | "tcp") => {
+    try {
+      const given = await behaved(bytes, transport);
+      return closed ? undefined : given;
+    } catch (error) {
+      // Nobody waits for it any more.
+      if (!closed) throw error;
+      return undefined;
+    }
+  };
+  const behaved = async (bytes: Uint8Array, transport: "udp" | "tcp") => {
     const query = decodeMessage(bytes);
     const [question] = query.questions;
     upstream.asked.push(`${question?.name} ${Object.entries(TYPE).find(([, code]) => code === question?.type)?.[0]} ${transport}`);
@@ -87,7 +98,11 @@ export async function startUpstream(port = 0): Promise<TestUpstream> {
       tcp.once("error", resolve);
       tcp.listen(upstream.port, "127.0.0.1", () => resolve(undefined));
     });
-    if (!taken) return Object.assign(upstream, { close: () => end(udp, tcp) });
+    const close = () => {
+      closed = true;
+      return end(udp, tcp);
+    };
+    if (!taken) return Object.assign(upstream, { close });
     udp.close();
     // Somebody has that port by TCP: another one.
     if (port !== 0 || attempt > 20) throw taken;
