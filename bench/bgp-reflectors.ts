@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { textTable } from "../src/base/index.ts";
 import { attributesOf, encodeMessage, nlriOf, PLAIN_CONTEXT, plainTransport, startSpeaker } from "../src/bgp/index.ts";
 import { type BgpNetwork, makeBgpNetwork } from "../test/bgp-network.ts";
+import { frames } from "./bgp-frames.ts";
 
 const AS = 64512;
 const CONTEXT = { ...PLAIN_CONTEXT, fourByteAs: true };
@@ -61,7 +62,6 @@ class Session {
   /** Told of a prefix's coming or going: the bytes of its address. */
   awaited: { readonly address: number; readonly withdrawn: boolean; readonly done: () => void } | undefined;
   readonly #socket: Socket;
-  #rest: Buffer = Buffer.alloc(0);
 
   constructor(on: BgpNetwork, node: number, reflector: number) {
     this.#socket = new Socket({ fd: on.ours.openSocket({ protocol: "tcp", family: 4 }), manualStart: true } as never);
@@ -76,7 +76,12 @@ class Session {
         this.#socket.write(encodeMessage({ type: "open", as: AS, holdSeconds: 240, routerId, capabilities }, CONTEXT));
       });
       this.#socket.on("error", reject);
-      this.#socket.on("data", (chunk: Buffer) => this.#read(chunk, resolve));
+      const read = frames((type, bytes, from, end) => {
+        if (type === 1) this.#socket.write(encodeMessage({ type: "keepalive" }, CONTEXT));
+        else if (type === 4) resolve();
+        else if (type === 2) this.#update(bytes, from, end);
+      });
+      this.#socket.on("data", read);
     });
   }
 
@@ -91,21 +96,6 @@ class Session {
           problems: [],
         } as const);
     this.#socket.write(encodeMessage(update, CONTEXT));
-  }
-
-  #read(chunk: Buffer, up: () => void): void {
-    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
-    let at = 0;
-    while (bytes.length - at >= 19) {
-      const length = bytes.readUInt16BE(at + 16);
-      if (bytes.length - at < length) break;
-      const type = bytes[at + 18];
-      if (type === 1) this.#socket.write(encodeMessage({ type: "keepalive" }, CONTEXT));
-      else if (type === 4) up();
-      else if (type === 2) this.#update(bytes, at + 19, at + length);
-      at += length;
-    }
-    this.#rest = Buffer.from(bytes.subarray(at));
   }
 
   #update(bytes: Buffer, from: number, end: number): void {

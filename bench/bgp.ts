@@ -13,6 +13,7 @@ import { textTable } from "../src/base/index.ts";
 import { attributesOf, encodeMessage, nlriOf, PLAIN_CONTEXT, plainTransport, startSpeaker } from "../src/bgp/index.ts";
 import { type BgpNetwork, makeBgpNetwork } from "../test/bgp-network.ts";
 import { startBgpd, startBird, startGobgpd } from "../test/bgp-programs.ts";
+import { frames } from "./bgp-frames.ts";
 
 /** The speakers run in the namespace that is called theirs. */
 const SPEAKER = "10.0.0.2";
@@ -130,7 +131,6 @@ class Neighbour {
   readonly established: Promise<void>;
   onReceived: (() => void) | undefined;
   readonly #socket: Socket;
-  #rest: Buffer = Buffer.alloc(0);
 
   constructor(on: BgpNetwork, index: number) {
     this.#socket = new Socket({ fd: on.ours.openSocket({ protocol: "tcp", family: 4 }), manualStart: true } as never);
@@ -148,7 +148,16 @@ class Neighbour {
     this.established = new Promise((resolve, reject) => {
       this.#socket.once("connect", () => this.#socket.write(encodeMessage(open, CONTEXT)));
       this.#socket.on("error", reject);
-      this.#socket.on("data", (chunk: Buffer) => this.#read(chunk, resolve));
+      const read = frames((type, bytes, from, end) => {
+        if (type === 1) this.#socket.write(encodeMessage({ type: "keepalive" }, CONTEXT));
+        else if (type === 4) resolve();
+        else if (type === 2) this.#count(bytes, from, end);
+        else if (type === 3) console.error(`the speaker ended the session: ${bytes.subarray(from, end).toString("hex")}`);
+      });
+      this.#socket.on("data", (chunk: Buffer) => {
+        read(chunk);
+        this.onReceived?.();
+      });
     });
   }
 
@@ -158,23 +167,6 @@ class Neighbour {
 
   close(): void {
     this.#socket.destroy();
-  }
-
-  #read(chunk: Buffer, established: () => void): void {
-    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
-    let at = 0;
-    while (bytes.length - at >= 19) {
-      const length = bytes.readUInt16BE(at + 16);
-      if (bytes.length - at < length) break;
-      const type = bytes[at + 18];
-      if (type === 1) this.#socket.write(encodeMessage({ type: "keepalive" }, CONTEXT));
-      else if (type === 4) established();
-      else if (type === 2) this.#count(bytes, at + 19, at + length);
-      else if (type === 3) console.error(`the speaker ended the session: ${bytes.subarray(at + 19, at + length).toString("hex")}`);
-      at += length;
-    }
-    this.#rest = Buffer.from(bytes.subarray(at));
-    this.onReceived?.();
   }
 
   #count(bytes: Buffer, from: number, end: number): void {
