@@ -83,7 +83,9 @@ const SCENARIOS: readonly Scenario[] = [
 const directory = mkdtempSync(join(tmpdir(), "fairlead-resolvers-"));
 const programs = compileResolvers(directory);
 
-describe("the model against the resolver itself", { skip: process.getuid?.() !== 0 }, () => {
+describe("the model against the resolver itself", {
+  skip: process.getuid?.() === 0 ? false : "NOT RUN: it needs root, or root of a user namespace",
+}, () => {
   let namespace: NetworkNamespace;
   const sockets: ReturnType<typeof createSocket>[] = [];
   let world: World = {};

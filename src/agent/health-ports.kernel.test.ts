@@ -27,7 +27,7 @@ function get(
 }
 
 test("health check ports come, answer and go; /healthz and /livez tell apart a node that is going from one that is broken", {
-  skip: process.getuid?.() !== 0,
+  skip: process.getuid?.() === 0 ? false : "NOT RUN: it needs root, or root of a user namespace",
 }, async () => {
   const kernel = createLinuxKernel();
   const namespace = kernel.createNamespace();
