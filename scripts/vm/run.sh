@@ -54,7 +54,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 mkfifo "$work/console"
 size=${VM_MEMORY:-1800}M
-timeout "${VM_SECONDS:-1200}" qemu-system-x86_64 -M q35 -cpu max,-pku -smp 2 -m "$size" -nodefaults -nographic -no-reboot \
+timeout "${VM_SECONDS:-1200}" qemu-system-x86_64 -M q35 -cpu max,-pku -smp 1 -m "$size" -nodefaults -nographic -no-reboot \
   -object memory-backend-memfd,id=memory,size="$size",share=on -numa node,memdev=memory \
   -chardev socket,id=files,path="$work/files" -device vhost-user-fs-pci,chardev=files,tag=host \
   -kernel "$kernel" -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1 rdinit=/init mitigations=off" \

@@ -9,6 +9,7 @@ import { ApiError, alreadyExists, badRequest, conflict, forbidden, invalid, notF
 import { ObjectIndex } from "./object-index.ts";
 import { groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
 import { objectFilter } from "./selectors.ts";
+import { dropText, keepText } from "./serialized.ts";
 import type { DeleteOptions, ListOptions, ObjectStore, ResourceRef, UpdateOptions, WatchEvent, WriteOptions } from "./store.ts";
 import { adopt, countGeneration, graceOf, isHeld, metadataCauses, prepareCreate, prepareUpdate } from "./strategy.ts";
 import { type Change, WatchHub } from "./watch-hub.ts";
@@ -79,7 +80,10 @@ export class SqliteStore implements ObjectStore {
       this.#db.exec(schema);
       this.#version = Number(this.#db.prepare("SELECT version FROM counter").get()?.version);
       for (const row of this.#db.prepare("SELECT resource, body FROM objects").iterate()) {
-        this.#index.put(String(row.resource), JSON.parse(String(row.body)) as KubeObject);
+        const text = String(row.body);
+        const object = JSON.parse(text) as KubeObject;
+        keepText(object, text);
+        this.#index.put(String(row.resource), object);
       }
     } catch (cause) {
       const remedy = "move the file away to begin with an empty cluster";
@@ -248,6 +252,7 @@ export class SqliteStore implements ObjectStore {
       const type: Change["type"] = leaves ? "DELETED" : old ? "MODIFIED" : "ADDED";
       this.#admitting = false;
       this.#hub.publish({ resource: keyOf(resource), version, type, object: stored, previous: old });
+      if (old) dropText(old);
       return stored;
     } finally {
       this.#admitting = false;
@@ -282,12 +287,14 @@ export class SqliteStore implements ObjectStore {
 
   #store(resource: Resource, object: MutableObject, version: number, leaves: boolean): void {
     const { namespace = "", name } = object.metadata;
+    const text = JSON.stringify(object);
     this.#begin.run();
     try {
       if (leaves) this.#remove.run(keyOf(resource), namespace, name);
-      else this.#put.run(keyOf(resource), namespace, name, JSON.stringify(object));
+      else this.#put.run(keyOf(resource), namespace, name, text);
       this.#count.run(version);
       this.#commit.run();
+      keepText(object as KubeObject, text);
     } catch (thrown) {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       throw new ApiError("InternalError", `cannot store ${resource.plural} "${name}"`, undefined, thrown);

@@ -63,6 +63,10 @@ export function prepareCreate(resource: Resource, object: MutableObject, now: st
   }
 }
 
+function copyOf<T>(value: T): T {
+  return value === undefined ? value : (JSON.parse(JSON.stringify(value)) as T);
+}
+
 function withoutMeta(object: object): Record<string, unknown> {
   const { metadata: _, status: __, ...rest } = object as Record<string, unknown>;
   return rest;
@@ -70,13 +74,16 @@ function withoutMeta(object: object): Record<string, unknown> {
 
 /** Carries over from the old object what this kind of update may not change. */
 export function prepareUpdate(resource: Resource, object: MutableObject, old: KubeObject, subresource: string | undefined): void {
-  const kept = JSON.parse(JSON.stringify(old)) as MutableObject;
+  // Owners are replaced as a whole, never changed within: they need no copy, and are the larger part.
+  const { managedFields, ...others } = old.metadata as MutableObject["metadata"];
+  const copied = { ...copyOf(others), ...(managedFields === undefined ? {} : { managedFields }) } as MutableObject["metadata"];
+  const kept = { ...old, metadata: copied } as unknown as MutableObject;
   const { metadata } = object;
   if (subresource === "status" || subresource === "finalize") {
-    const status = subresource === "status" ? object.status : kept.status;
-    const spec = subresource === "finalize" ? object.spec : kept.spec;
+    const status = subresource === "status" ? object.status : copyOf(kept.status);
+    const spec = subresource === "finalize" ? object.spec : copyOf(kept.spec);
     for (const field of Object.keys(object)) if (!["apiVersion", "kind", "metadata"].includes(field)) delete object[field];
-    Object.assign(object, withoutMeta(kept));
+    Object.assign(object, copyOf(withoutMeta(kept)));
     object.metadata = kept.metadata;
     if (spec !== undefined) object.spec = spec;
     if (status === undefined) delete object.status;
@@ -96,7 +103,7 @@ export function prepareUpdate(resource: Resource, object: MutableObject, old: Ku
   keepManagedFields(metadata, kept.metadata);
   if (resource.status) {
     if (kept.status === undefined) delete object.status;
-    else object.status = kept.status;
+    else object.status = copyOf(kept.status);
   }
   if (resource.kind === "Namespace" && resource.group === "") {
     object.spec = {

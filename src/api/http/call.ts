@@ -1,4 +1,5 @@
 // What the handlers of all verbs share: a call, its answer, who writes, and what a patch makes of an object.
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { KubeObject } from "../../resources/index.ts";
 import type { Access } from "../access/authenticate.ts";
 import type { Identity } from "../access/identity.ts";
@@ -12,8 +13,10 @@ import { tableOf } from "../printers/printers.ts";
 import { groupVersionOf, type Resource } from "../resource-table.ts";
 import { prune } from "../schema/structural.ts";
 import { withoutUnknown } from "../schema/unknown.ts";
+import { textOf } from "../serialized.ts";
 import type { SqliteStore } from "../sqlite-store.ts";
 import type { DeleteOptions, WriteOptions } from "../store.ts";
+import { json, jsonText } from "./json-answer.ts";
 
 /** A request, understood as far as its path goes. */
 export interface ApiCall {
@@ -33,10 +36,9 @@ export interface ApiCall {
   readonly warnings: string[];
   /** The body's document; undefined where there is none. */
   readonly body: () => Promise<unknown>;
-}
-
-export function json(value: object, code = 200): Response {
-  return new Response(`${JSON.stringify(value)}\n`, { status: code, headers: { "content-type": "application/json" } });
+  /** The connection, for an answer that is written as it comes. */
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
 }
 
 export function shape(call: ApiCall, header: boolean) {
@@ -45,7 +47,7 @@ export function shape(call: ApiCall, header: boolean) {
 }
 
 export function answer(call: ApiCall, object: KubeObject, code = 200): Response {
-  if (!call.accept.includes("as=Table")) return json(object, code);
+  if (!call.accept.includes("as=Table")) return jsonText(`${textOf(object)}\n`, code);
   return json(tableOf(shape(call, true), [object], { resourceVersion: object.metadata.resourceVersion }), code);
 }
 

@@ -6,13 +6,13 @@ import { applyServerSide } from "../apply/apply.ts";
 import { ApiError, badRequest, invalid, notFound } from "../errors.ts";
 import { tableOf } from "../printers/printers.ts";
 import { groupVersionOf } from "../resource-table.ts";
-import type { DeleteOptions, WriteOptions } from "../store.ts";
+import { eventLine, listText } from "../serialized.ts";
+import type { DeleteOptions, WatchEvent, WriteOptions } from "../store.ts";
 import {
   type ApiCall,
   answer,
   deleteOptions,
   dryRun,
-  json,
   knownFields,
   patched,
   placed,
@@ -22,9 +22,10 @@ import {
   tracking,
   writerOf,
 } from "./call.ts";
+import { answeredItself, json, largeJson } from "./json-answer.ts";
 import { pageOf } from "./pages.ts";
 import { specialSubresource } from "./subresources.ts";
-import { watchStream } from "./watch-stream.ts";
+import { serveWatch } from "./watch-stream.ts";
 
 function selection(call: ApiCall) {
   const labelSelector = call.query.get("labelSelector");
@@ -54,26 +55,33 @@ function watch(call: ApiCall): Response {
     return { type: "BOOKMARK" as const, object: { apiVersion: groupVersionOf(resource), kind: resource.kind, metadata } };
   };
   const asTable = call.accept.includes("as=Table");
-  const stream = watchStream({
-    subscribe: (listener) =>
+  const watching = {
+    subscribe: (listener: (event: WatchEvent) => void) =>
       store.watch(resource, { ...selection(call), ...(from === undefined ? {} : { resourceVersion: from }) }, listener),
-    render: ({ object }, first) =>
-      asTable ? tableOf(shape(call, first), [object], { resourceVersion: object.metadata.resourceVersion }) : object,
+    line: (event: WatchEvent, first: boolean) => (asTable ? tableLine(call, event, first) : eventLine(event)),
     bookmark: query.get("allowWatchBookmarks") === "true" ? bookmark : undefined,
     initialEvents,
     timeoutMilliseconds: seconds(query.get("timeoutSeconds"), 1800 + Math.floor(Math.random() * 1800)) * 1000,
-  });
-  return new Response(stream, { headers: { "content-type": "application/json" } });
+  };
+  serveWatch(watching, call.outgoing);
+  return answeredItself();
 }
 
-function list(call: ApiCall): Response {
+function tableLine(call: ApiCall, { type, object }: WatchEvent, first: boolean): Uint8Array {
+  const table = tableOf(shape(call, first), [object], { resourceVersion: object.metadata.resourceVersion });
+  return Buffer.from(`${JSON.stringify({ type, object: table })}\n`);
+}
+
+async function list(call: ApiCall): Promise<Response> {
   if (["true", "1"].includes(call.query.get("watch") ?? "")) return watch(call);
   const selected = selection(call);
   const { items: all, resourceVersion: version } = call.store.list(call.resource, selected);
   const question = JSON.stringify([call.resource.group, call.resource.plural, selected]);
   const { items, metadata } = pageOf(call.store, { items: all, version, question, query: call.query, now: Date.now() });
-  if (call.accept.includes("as=Table")) return json(tableOf(shape(call, true), items, metadata));
-  return json({ kind: `${call.resource.kind}List`, apiVersion: groupVersionOf(call.resource), metadata, items });
+  const text = call.accept.includes("as=Table")
+    ? `${JSON.stringify(tableOf(shape(call, true), items, metadata))}\n`
+    : listText({ kind: `${call.resource.kind}List`, apiVersion: groupVersionOf(call.resource), metadata }, items);
+  return largeJson(text, call.incoming.headers["accept-encoding"]);
 }
 
 function store(call: ApiCall, given: KubeObject, track = tracking(call).track): KubeObject {

@@ -1,5 +1,5 @@
 // A request as far as its path and method go: which object, what for, and its body.
-
+import type { IncomingMessage } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { parse as parseYaml } from "yaml";
@@ -45,16 +45,17 @@ export function parsePath(path: string): Target | undefined {
   return { group, version, namespace, plural, name, subresource, rest, watch };
 }
 
-export async function bodyOf(context: Ctx): Promise<unknown> {
-  const chunks: Uint8Array[] = [];
+/** A request's document; undefined where there is none. @throws ApiError 400, 413 */
+export async function bodyOf(incoming: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of context.req.raw.body ?? []) {
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
     size += chunk.length;
     if (size > bodyLimit) throw new ApiError("RequestEntityTooLarge", `the request is larger than ${bodyLimit} bytes`);
     chunks.push(chunk);
   }
   if (size === 0) return undefined;
-  const type = context.req.header("content-type") ?? "";
+  const type = incoming.headers["content-type"] ?? "";
   if (type.includes("protobuf")) return decodeProtobuf(Buffer.concat(chunks));
   const text = Buffer.concat(chunks).toString("utf8");
   try {

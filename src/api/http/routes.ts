@@ -14,6 +14,7 @@ import { servePodLog } from "../stream/pod-streams.ts";
 import { serveProxy } from "../stream/proxy.ts";
 import { aggregated, apiGroup, apiGroupList, groupVersions, openApiIndex, resourceList } from "./discovery.ts";
 import { handle } from "./handlers.ts";
+import { answeredItself } from "./json-answer.ts";
 import { attributesOf, bodyOf, type Ctx, parsePath, type Target } from "./request.ts";
 
 export interface RouteOptions {
@@ -81,7 +82,7 @@ export function routes(options: RouteOptions, access: Access) {
     const parts = context.req.path.split("/").filter(Boolean);
     const group = parts[0] === "apis" ? parts[1] : "";
     const at = parts[0] === "apis" ? parts[2] : parts[1];
-    const versions = groupVersions(table).get(group ?? "");
+    const versions = parts.length <= 3 ? groupVersions(table).get(group ?? "") : undefined;
     if (versions && group !== undefined && context.req.method === "GET") {
       if (parts[0] === "apis" && parts.length === 2) return context.json(apiGroup(group, versions.keys()));
       const resources = versions.get(at ?? "");
@@ -99,6 +100,7 @@ export function routes(options: RouteOptions, access: Access) {
     const streamed = await podRequest(options, target, query, context);
     if (streamed) return streamed;
     const warnings: string[] = [];
+    const incoming = context.env.incoming as IncomingMessage;
     const answered = await handle({
       store,
       resource,
@@ -109,11 +111,13 @@ export function routes(options: RouteOptions, access: Access) {
       query,
       accept: context.req.header("accept") ?? "",
       contentType: (context.req.header("content-type") ?? "").split(";")[0]?.trim() ?? "",
-      userAgent: context.req.header("user-agent") ?? "",
-      identity: identities.get(context.env.incoming) as Identity,
+      userAgent: incoming.headers["user-agent"] ?? "",
+      identity: identities.get(incoming) as Identity,
       access,
       warnings,
-      body: () => bodyOf(context),
+      body: () => bodyOf(incoming),
+      incoming,
+      outgoing: context.env.outgoing as ServerResponse,
     });
     for (const warning of warnings.slice(0, MAX_WARNINGS)) answered.headers.append("warning", `299 - ${JSON.stringify(warning)}`);
     return answered;
@@ -158,5 +162,5 @@ async function podRequest(
   const asked = query.size > 0 ? `?${query}` : "";
   const raw = { incoming: incoming as IncomingMessage, outgoing: outgoing as ServerResponse };
   await serveProxy(pods, store, { plural, namespace, name, path: `/${rest.map(encodeURIComponent).join("/")}${asked}` }, raw);
-  return new Response(null, { headers: { "x-hono-already-sent": "true" } });
+  return answeredItself();
 }

@@ -5,8 +5,9 @@ import { requestToken } from "../access/tokens.ts";
 import { ApiError, badRequest } from "../errors.ts";
 import { isMap, type Json } from "../patch/merge-patch.ts";
 import { valuesAt, withValueAt } from "../schema/json-path.ts";
-import { type ApiCall, answer, deleteOptions, dryRun, json, patched, present, tracking } from "./call.ts";
+import { type ApiCall, answer, deleteOptions, dryRun, patched, present, tracking } from "./call.ts";
 import { budgetRefusal } from "./eviction.ts";
+import { json } from "./json-answer.ts";
 
 const BUILTIN_SCALE = { spec: ".spec.replicas", status: ".status.replicas" };
 
