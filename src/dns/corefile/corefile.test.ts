@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
+import { fuzzing } from "../../../test/fuzz.ts";
 import { CorefileError, type Directive, duration, hostPort, integer, parseCorefile, parseKey, tryDuration, zonesOf } from "./index.ts";
 
 /** Cases of the fuzz test; set it high for a night's run. */
-const ROUNDS = Number(process.env.FAIRLEAD_ROUNDS ?? 3000);
 
 const parse = (text: string, environment: Record<string, string> = {}) => parseCorefile(text, { file: "Corefile", environment });
 const word = (text: string) => ({ text, place: { file: "Corefile", line: 1, column: 1 } });
@@ -156,6 +156,6 @@ test("any text is blocks or a CorefileError", () => {
         }
       },
     ),
-    { numRuns: ROUNDS },
+    fuzzing(),
   );
 });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { fuzzing } from "../../../test/fuzz.ts";
 import { type Message, RCODE, type ResourceRecord, TYPE } from "../message.ts";
 import { type Origin, type Reply, reply } from "../query.ts";
 import { decodeMessage, encodeMessage, queryMessage } from "../wire/codec.ts";
@@ -12,7 +13,6 @@ import { readQuery, WireQuery } from "./query-reader.ts";
 import { keep, writeReply } from "./reply-writer.ts";
 import { Responder } from "./responder.ts";
 
-const ROUNDS = Number(process.env.FAIRLEAD_ROUNDS ?? 2000);
 const udp: Origin = { transport: "udp", address: "10.244.0.7", port: 40_000, server: "dns://:53" };
 const tcp: Origin = { ...udp, transport: "tcp" };
 
@@ -54,7 +54,7 @@ test("a query read without a message is what the codec reads", () => {
       );
       assert.equal(query.udpSize, Math.min(1232, Math.max(512, given?.udpSize ?? 512)));
     }),
-    { numRuns: ROUNDS },
+    fuzzing(),
   );
 });
 
@@ -144,7 +144,7 @@ test("an answer is what the codec would write, kept or not, in the asker's lette
         if (read.answers[0]) assert.equal(read.answers[0].name, asked);
       },
     ),
-    { numRuns: ROUNDS },
+    fuzzing(),
   );
 });
 
@@ -212,6 +212,6 @@ test("any bytes: an answer that is a message with the asker's id, or nothing", (
       if (read.rcode !== RCODE.FORMERR && read.rcode !== RCODE.NOTIMP && read.rcode !== RCODE.BADVERS)
         assert.doesNotThrow(() => decodeMessage(bytes), DnsFormatError);
     }),
-    { numRuns: ROUNDS * 2 },
+    fuzzing(),
   );
 });

@@ -1,15 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { fuzzing } from "../../../test/fuzz.ts";
 import { CLASS, type Message, type RecordData, type ResourceRecord, TYPE, typeCode } from "../message.ts";
 import { type FieldKind, RECORD_FIELDS } from "../record-fields.ts";
 import { formatRecord } from "../text/format.ts";
 import { decodeMessage, encodeMessage, queryMessage } from "./codec.ts";
 import { DnsFormatError, DnsValueError } from "./errors.ts";
 import { inZone, labelsOf, nameOf, toName } from "./names.ts";
-
-/** Cases of each fuzz test; set it high for a night's run. */
-const ROUNDS = Number(process.env.FAIRLEAD_ROUNDS ?? 3000);
 
 /** Answers of another server, each as bytes and as its records' text; names are not compressed. */
 const ANSWERS: readonly { readonly hex: string; readonly answers: readonly string[] }[] = [
@@ -239,7 +237,7 @@ test("any bytes are a message or a DnsFormatError, and a message is written agai
       assert.equal(anyCase(decodeMessage(encodeMessage(message))), anyCase(message));
       message.answers.map(formatRecord);
     }),
-    { numRuns: ROUNDS },
+    fuzzing(),
   );
 });
 
@@ -296,7 +294,7 @@ test("any message survives the way there and back", () => {
         assert.equal(anyCase(decodeMessage(encodeMessage(message))), anyCase(message));
       },
     ),
-    { numRuns: Math.ceil(ROUNDS / 3) },
+    fuzzing(),
   );
 });
 
