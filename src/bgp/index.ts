@@ -4,8 +4,8 @@ export { type Bfd, type BfdPeer, type BfdTransport, startBfd } from "./bfd/bfd.t
 export { BgpError } from "./errors.ts";
 export type { Filter, FilterChange, FilterMatch, FilterStatement } from "./rib/filter.ts";
 export type { LocalRoute, NextHop, RouteChange, RouteView } from "./rib/rib.ts";
-export type { MonitorLine, PeerEvent, PeerStatus } from "./speaker/peer.ts";
 export type { PeerConfig } from "./speaker/peer-config.ts";
+export type { MonitorLine, PeerEvent, PeerStatus } from "./speaker/peer-events.ts";
 export { type Replay, type ReplayedEvent, replayMonitor } from "./speaker/replay.ts";
 export { type Speaker, type SpeakerOptions, startSpeaker } from "./speaker/speaker.ts";
 export { type Clock, type ConnectRequest, type Expected, plainTransport, type Transport } from "./speaker/transport.ts";

@@ -2,8 +2,7 @@
 import type { Socket } from "node:net";
 import { type Family, messageOf } from "../../base/index.ts";
 import type { ExportGroup } from "../rib/export-group.ts";
-import { compileFilter } from "../rib/filter.ts";
-import type { LocalRoute, Rib } from "../rib/rib.ts";
+import type { Rib } from "../rib/rib.ts";
 import { type Negotiated, receivingContext, type SessionConfig } from "../session/negotiate.ts";
 import {
   establishedOf,
@@ -12,19 +11,19 @@ import {
   phaseOf,
   type SessionEffect,
   type SessionEvent,
-  type SessionFault,
   type SessionState,
   type Side,
   step,
   type TimerName,
 } from "../session/session.ts";
-import { parseRouterId } from "../wire/address-text.ts";
 import { decodeMessage, EXTENDED_MESSAGE_LIMIT, encodeMessage, type Message, PLAIN_CONTEXT } from "../wire/message.ts";
-import { nlriOf } from "../wire/nlri.ts";
 import type { ProtocolError } from "../wire/protocol-error.ts";
 import type { UpdateContext } from "../wire/update.ts";
 import { Link } from "./link.ts";
 import { minimumTtlOf, type PeerConfig, roleOf } from "./peer-config.ts";
+import type { MonitorLine, PeerEvent, PeerStatus } from "./peer-events.ts";
+import { exportSettings, importSettings } from "./peer-settings.ts";
+import { routesTold } from "./story.ts";
 import type { Clock, Transport } from "./transport.ts";
 
 /** What a neighbour needs of the speaker around it. */
@@ -45,53 +44,6 @@ export interface PeerHost {
   readonly over: (peer: Peer) => void;
 }
 
-export type PeerEvent =
-  | { readonly type: "phase"; readonly peer: string; readonly phase: Phase; readonly why: string | undefined }
-  | { readonly type: "problem"; readonly peer: string; readonly says: string; readonly action: string }
-  | { readonly type: "end-of-rib"; readonly peer: string; readonly family: Family }
-  /** What became of the routes of a session that ended: dropped, kept as stale, kept as a last resort; `sweep`: what is still stale went. */
-  | { readonly type: "routes"; readonly peer: string; readonly family: Family; readonly what: "drop" | "stale" | "long-lived" | "sweep" }
-  /** After a restart, all neighbours have sent their routes, or time is over: what is reported from now on is all there is. */
-  | { readonly type: "restarted" };
-
-export interface PeerStatus {
-  readonly name: string;
-  readonly address: string;
-  readonly as: number | "external" | "internal";
-  readonly type: "external" | "internal" | "client" | undefined;
-  readonly phase: Phase;
-  /** Seconds in the phase. */
-  readonly forSeconds: number;
-  /** Why the session is not up, or why it last went. */
-  readonly lastError: string | undefined;
-  readonly lastFault: SessionFault | undefined;
-  readonly hostName: string | undefined;
-  readonly holdSeconds: number | undefined;
-  readonly families: readonly { readonly family: Family; readonly received: number; readonly sent: number; readonly kept: boolean }[];
-  readonly messagesIn: number;
-  readonly messagesOut: number;
-  /** Attributes that were wrong but did not end the session (RFC 7606). */
-  readonly problems: number;
-}
-
-/** One line of a monitor, without its time. */
-export type MonitorLine =
-  | PeerEvent
-  | { readonly type: "message"; readonly direction: "in" | "out"; readonly peer: string; readonly hex: string }
-  | { readonly type: "peer"; readonly peer: string; readonly config: PeerConfig }
-  | { readonly type: "local"; readonly routes: readonly LocalRoute[] }
-  | {
-      readonly type: "speaker";
-      readonly localAs: number;
-      readonly routerId: string;
-      readonly clusterId: string;
-      readonly families: readonly Family[];
-      readonly multipath: number;
-      readonly routes: readonly LocalRoute[];
-    };
-
-/** Prefixes of one message in a story: so many fit, whatever the family. */
-const TOLD_TOGETHER = 100;
 /** Where a message's type stands, and that of OPEN. */
 const TYPE_AT = 18;
 const OPEN_TYPE = 1;
@@ -124,7 +76,7 @@ export class Peer {
     this.#host = host;
     this.#since = host.clock.now();
     this.state = initialState({ restarting });
-    this.number = host.rib.setPeer(this.#ribPeer(undefined));
+    this.number = host.rib.setPeer(importSettings(this.config, this.#localAs, undefined));
   }
 
   get address(): string {
@@ -169,21 +121,8 @@ export class Peer {
       }
       lines.push({ type: "phase", peer, phase: "Established", why: undefined });
     }
-    for (const family of this.#session.families) {
-      const received = this.#host.rib.received(this.number, family);
-      const told = (stale: boolean) => {
-        for (const { attributes, entries } of received.filter((each) => each.stale === stale)) {
-          for (let from = 0; from < entries.length; from += TOLD_TOGETHER) {
-            const nlri = nlriOf(family, entries.slice(from, from + TOLD_TOGETHER));
-            const update = { type: "update", announced: [{ nlri, attributes }], withdrawn: [], problems: [] } as const;
-            lines.push({ type: "message", direction: "in", peer, hex: encodeMessage(update, this.#context).toString("hex") });
-          }
-        }
-      };
-      told(true);
-      if (received.some(({ stale }) => stale)) lines.push({ type: "routes", peer, family, what: "stale" });
-      told(false);
-    }
+    for (const family of this.#session.families)
+      lines.push(...routesTold(this.#host.rib.received(this.number, family), { peer, family, context: this.#context }));
     return lines;
   }
 
@@ -221,7 +160,7 @@ export class Peer {
     this.config = config;
     const up = establishedOf(this.state);
     const { rib } = this.#host;
-    rib.setPeer(this.#ribPeer(up?.negotiated), this.number);
+    rib.setPeer(importSettings(this.config, this.#localAs, up?.negotiated), this.number);
     rib.refilter(this.number);
     const link = up && this.#links.get(up.side);
     if (!up || !link || this.groups.size === 0) return;
@@ -386,7 +325,7 @@ export class Peer {
     const link = this.#links.get(side);
     if (link) link.messageLimit = EXTENDED_MESSAGE_LIMIT;
     this.ended.clear();
-    this.#host.rib.setPeer(this.#ribPeer(negotiated), this.number);
+    this.#host.rib.setPeer(importSettings(this.config, this.#localAs, negotiated), this.number);
     if (!this.#host.holdsBack()) this.join();
     this.#host.changed();
   }
@@ -406,7 +345,9 @@ export class Peer {
   }
 
   #joinGroup(family: Family, negotiated: Negotiated, link: Link): ExportGroup {
-    const settings = this.#exportSettings(negotiated, family, link);
+    const { addresses, clusterId } = this.#host;
+    const ends = { localAs: this.#localAs, clusterId, addresses, local: link.socket.localAddress };
+    const settings = exportSettings(this.config, negotiated, family, ends);
     const { filter: _, ...named } = settings;
     const key = JSON.stringify([named, this.config.exportFilter]);
     const member = { peer: this.number, send: (bytes: Uint8Array) => this.#sendRaw(bytes) };
@@ -489,40 +430,5 @@ export class Peer {
 
   get #localAs(): number {
     return this.config.localAs ?? this.#host.localAs;
-  }
-
-  #ribPeer(negotiated: Negotiated | undefined) {
-    const { name, address, as, importFilter } = this.config;
-    const base = address.split("/")[0] ?? address;
-    const external = negotiated?.external ?? (as === "external" || (typeof as === "number" && as !== this.#localAs));
-    return {
-      name,
-      address: base,
-      role: roleOf(this.config, external),
-      as: negotiated?.peerAs ?? 0,
-      routerId: negotiated?.routerId ?? parseRouterId("0.0.0.1"),
-      importFilter: importFilter ? compileFilter(importFilter) : undefined,
-      localAs: this.#localAs,
-      allowOwnAs: this.config.allowOwnAs ?? 0,
-    };
-  }
-
-  #exportSettings(negotiated: Negotiated, family: Family, link: Link) {
-    const local = (link.socket.localAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
-    const { addresses, clusterId } = this.#host;
-    const own = local.includes(":") ? { v4: addresses.v4, v6: local.split("%")[0] } : { v4: local, v6: addresses.v6 };
-    return {
-      role: roleOf(this.config, negotiated.external),
-      localAs: this.#localAs,
-      clusterId,
-      nextHop: this.config.nextHop ?? "default",
-      localAddress: own,
-      extendedNextHop: negotiated.extendedNextHop,
-      longLived: negotiated.longLived,
-      fourByteAs: negotiated.fourByteAs,
-      messageLimit: negotiated.messageLimit,
-      addPath: negotiated.addPathSend.includes(family),
-      filter: this.config.exportFilter ? compileFilter(this.config.exportFilter) : undefined,
-    } as const;
   }
 }

@@ -7,8 +7,8 @@ import { parseRouterId } from "../wire/address-text.ts";
 import { decodeMessage, EXTENDED_MESSAGE_LIMIT, type Message, PLAIN_CONTEXT } from "../wire/message.ts";
 import type { OpenMessage } from "../wire/open.ts";
 import { AttributeMemo, type UpdateContext } from "../wire/update.ts";
-import type { MonitorLine } from "./peer.ts";
 import { type PeerConfig, roleOf, sessionConfigOf } from "./peer-config.ts";
+import type { MonitorLine } from "./peer-events.ts";
 
 /** What a line says; `message` is there for lines that carry one. */
 export interface ReplayedEvent {

@@ -11,8 +11,9 @@ import { type LocalRoute, Rib, type RouteChange, type RouteView } from "../rib/r
 import { establishedOf } from "../session/session.ts";
 import { parseRouterId } from "../wire/address-text.ts";
 import { CEASE } from "../wire/protocol-error.ts";
-import { type MonitorLine, Peer, type PeerEvent, type PeerHost, type PeerStatus } from "./peer.ts";
+import { Peer, type PeerHost } from "./peer.ts";
 import { checkPeer, isDynamic, minimumTtlOf, type PeerConfig, rangeOf, sessionConfigOf } from "./peer-config.ts";
+import type { MonitorLine, PeerEvent, PeerStatus } from "./peer-events.ts";
 import { type Clock, systemClock, type Transport } from "./transport.ts";
 
 export interface SpeakerOptions {
