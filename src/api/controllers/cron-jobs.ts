@@ -1,7 +1,8 @@
 // CronJob → a Job at each of its times, as its policy for overlaps says; finished ones are kept up to its limits.
 import { Cron } from "croner";
 import type { KubeObject } from "../../resources/index.ts";
-import { type Controller, type ControllerContext, controllerOf, keyOf, REF, splitKey } from "./context.ts";
+import { type Controller, type ControllerContext, controllerOf, REF, splitKey } from "./context.ts";
+import { watchOwners } from "./owners.ts";
 import { ownerReference, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";
 
@@ -32,7 +33,6 @@ const LONGEST_MS = 60_000;
 /** Keeps the Jobs of CronJobs. `clock`: milliseconds since the epoch. */
 export function cronJobController(context: ControllerContext, clock: () => number = Date.now): Controller {
   const timers = new Map<string, NodeJS.Timeout>();
-  const keys = new Map<string, string>();
   const queue = createQueue("cronjob", (key) => reconcile(key), context.log);
 
   function reconcile(key: string): void {
@@ -115,14 +115,7 @@ export function cronJobController(context: ControllerContext, clock: () => numbe
       context.store.delete(REF.jobs, job.metadata.namespace, job.metadata.name, { propagationPolicy: "Background" });
   }
 
-  context.watch(REF.cronJobs, ({ object }) => {
-    keys.set(object.metadata.uid ?? "", keyOf(object));
-    queue.add(keyOf(object));
-  });
-  context.watch(REF.jobs, ({ object }) => {
-    const key = keys.get(controllerOf(object) ?? "");
-    if (key !== undefined) queue.add(key);
-  });
+  watchOwners(context, REF.cronJobs, [REF.jobs], queue);
   return {
     get idle() {
       return queue.idle;

@@ -1,6 +1,7 @@
 // Deployment → ReplicaSet: rolling from one template to the next, and back: each template that was is a revision.
 import type { Deployment, ReplicaSet } from "../../resources/index.ts";
 import { type Controller, type ControllerContext, controllerOf, isGone, isReady, keyOf, REF, splitKey } from "./context.ts";
+import { watchOwners } from "./owners.ts";
 import { ownerReference, templateHash, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";
 
@@ -12,13 +13,17 @@ const CAUSE = "kubernetes.io/change-cause";
 /** Rolls a Deployment's ReplicaSets to its template. */
 export function deploymentController(context: ControllerContext): Controller {
   const owned = new Map<string, Map<string, ReplicaSet>>();
-  const byUid = new Map<string, string>();
+  /** Rolls that are under way, by the Deployment's key. */
+  const rolling = new Map<string, { generation: number; ready: number; since: number; timer: NodeJS.Timeout }>();
   const queue = createQueue("deployment", (key) => reconcile(key), context.log);
 
   function reconcile(key: string): void {
     const [namespace, name] = splitKey(key);
     const deployment = context.store.get<Deployment>(REF.deployments, namespace, name);
-    if (!deployment || deployment.metadata.deletionTimestamp !== undefined) return;
+    if (!deployment || deployment.metadata.deletionTimestamp !== undefined) {
+      rollEnded(key);
+      return;
+    }
     const sets = [...(owned.get(deployment.metadata.uid ?? "")?.values() ?? [])];
     const hash = templateHash(deployment.spec.template);
     const current = sets.find((set) => set.metadata.labels?.[HASH] === hash);
@@ -174,19 +179,23 @@ export function deploymentController(context: ControllerContext): Controller {
     });
   }
 
+  function rollEnded(key: string): void {
+    clearTimeout(rolling.get(key)?.timer);
+    rolling.delete(key);
+  }
+
   /** A roll that gets nowhere for longer than its deadline has failed; it goes on all the same. */
   function progressOf(deployment: Deployment, complete: boolean): { met: boolean; reason: string; says: string } {
     const key = keyOf(deployment);
     const generation = deployment.metadata.generation ?? 1;
-    const begun = rolling.get(key);
     if (complete) {
-      clearTimeout(begun?.timer);
-      rolling.delete(key);
+      rollEnded(key);
       return { met: true, reason: "NewReplicaSetAvailable", says: "has successfully progressed" };
     }
     if (deployment.spec.paused) return { met: true, reason: "DeploymentPaused", says: "is paused" };
     const deadline = 1000 * Number((deployment.spec as { readonly progressDeadlineSeconds?: number }).progressDeadlineSeconds ?? 600);
     const ready = Number(deployment.status?.readyReplicas ?? 0);
+    const begun = rolling.get(key);
     if (!begun || begun.generation !== generation || begun.ready !== ready) {
       clearTimeout(begun?.timer);
       const timer = setTimeout(() => queue.add(key), deadline + 10).unref();
@@ -195,22 +204,17 @@ export function deploymentController(context: ControllerContext): Controller {
       return { met: false, reason: "ProgressDeadlineExceeded", says: "has timed out progressing" };
     return { met: true, reason: "ReplicaSetUpdated", says: "is progressing" };
   }
-  const rolling = new Map<string, { generation: number; ready: number; since: number; timer: NodeJS.Timeout }>();
 
-  context.watch(REF.deployments, ({ object }) => {
-    byUid.set(object.metadata.uid ?? "", keyOf(object));
-    queue.add(keyOf(object));
-  });
   context.watch(REF.replicaSets, ({ type, object }) => {
     const uid = controllerOf(object);
     if (uid === undefined) return;
     const sets = owned.get(uid) ?? new Map<string, ReplicaSet>();
-    owned.set(uid, sets);
     if (type === "DELETED") sets.delete(object.metadata.name);
     else sets.set(object.metadata.name, object as ReplicaSet);
-    const key = byUid.get(uid);
-    if (key !== undefined) queue.add(key);
+    if (sets.size === 0) owned.delete(uid);
+    else owned.set(uid, sets);
   });
+  watchOwners(context, REF.deployments, [REF.replicaSets], queue);
   return queue;
 }
 

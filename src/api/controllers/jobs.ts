@@ -1,6 +1,7 @@
 // Job → pods that run to their end: as many at a time and in all as it asks for; failed ones are tried again, within its limit.
 import type { KubeObject, Pod, PodTemplate } from "../../resources/index.ts";
-import { type Controller, type ControllerContext, controllerOf, isReady, keyOf, REF, splitKey } from "./context.ts";
+import { type Controller, type ControllerContext, isReady, REF, splitKey } from "./context.ts";
+import { watchOwners } from "./owners.ts";
 import { createPod, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";
 
@@ -20,7 +21,6 @@ const INDEX = "batch.kubernetes.io/job-completion-index";
 
 /** Runs Jobs. Their pods stay when they have ended, as they do in a cluster. */
 export function jobController(context: ControllerContext): Controller {
-  const keys = new Map<string, string>();
   const queue = createQueue("job", (key) => reconcile(key), context.log);
 
   function reconcile(key: string): void {
@@ -76,15 +76,7 @@ export function jobController(context: ControllerContext): Controller {
     });
   }
 
-  context.watch(REF.jobs, ({ type, object }) => {
-    if (type === "DELETED") keys.delete(object.metadata.uid ?? "");
-    else keys.set(object.metadata.uid ?? "", keyOf(object));
-    queue.add(keyOf(object));
-  });
-  context.watch(REF.pods, ({ object }) => {
-    const key = keys.get(controllerOf(object) ?? "");
-    if (key !== undefined) queue.add(key);
-  });
+  watchOwners(context, REF.jobs, [REF.pods], queue);
   return queue;
 }
 

@@ -1,6 +1,7 @@
 // ReplicaSet → pods; and ReplicationController, which differs in its selector only.
 import type { Pod, ReplicaSet } from "../../resources/index.ts";
-import { type Controller, type ControllerContext, controllerOf, isGone, isReady, keyOf, REF, splitKey } from "./context.ts";
+import { type Controller, type ControllerContext, isGone, isReady, REF, splitKey } from "./context.ts";
+import { watchOwners } from "./owners.ts";
 import { createPod, deletePod, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";
 
@@ -9,7 +10,6 @@ export function replicaSetController(
   context: ControllerContext,
   ref: typeof REF.replicaSets | typeof REF.replicationControllers = REF.replicaSets,
 ): Controller {
-  const byUid = new Map<string, string>();
   const queue = createQueue(ref.plural, (key) => reconcile(key), context.log);
 
   function reconcile(key: string): void {
@@ -30,14 +30,7 @@ export function replicaSetController(
     });
   }
 
-  context.watch(ref, ({ object }) => {
-    byUid.set(object.metadata.uid ?? "", keyOf(object));
-    queue.add(keyOf(object));
-  });
-  context.watch(REF.pods, ({ object }) => {
-    const key = byUid.get(controllerOf(object) ?? "");
-    if (key !== undefined) queue.add(key);
-  });
+  watchOwners(context, ref, [REF.pods], queue);
   return queue;
 }
 

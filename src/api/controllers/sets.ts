@@ -1,12 +1,12 @@
 // DaemonSet → a pod on every eligible node; StatefulSet → pods with names that stay.
 import { type DaemonSet, type Node, type Pod, type StatefulSet, whyNotOn } from "../../resources/index.ts";
-import { type Controller, type ControllerContext, controllerOf, isGone, isReady, keyOf, REF, splitKey } from "./context.ts";
+import { type Controller, type ControllerContext, isGone, isReady, REF, splitKey } from "./context.ts";
+import { watchOwners } from "./owners.ts";
 import { createPod, deletePod, templateHash, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";
 
 /** One pod of each DaemonSet on every node that takes it. */
 export function daemonSetController(context: ControllerContext): Controller {
-  const keys = new Map<string, string>();
   const queue = createQueue("daemonset", (key) => reconcile(key), context.log);
 
   function reconcile(key: string): void {
@@ -40,24 +40,15 @@ export function daemonSetController(context: ControllerContext): Controller {
     });
   }
 
-  context.watch(REF.daemonSets, ({ type, object }) => {
-    if (type === "DELETED") keys.delete(object.metadata.uid ?? "");
-    else keys.set(object.metadata.uid ?? "", keyOf(object));
-    queue.add(keyOf(object));
-  });
+  const keys = watchOwners(context, REF.daemonSets, [REF.pods], queue);
   context.watch(REF.nodes, () => {
     for (const key of keys.values()) queue.add(key);
-  });
-  context.watch(REF.pods, ({ object }) => {
-    const key = keys.get(controllerOf(object) ?? "");
-    if (key !== undefined) queue.add(key);
   });
   return queue;
 }
 
 /** A StatefulSet's pods: NAME-0, NAME-1, … one after the other, or all at once where it says Parallel. */
 export function statefulSetController(context: ControllerContext): Controller {
-  const keys = new Map<string, string>();
   const queue = createQueue("statefulset", (key) => reconcile(key), context.log);
 
   function reconcile(key: string): void {
@@ -107,15 +98,7 @@ export function statefulSetController(context: ControllerContext): Controller {
     });
   }
 
-  context.watch(REF.statefulSets, ({ type, object }) => {
-    if (type === "DELETED") keys.delete(object.metadata.uid ?? "");
-    else keys.set(object.metadata.uid ?? "", keyOf(object));
-    queue.add(keyOf(object));
-  });
-  context.watch(REF.pods, ({ object }) => {
-    const key = keys.get(controllerOf(object) ?? "");
-    if (key !== undefined) queue.add(key);
-  });
+  watchOwners(context, REF.statefulSets, [REF.pods], queue);
   return queue;
 }
 
