@@ -151,9 +151,9 @@ describe("a lab with the shop", () => {
     for (const [what, damage, look, expected] of damages) {
       const before = await mended();
       assert.equal((await onNode("node-2", ...damage)).status, 0, what);
-      // A second for the agent; a second more for starting commands on a loaded machine.
-      assert.ok(await eventually(async () => expected.test((await onNode("node-2", ...look)).out), 2000), `${what} is back`);
-      assert.ok(await eventually(async () => (await mended()) > before, 2000), `${what} was counted`);
+      // A second for the agent; the rest for starting commands on a loaded machine.
+      assert.ok(await eventually(async () => expected.test((await onNode("node-2", ...look)).out), 5000), `${what} is back`);
+      assert.ok(await eventually(async () => (await mended()) > before, 5000), `${what} was counted`);
     }
     const { pods } = await status();
     const pod = pods.find((each) => each.node === "node-2" && each.namespace === "production");
