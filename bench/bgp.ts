@@ -1,6 +1,8 @@
 // Taking in routes: our speaker, BIRD, FRR and GoBGP, each with the same neighbours and routes. Time to a stable RIB, and memory.
 //
-//   node bench/bgp.ts [NEIGHBOURS] [ROUTES] [ROUTES PER ATTRIBUTE SET] [only=BIRD,fairlead]      as root, with bird2, frr and gobgpd installed
+//   node bench/bgp.ts [NEIGHBOURS] [ROUTES] [ROUTES PER ATTRIBUTE SET] [only=BIRD,fairlead] [limit=SECONDS]
+//
+// As root, with bird2, frr and gobgpd installed. Who takes longer than the limit (300 s) is shown with how far it came.
 //
 // Each neighbour (an AS of its own) sends routes that nobody else has, and is sent everybody else's. What is measured is the time from the
 // first UPDATE until one more neighbour, the monitor, has all routes, and the speaker's resident memory then. The neighbours write
@@ -19,6 +21,8 @@ import { frames } from "./bgp-frames.ts";
 const SPEAKER = "10.0.0.2";
 const OUR_AS = 64512;
 const numbers = process.argv.filter((word) => /^\d+$/.test(word)).map(Number);
+/** The longest that one speaker may take, in milliseconds. */
+const LIMIT_MS = 1000 * Number(process.argv.find((word) => word.startsWith("limit="))?.slice("limit=".length) ?? 300);
 const [neighbours = 10, routes = 10_000, perSet = 10] = numbers;
 const CONTEXT = { ...PLAIN_CONTEXT, fourByteAs: true };
 const TOTAL = neighbours * routes;
@@ -187,7 +191,8 @@ async function measure(contender: Contender, prepared: readonly Buffer[]): Promi
     await new Promise((resolve) => setTimeout(resolve, 500));
     const before = cpuOf(child);
     const started = performance.now();
-    const all = new Promise<number>((resolve) => {
+    const all = new Promise<number | undefined>((resolve) => {
+      setTimeout(() => resolve(undefined), LIMIT_MS).unref();
       const everybody = [monitor, ...testers];
       let monitorAt = 0;
       for (const each of everybody) {
@@ -199,14 +204,12 @@ async function measure(contender: Contender, prepared: readonly Buffer[]): Promi
     });
     for (const [at, tester] of testers.entries()) tester.write(prepared[neighbours - 1 - at] ?? Buffer.alloc(0));
     const monitorAt = await all;
-    const ended = performance.now();
-    const row = [
-      contender.name,
-      `${((monitorAt - started) / 1000).toFixed(2)} s`,
-      `${((ended - started) / 1000).toFixed(2)} s`,
-      `${(cpuOf(child) - before).toFixed(2)} s`,
-      `${Math.round(memoryOf(child))} MB`,
-    ];
+    const seconds = (until: number) => `${((until - started) / 1000).toFixed(2)} s`;
+    const took =
+      monitorAt === undefined
+        ? [`not in ${LIMIT_MS / 1000} s: ${monitor.received} of ${TOTAL}`, ""]
+        : [seconds(monitorAt), seconds(performance.now())];
+    const row = [contender.name, ...took, `${(cpuOf(child) - before).toFixed(2)} s`, `${Math.round(memoryOf(child))} MB`];
     for (const each of [monitor, ...testers]) each.close();
     return row;
   } finally {
