@@ -101,6 +101,11 @@ if [ -x scripts/build-native.sh ] && { [ ! -x .build/fairlead-cni ] || [ native/
     lack "no C compiler: the CNI executable in Node is used, which is slower (40 ms instead of 2)"
   fi
 fi
+# --- a newer kubectl, and helm, for tests
+if [ "$purpose" != run ]; then
+  [ -e .build/clients/package ] || say "fetching kubectl and helm"
+  sh scripts/clients.sh || lack "kubectl 1.35 and helm could not be had: tests with kubectl use this machine's own if there is one, those with helm are skipped"
+fi
 # --- the second kernel, for tests of what this machine's may lack
 if [ "$purpose" = vm ] && [ "$(id -u)" = 0 ] && ! ls .build/vm/boot/vmlinuz-* >/dev/null 2>&1; then
   say "unpacking the second kernel"

@@ -9,7 +9,8 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 sh scripts/setup.sh test || exit 1
 case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
-PATH=$PWD/node_modules/node-linux-$arch/bin:$PWD/node_modules/.bin:$PATH
+# The machine's own kubectl goes before the pinned one.
+PATH=$PWD/node_modules/node-linux-$arch/bin:$PWD/node_modules/.bin:$PATH:$PWD/.build/clients
 export PATH
 node='node --disable-warning=ExperimentalWarning --test'
 status=0

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { CLIENTS } from "./clients.ts";
 
 const BIN = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
 export const SHOP = fileURLToPath(new URL("../examples/shop", import.meta.url));
@@ -31,7 +32,8 @@ export function makePlace(): Place {
   const run = (command: string, words: readonly string[], environment: Readonly<Record<string, string>> = {}) =>
     new Promise<Run>((resolve) => {
       const options = {
-        env: { ...process.env, FAIRLEAD_STATE: directory, NO_COLOR: "1", ...environment },
+        // kubectl is the machine's own, or the pinned one where there is none.
+        env: { ...process.env, PATH: `${process.env.PATH}:${CLIENTS}`, FAIRLEAD_STATE: directory, NO_COLOR: "1", ...environment },
         maxBuffer: 64 << 20,
         timeout: 180_000,
       };

@@ -1,16 +1,18 @@
-// An unmodified kubectl on a lab: what people type, and what it prints. The table of docs/kubectl.md is written from what this test saw.
+// Unmodified kubectls on a lab, the machine's and a newer one: what people type, and what they print. The table of docs/kubectl.md is
+// written from what this test saw.
 //
 //   KUBECTL_DOCS=1 npm test -- test/kubectl.e2e.test.ts       writes the table anew
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { type Client, kubectls } from "./clients.ts";
 import { eventually, makePlace, type Run } from "./fairlead.ts";
 
 const DOCS = fileURLToPath(new URL("../docs/kubectl.md", import.meta.url));
-const absent = spawnSync("kubectl", ["version", "--client"]).error ? "kubectl is not on this machine: nothing here was tested" : false;
+const CLIENTS = kubectls();
 
 const MANIFEST = `
 apiVersion: v1
@@ -146,11 +148,18 @@ function wordsOf(command: string): string[] {
   return [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
 }
 
-describe("kubectl on a lab", { skip: absent }, () => {
+/** What a client was seen to do. */
+interface Seen {
+  readonly group: string;
+  readonly command: string;
+  readonly fails: boolean;
+}
+
+function runsOn({ program }: Client, seen: Seen[]): void {
   const place = makePlace();
   const files = join(place.directory, "files");
   let environment: Record<string, string> = {};
-  const kubectl = (...words: string[]): Promise<Run> => place.run("kubectl", words, environment);
+  const kubectl = (...words: string[]): Promise<Run> => place.run(program, words, environment);
 
   before(async () => {
     mkdirSync(join(files, "folder"), { recursive: true });
@@ -178,7 +187,6 @@ describe("kubectl on a lab", { skip: absent }, () => {
   });
   after(() => place.close());
 
-  const seen: { group: string; command: string; fails: boolean }[] = [];
   const names = { MANIFEST2: "manifest2.yaml", MANIFEST: "manifest.yaml", UNKNOWN: "unknown.json", FOLDER: "folder" };
 
   test("commands, one after the other", async () => {
@@ -215,7 +223,7 @@ describe("kubectl on a lab", { skip: absent }, () => {
       [["attach", "ticker"], /tick \d+\ntick \d+\n/],
     ];
     for (const [words, expected] of streams) {
-      const child = spawn("kubectl", words, { env: { ...process.env, ...environment } });
+      const child = spawn(program, words, { env: { ...process.env, ...environment } });
       let text = "";
       child.stdout.on("data", (chunk: Buffer) => {
         text += chunk.toString();
@@ -229,7 +237,7 @@ describe("kubectl on a lab", { skip: absent }, () => {
       [["proxy", "--port", "0"], "/api/v1/namespaces/default/pods/web2:80/proxy/"],
     ] as const) {
       for (const websockets of ["true", "false"]) {
-        const child = spawn("kubectl", words, { env: { ...process.env, ...environment, KUBECTL_PORT_FORWARD_WEBSOCKETS: websockets } });
+        const child = spawn(program, words, { env: { ...process.env, ...environment, KUBECTL_PORT_FORWARD_WEBSOCKETS: websockets } });
         let said = "";
         child.stdout.on("data", (chunk: Buffer) => {
           said += chunk.toString();
@@ -250,20 +258,65 @@ describe("kubectl on a lab", { skip: absent }, () => {
     assert.deepEqual([status, out], [3, "out\n"]);
     assert.match(err, /^err$/m);
   });
+}
 
-  test("docs/kubectl.md says what was seen", () => {
-    const rows = seen.map(
-      ({ group, command, fails }) =>
-        `| ${group} | \`kubectl ${command.replaceAll("|", "\\|")}\` | ${fails ? "refused, and says why" : "works"} |`,
-    );
-    const text = `# kubectl on a lab\n\nWhat an unmodified kubectl does on a lab, as \`test/kubectl.e2e.test.ts\` ran it (\`KUBECTL_DOCS=1 npm test -- test/kubectl.e2e.test.ts\` writes this page anew).\nMANIFEST and the like stand for files of the test.\n\n| command | as it was run | result |\n| --- | --- | --- |\n${rows.join("\n")}\n`;
-    if (process.env.KUBECTL_DOCS || !existsSync(DOCS)) writeFileSync(DOCS, text);
-    // The formatter pads the table's cells.
-    const unpadded = (page: string) => page.replaceAll(/ +\|/g, " |").replaceAll(/-+ \|/g, "--- |");
-    assert.equal(
-      unpadded(readFileSync(DOCS, "utf8")),
-      unpadded(text),
-      "docs/kubectl.md is not what was seen: KUBECTL_DOCS=1 npm test -- test/kubectl.e2e.test.ts",
-    );
-  });
+const absent = CLIENTS.length === 0 && "NOT RUN: no kubectl is on this machine, and scripts/clients.sh brought none";
+const seen = new Map<string, Seen[]>();
+
+describe("kubectl on a lab", { skip: absent }, () => {
+  for (const client of CLIENTS) {
+    const rows: Seen[] = [];
+    seen.set(client.minor, rows);
+    describe(`kubectl ${client.version}`, () => runsOn(client, rows));
+  }
 });
+
+test("docs/kubectl.md says what was seen", { skip: absent }, () => {
+  if (process.env.KUBECTL_DOCS) writeFileSync(DOCS, pageOf(seen));
+  const page = tableOf(readFileSync(DOCS, "utf8"));
+  for (const [minor, rows] of seen) {
+    // A version that the page does not have does what the newest one does.
+    const column = page.columns.includes(minor) ? page.columns.indexOf(minor) : page.columns.length - 1;
+    assert.deepEqual(
+      rows.map(cellsOf),
+      page.rows.map(([group, command, ...results]) => [group, command, results[column]]),
+      `docs/kubectl.md is not what kubectl ${minor} was seen to do: KUBECTL_DOCS=1 npm test -- test/kubectl.e2e.test.ts`,
+    );
+  }
+});
+
+function cellsOf({ group, command, fails }: Seen): [string, string, string] {
+  return [group, `\`kubectl ${command.replaceAll("|", "\\|")}\``, fails ? "refused, and says why" : "works"];
+}
+
+/** The page of what the versions did, one column each. */
+function pageOf(versions: ReadonlyMap<string, readonly Seen[]>): string {
+  const [first = []] = versions.values();
+  const rows = first.map((row, index) => {
+    const [group, command] = cellsOf(row);
+    const results = [...versions.values()].map((each) => (each[index] ? cellsOf(each[index])[2] : "not run"));
+    return `| ${[group, command, ...results].join(" | ")} |`;
+  });
+  const titles = ["command", "as it was run", ...[...versions.keys()].map((minor) => `kubectl ${minor}`)];
+  return `# kubectl on a lab
+
+What unmodified kubectls do on a lab, as \`test/kubectl.e2e.test.ts\` ran them (\`KUBECTL_DOCS=1 npm test -- test/kubectl.e2e.test.ts\` writes this page anew).
+MANIFEST and the like stand for files of the test.
+
+| ${titles.join(" | ")} |
+|${" --- |".repeat(titles.length)}
+${rows.join("\n")}
+`;
+}
+
+/** The versions and rows of the page's table. The formatter pads its cells. */
+function tableOf(page: string): { readonly columns: readonly string[]; readonly rows: readonly (readonly string[])[] } {
+  const lines = page.split("\n").filter((line) => line.startsWith("|"));
+  const [titles = [], , ...rows] = lines.map((line) =>
+    line
+      .replace(/^\| */, "")
+      .replace(/ *\|$/, "")
+      .split(/ +\| +/),
+  );
+  return { columns: titles.slice(2).map((title) => title.replace("kubectl ", "")), rows };
+}
