@@ -1,7 +1,7 @@
 // The face of the embedded API: its store, its server, and what hangs into them.
 export type { AdmissionContext, AdmissionHook, MutableObject } from "./admission.ts";
 export { REF } from "./controllers/context.ts";
-export { type EventNote, eventRecorder } from "./controllers/events.ts";
+export { type EventNote, type EventSink, eventRecorder } from "./controllers/events.ts";
 export { type Controllers, type ControllersOptions, startControllers } from "./controllers/index.ts";
 export { LEASE_NAMESPACE } from "./controllers/nodes.ts";
 export { ApiError, conflict, forbidden, invalid, type Status, type StatusCause } from "./errors.ts";

@@ -24,6 +24,7 @@ export {
   unexpected,
 } from "./matrix.ts";
 export { apiFromStore, type ObjectApi, type WritableStore } from "./object-api.ts";
+export { type ClusterObjects, objectsFromStore, type ReadableStore } from "./objects.ts";
 export type * from "./snapshot.ts";
 export {
   ChangeSource,

@@ -7,26 +7,29 @@ import type { WatchedResource } from "./source.ts";
 export interface ObjectApi {
   /** Undefined where there is none. @throws FairleadError as the API says */
   get<T extends KubeObject>(resource: WatchedResource, name: string, namespace?: string): Promise<T | undefined>;
-  list<T extends KubeObject>(resource: WatchedResource): Promise<readonly T[]>;
+  list<T extends KubeObject>(resource: WatchedResource, labelSelector?: string): Promise<readonly T[]>;
   /** @throws ApiConflict where the name is taken */
   create<T extends KubeObject>(resource: WatchedResource, object: T): Promise<T>;
-  /** Replaces the whole object. @throws ApiConflict where its resourceVersion is outdated, or it is gone */
-  update<T extends KubeObject>(resource: WatchedResource, object: T): Promise<T>;
-  /** Absent is no error. @throws ApiConflict where the object's resourceVersion or uid, if given, is not the one that is there */
-  delete(resource: WatchedResource, object: Pick<KubeObject, "metadata">): Promise<void>;
+  /** Replaces the whole object, or its status alone. @throws ApiConflict where its resourceVersion is outdated, or it is gone */
+  update<T extends KubeObject>(resource: WatchedResource, object: T, subresource?: "status"): Promise<T>;
+  /** Absent is no error. `grace`: seconds. @throws ApiConflict where the object's resourceVersion or uid, if given, is not the one that is there */
+  delete(resource: WatchedResource, object: Pick<KubeObject, "metadata">, grace?: number): Promise<void>;
 }
 
 /** The part of a store that writing needs. */
 export interface WritableStore {
   get<T extends KubeObject>(resource: WatchedResource, namespace: string | undefined, name: string): T | undefined;
-  list<T extends KubeObject>(resource: WatchedResource): { readonly items: readonly T[] };
+  list<T extends KubeObject>(resource: WatchedResource, options?: { readonly labelSelector?: string }): { readonly items: readonly T[] };
   create<T extends KubeObject>(resource: WatchedResource, object: T): T;
-  update<T extends KubeObject>(resource: WatchedResource, object: T): T;
+  update<T extends KubeObject>(resource: WatchedResource, object: T, options?: { readonly subresource?: "status" }): T;
   delete(
     resource: WatchedResource,
     namespace: string | undefined,
     name: string,
-    options: { readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string } },
+    options: {
+      readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
+      readonly gracePeriodSeconds?: number;
+    },
   ): unknown;
 }
 
@@ -34,15 +37,16 @@ export interface WritableStore {
 export function apiFromStore(store: WritableStore): ObjectApi {
   return {
     get: (resource, name, namespace) => attempt(() => store.get(resource, namespace, name)),
-    list: (resource) => attempt(() => store.list(resource).items) as never,
+    list: (resource, labelSelector) =>
+      attempt(() => store.list(resource, labelSelector === undefined ? {} : { labelSelector }).items) as never,
     create: (resource, object) => attempt(() => store.create(resource, object)),
-    update: (resource, object) => attempt(() => store.update(resource, object)),
-    delete: (resource, { metadata }) =>
+    update: (resource, object, subresource) => attempt(() => store.update(resource, object, subresource ? { subresource } : {})),
+    delete: (resource, { metadata }, grace) =>
       attempt(() => {
         const { namespace, name, uid, resourceVersion } = metadata;
         const preconditions = { ...(uid === undefined ? {} : { uid }), ...(resourceVersion === undefined ? {} : { resourceVersion }) };
         try {
-          store.delete(resource, namespace, name, { preconditions });
+          store.delete(resource, namespace, name, { preconditions, ...(grace === undefined ? {} : { gracePeriodSeconds: grace }) });
         } catch (error) {
           if (reasonOf(error) !== "NotFound") throw error;
         }

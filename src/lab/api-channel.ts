@@ -39,10 +39,10 @@ export function apiOverChannel(send: (call: ApiCall) => void): ObjectApi & { ans
     });
   return {
     get: (resource, name, namespace) => ask("get", resource, name, namespace),
-    list: (resource) => ask("list", resource),
+    list: (resource, labelSelector) => ask("list", resource, labelSelector),
     create: (resource, object) => ask("create", resource, object),
-    update: (resource, object) => ask("update", resource, object),
-    delete: (resource, object: Pick<KubeObject, "metadata">) => ask("delete", resource, { metadata: object.metadata }),
+    update: (resource, object, subresource) => ask("update", resource, object, subresource),
+    delete: (resource, object: Pick<KubeObject, "metadata">, grace) => ask("delete", resource, { metadata: object.metadata }, grace),
     answer({ id, value, error }) {
       const call = waiting.get(id);
       waiting.delete(id);

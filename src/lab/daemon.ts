@@ -61,7 +61,7 @@ process.on("disconnect", () => {
 
 try {
   await lab.start();
-  writeFileSync(paths.kubeconfig, lab.api.kubeconfig(options.name), { mode: 0o600 });
+  writeFileSync(paths.kubeconfig, lab.plane.kubeconfig(), { mode: 0o600 });
   await serveRpc(paths.socket, labMethods(lab, shutDown));
   standing = true;
   tell({ ready: true });

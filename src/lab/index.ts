@@ -1,4 +1,5 @@
 // The face of the lab room.
+export { storeWriter } from "./control/store-writer.ts";
 export type { DnsPodReport } from "./dns/dns-pods.ts";
 export { FABRIC } from "./fabric.ts";
 export { hostsFile } from "./kubelet/pod-files.ts";
@@ -11,6 +12,5 @@ export { asksForRouted, networkObjects } from "./pools.ts";
 export type { ProbeOptions, ProbeResult } from "./probing.ts";
 export type { Readiness } from "./ready.ts";
 export { callRpc } from "./rpc.ts";
-export { storeWriter } from "./store-writer.ts";
 export { DEFAULT_COREFILE } from "./system.ts";
 export { enterCommand } from "./workload/sandbox.ts";

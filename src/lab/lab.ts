@@ -1,6 +1,5 @@
 // A lab: a cluster whose nodes are network namespaces of this machine. It wires the rooms; it decides nothing.
 
-import { mkdirSync } from "node:fs";
 import {
   type Network,
   type PolicyDuties,
@@ -9,35 +8,23 @@ import {
   startPolicyDuties,
   startServiceDuties,
 } from "../agent/index.ts";
-import {
-  type ApiServer,
-  type Controllers,
-  kindRules,
-  quotaAdmission,
-  type ResourceRef,
-  SqliteStore,
-  serviceAccountAdmission,
-  serviceAddresses,
-  startApiServer,
-  startControllers,
-} from "../api/index.ts";
 import { FairleadError, messageOf } from "../base/index.ts";
-import { type ClusterSnapshot, type ClusterSource, sourceFromStore } from "../cluster/index.ts";
+import { ApiConflict, type ClusterObjects, type ClusterSnapshot, type ClusterSource, type WatchedResource } from "../cluster/index.ts";
 import { namespaceNetwork, resolvConf, startDns } from "../dns/index.ts";
 import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.ts";
-import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod, type Service } from "../resources/index.ts";
+import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod } from "../resources/index.ts";
+import type { ControlPlane } from "./control/control-plane.ts";
+import { startEmbeddedPlane } from "./control/embedded.ts";
 import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
 import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
-import { resume } from "./keep.ts";
 import type { PodWorker } from "./kubelet/pod-worker.ts";
-import { type ClusterNetworks, planNetworks } from "./networks.ts";
+import type { ClusterNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
 import type { LabPaths } from "./paths.ts";
 import { createPodHost } from "./pod-host.ts";
 import { networkObjects, poolsToMake } from "./pools.ts";
 import { REFS } from "./refs.ts";
-import { storeWriter } from "./store-writer.ts";
-import { CLUSTER, nodeCacheObjects, nodeObject, systemObjects } from "./system.ts";
+import { apiService, CLUSTER, nodeCacheObjects, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
 export interface LabOptions {
@@ -78,33 +65,21 @@ export interface LabStart {
 
 export class Lab {
   readonly options: LabOptions;
-  readonly networks: ClusterNetworks;
   readonly kernel: Kernel;
-  readonly store: SqliteStore;
-  readonly source: ClusterSource;
   readonly dns: DnsPods;
   readonly nodes = new Map<string, LabNode>();
   readonly #start: LabStart;
   readonly #closers: (() => unknown)[] = [];
   #fabric: Fabric | undefined;
-  #api: ApiServer | undefined;
-  #serving: Promise<ApiServer> | undefined;
-  #controllers: Controllers | undefined;
+  #plane: ControlPlane | undefined;
   #duties: ServiceDuties | undefined;
   #policyDuties: PolicyDuties | undefined;
 
   constructor(start: LabStart) {
     this.#start = start;
     this.options = start.options;
-    this.networks = planNetworks(start.options);
     this.kernel = createLinuxKernel();
-    const addresses = serviceAddresses({ serviceCidrs: this.networks.serviceCidrs });
-    if (start.options.keep) mkdirSync(start.paths.kept, { recursive: true, mode: 0o700 });
-    const path = start.options.keep ? start.paths.database : ":memory:";
-    this.store = new SqliteStore({ path, hooks: [addresses, serviceAccountAdmission, quotaAdmission], rules: kindRules });
-    addresses.adopt(this.store.list<Service>(REFS.services).items);
-    this.source = sourceFromStore(this.store);
-    this.dns = createDnsPods({ domain: CLUSTER.domain, kubeconfig: () => this.#podKubeconfig() });
+    this.dns = createDnsPods({ domain: CLUSTER.domain, kubeconfig: () => this.plane.podKubeconfig() });
   }
 
   get fabric(): Fabric {
@@ -112,9 +87,21 @@ export class Lab {
     return this.#fabric;
   }
 
-  get api(): ApiServer {
-    if (!this.#api) throw new FairleadError("not-started", "the lab's API does not serve yet");
-    return this.#api;
+  get plane(): ControlPlane {
+    if (!this.#plane) throw new FairleadError("not-started", "the lab has not been raised");
+    return this.#plane;
+  }
+
+  get objects(): ClusterObjects {
+    return this.plane.objects;
+  }
+
+  get networks(): ClusterNetworks {
+    return this.plane.networks;
+  }
+
+  get source(): ClusterSource {
+    return this.plane.source;
   }
 
   get snapshot(): ClusterSnapshot {
@@ -123,46 +110,44 @@ export class Lab {
 
   /** Raises fabric, API, nodes and the cluster's own objects. */
   async start(): Promise<void> {
-    const { options, apiFd, responders, log, progress } = this.#start;
+    const { options, responders, log, progress } = this.#start;
     const names = Array.from({ length: options.nodes }, (_, index) => `node-${index + 1}`);
     const places = placeNodes(names, options.subnets);
     checkNftables();
     progress("making the underlay");
     this.#fabric = createFabric(this.kernel, options);
-    // The API's certificate takes a while to make; the rest goes on meanwhile.
-    this.#serving = startApiServer({
-      store: this.store,
-      listen: { fd: apiFd },
-      // What pods reach as Service default/kubernetes.
-      alsoListen: [{ fd: this.#fabric.router.bindSocket({ protocol: "tcp", address: FABRIC.apiServer, port: CLUSTER.apiPort }) }],
-      names: [this.networks.apiAddress, "kubernetes", "kubernetes.default"],
-      ...(options.keep ? { identityFile: this.#start.paths.identity } : {}),
-      pods: createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? "")),
-    });
+    const plane = this.#startPlane(this.#fabric, names);
+    this.#plane = plane;
     await this.#startUpstream(this.#fabric);
-    const { podCidrs, nodeMask } = this.networks;
-    resume(this.store, names);
-    this.#controllers = startControllers({ store: this.store, podCidrs, nodeMask, log, serving: this.#serving });
-    this.#duties = startServiceDuties({ source: this.source, writer: storeWriter(this.store), log });
-    this.#policyDuties = startPolicyDuties({ source: this.source, writer: storeWriter(this.store), log });
+    const duties = { source: plane.source, writer: plane.writer, log };
+    this.#duties = startServiceDuties(duties);
+    this.#policyDuties = startPolicyDuties(duties);
 
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
-    for (const object of options.networkObjects) this.#ensure(object);
-    this.#closers.push(this.source.subscribe((snapshot) => this.#makePools(snapshot)));
+    for (const object of options.networkObjects) await this.#ensure(object);
     for (const place of places) {
       const node = nodeObject(place.name, place.addresses, `zone-${place.subnet + 1}`, new Date().toISOString());
-      const made = this.#ensure(node);
-      this.store.update(REFS.nodes, { ...made, status: node.status } as KubeObject, { subresource: "status" });
+      await this.#ensure(node);
+      this.objects.change<Node>(
+        { resource: REFS.nodes, name: place.name },
+        "status",
+        (now) => ({ ...now, status: node.status }) as Node,
+        "status",
+      );
     }
-    await this.#podCidrsGiven(names);
+    // A routed node prefers blocks of its podCIDR: it should know it from the start.
+    await plane.awaitPodCidrs(names);
+    this.#closers.push(this.source.subscribe((snapshot) => this.#makePools(snapshot)));
+    this.#makePools(this.snapshot);
     for (const [index, place] of places.entries()) {
       await this.#startNode(place.name, place, this.#fabric, responders);
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
     const system = systemObjects(Math.min(2, options.nodes), this.networks);
+    if (!plane.hasOwnService) system.push(...apiService(this.networks));
     if (options.nodeLocalDns) system.push(...nodeCacheObjects(this.networks));
-    for (const object of system) this.#ensure(object);
+    for (const object of system) await this.#ensure(object);
     await responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,
@@ -173,13 +158,26 @@ export class Lab {
         { port: 9, protocol: "UDP" },
       ],
     });
-    this.#api = await this.#serving;
+    await plane.serving();
   }
 
-  /** Makes an object, unless a lab that was before this one has left it. */
-  #ensure(object: KubeObject): KubeObject {
-    const ref = refOf(this.store, object);
-    return this.store.get(ref, object.metadata.namespace, object.metadata.name) ?? this.store.create(ref, object);
+  #startPlane({ router }: Fabric, nodes: readonly string[]): ControlPlane {
+    const { options, paths, apiFd, log } = this.#start;
+    const pods = createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? ""));
+    return startEmbeddedPlane({ options, paths, apiFd, router, nodes, pods, log });
+  }
+
+  /** Makes an object, unless there is one of its name. */
+  async #ensure(object: KubeObject): Promise<void> {
+    const resource = await this.#resourceOf(object);
+    const { name, namespace } = object.metadata;
+    if (await this.objects.api.get(resource, name, namespace)) return;
+    try {
+      await this.objects.api.create(resource, this.plane.own(object));
+    } catch (error) {
+      // Somebody else was quicker.
+      if (!(error instanceof ApiConflict)) throw error;
+    }
   }
 
   async #startNode(name: string, place: Parameters<Fabric["addNode"]>[0], fabric: Fabric, responders: Responders): Promise<void> {
@@ -188,7 +186,7 @@ export class Lab {
       place,
       namespace: fabric.addNode(place),
       kernel: this.kernel,
-      store: this.store,
+      objects: this.objects,
       source: this.source,
       directory: paths.node(name),
       podDirectory: paths.pod,
@@ -198,42 +196,29 @@ export class Lab {
       services: options.services,
       network: options.network,
       resolvConf: (pod) => this.resolvConf(pod),
-      token: (pod, request) => this.#podToken(pod, request),
+      token: (pod, wish) => this.plane.token(pod, wish),
       component: (pod, container) => this.dns.component(pod, container),
       log,
     });
     this.nodes.set(name, node);
     // What an earlier lab has left is bound already.
-    for (const pod of this.store.list<Pod>(REFS.pods).items) if (pod.spec.nodeName === name) node.kubelet.update(pod);
-  }
-
-  /** A routed node prefers blocks of its podCIDR: it should know it from the start. */
-  async #podCidrsGiven(names: readonly string[]): Promise<void> {
-    const end = performance.now() + 1000;
-    const given = (name: string) => this.store.get<Node>(REFS.nodes, undefined, name)?.spec?.podCIDR !== undefined;
-    while (!names.every(given) && performance.now() < end) await new Promise((resolve) => setImmediate(resolve));
+    for (const pod of this.objects.list<Pod>(REFS.pods).items) if (pod.spec.nodeName === name) node.kubelet.update(pod);
   }
 
   /** Does what Calico's operator would. */
   #makePools(snapshot: ClusterSnapshot): void {
-    const { podCidrs, network } = this.#start.options;
-    for (const pool of poolsToMake(snapshot, { podCidrs, routed: network === "routed" }))
-      if (!this.store.get(REFS.ipPools, undefined, pool.metadata.name)) this.store.create(REFS.ipPools, pool);
+    const { podCidrs } = this.networks;
+    for (const pool of poolsToMake(snapshot, { podCidrs, routed: this.options.network === "routed" })) void this.#ensurePool(pool);
   }
 
-  #podToken(pod: Pod, { audience, expirationSeconds = 3600 }: { audience?: string; expirationSeconds?: number }): string | undefined {
-    const { namespace = "", name, uid = "" } = pod.metadata;
-    const account = pod.spec.serviceAccountName ?? "default";
-    // Only the lab's own pods start before the API serves, and those have no use for one.
-    if (!this.#api) return undefined;
-    if (!this.store.get({ group: "", version: "v1", plural: "serviceaccounts" }, namespace, account)) return undefined;
-    const audiences = audience === undefined ? {} : { audiences: [audience] };
-    return this.api.issueToken({ namespace, account, seconds: expirationSeconds, pod: { name, uid }, ...audiences });
+  async #ensurePool(pool: KubeObject): Promise<void> {
+    if (this.objects.get(REFS.ipPools, undefined, pool.metadata.name)) return;
+    await this.#ensure(pool).catch((error) => this.#start.log(`IPPool ${pool.metadata.name}: ${messageOf(error)}`));
   }
 
   /** Hands every pod to the kubelet of its node. */
   #watchPods(): void {
-    const stop = this.store.watch(REFS.pods, {}, ({ type, object }) => {
+    const stop = this.objects.watch(REFS.pods, {}, ({ type, object }) => {
       const pod = object as Pod;
       const node = this.nodes.get(pod.spec.nodeName ?? "");
       if (!node || type === "BOOKMARK") return;
@@ -244,8 +229,8 @@ export class Lab {
   }
 
   /** Tells pods that what files of their volumes are made of has changed. */
-  #watchFiles(ref: ResourceRef): () => void {
-    return this.store.watch(ref, {}, ({ type, object }) => {
+  #watchFiles(ref: WatchedResource): () => void {
+    return this.objects.watch(ref, {}, ({ type, object }) => {
       if (type !== "MODIFIED") return;
       for (const node of this.nodes.values()) node.kubelet.refresh(object.metadata.namespace ?? "");
       this.dns.filesChanged(object.metadata.namespace ?? "");
@@ -254,7 +239,7 @@ export class Lab {
 
   /** Tells pods which of their ports Services send to, declared or not. */
   #watchSlices(): () => void {
-    return this.store.watch(REFS.endpointSlices, {}, ({ type, object }) => {
+    return this.objects.watch(REFS.endpointSlices, {}, ({ type, object }) => {
       if (type !== "ADDED" && type !== "MODIFIED") return;
       const { endpoints, ports } = object as EndpointSlice;
       const offered = (ports ?? []).flatMap(({ port, protocol = "TCP" }) =>
@@ -278,39 +263,26 @@ export class Lab {
     });
   }
 
-  /** What pods reach the API with: as the lab's own kubeconfig, at the address of Service default/kubernetes. */
-  async #podKubeconfig(): Promise<string> {
-    const api = await this.#serving;
-    if (!api) throw new FairleadError("not-started", "the lab's API does not serve yet");
-    const config = JSON.parse(api.kubeconfig(this.options.name)) as { clusters: { cluster: { server: string } }[] };
-    const address = this.networks.apiAddress;
-    for (const { cluster } of config.clusters) cluster.server = `https://${address.includes(":") ? `[${address}]` : address}:443`;
-    return JSON.stringify(config);
-  }
-
   /**
    * Creates or updates objects, namespaces first; a namespace that is missing is made, as it would have been by hand. Gives
    * what the person should know beside.
    */
-  apply(objects: readonly KubeObject[]): string[] {
+  async apply(objects: readonly KubeObject[]): Promise<string[]> {
     const notices: string[] = [];
     const ordered = [...objects].sort((a, b) => rankOf(a) - rankOf(b));
     for (const object of ordered) {
-      const ref = refOf(this.store, object);
       const { namespace, name } = object.metadata;
       try {
-        if (namespace !== undefined && !this.store.get(REFS.namespaces, undefined, namespace)) {
-          this.store.create(REFS.namespaces, {
+        const resource = await this.#resourceOf(object);
+        if (namespace !== undefined && !this.objects.get(REFS.namespaces, undefined, namespace)) {
+          await this.objects.apply(REFS.namespaces, {
             apiVersion: "v1",
             kind: "Namespace",
             metadata: { name: namespace, labels: { "kubernetes.io/metadata.name": namespace } },
           });
           notices.push(`made namespace ${namespace}, which no manifest brings`);
         }
-        const before = this.store.get(ref, namespace, name);
-        if (before)
-          this.store.update(ref, { ...object, metadata: { ...object.metadata, resourceVersion: before.metadata.resourceVersion ?? "" } });
-        else this.store.create(ref, object);
+        await this.objects.apply(resource, object);
       } catch (cause) {
         throw new FairleadError("apply", messageOf(cause), {
           where: `${object.kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`,
@@ -330,22 +302,31 @@ export class Lab {
   }
 
   get controllersIdle(): boolean {
-    return (this.#controllers?.idle ?? false) && (this.#duties?.idle ?? false) && (this.#policyDuties?.idle ?? false);
+    return (this.#plane?.idle ?? false) && (this.#duties?.idle ?? false) && (this.#policyDuties?.idle ?? false);
   }
 
-  /** Takes everything down, pods first. */
-  async close(): Promise<void> {
-    this.#controllers?.close();
+  /** Takes everything down, pods first; gives what the person should know of what is left. */
+  async close(): Promise<readonly string[]> {
+    this.#plane?.halt();
     this.#duties?.close();
     this.#policyDuties?.close();
     for (const close of this.#closers.reverse()) await close();
     await Promise.all([...this.nodes.values()].map((node) => node.close()));
     const responders = this.#start.responders.close();
-    await this.#api?.close();
-    this.source.close();
+    const notices = (await this.#plane?.close()) ?? [];
     this.#fabric?.close();
-    this.store.close();
     await responders;
+    return notices;
+  }
+
+  /** @throws FairleadError `unknown-kind` */
+  async #resourceOf({ apiVersion, kind, metadata }: KubeObject): Promise<WatchedResource> {
+    const found = await this.objects.resourceOf(apiVersion, kind);
+    if (found) return found;
+    throw new FairleadError("unknown-kind", `no kind "${kind}" in ${apiVersion}`, {
+      where: metadata?.name,
+      remedy: "add its CustomResourceDefinition to the manifests, or see the served kinds with: kubectl api-resources",
+    });
   }
 }
 
@@ -354,23 +335,6 @@ function rankOf(object: KubeObject): number {
   const order = ["Namespace", "CustomResourceDefinition", "ServiceAccount", "Secret", "ConfigMap", "NetworkPolicy", "Service"];
   const rank = order.indexOf(object.kind);
   return rank < 0 ? order.length : rank;
-}
-
-function refOf(store: SqliteStore, object: KubeObject) {
-  const found = store.resources
-    .all()
-    .find(
-      (resource) =>
-        resource.kind === object.kind &&
-        (resource.group ? `${resource.group}/${resource.version}` : resource.version) === object.apiVersion,
-    );
-  if (!found) {
-    throw new FairleadError("unknown-kind", `no kind "${object.kind}" in ${object.apiVersion}`, {
-      where: object.metadata?.name,
-      remedy: "add its CustomResourceDefinition to the manifests, or see the served kinds with: kubectl api-resources",
-    });
-  }
-  return found;
 }
 
 /** Built-in kinds that a cluster's controllers would act on, and the lab has none for. */

@@ -85,7 +85,7 @@ export interface ExecPlace {
 export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
   return {
     status: () => statusOf(lab),
-    apply: (params: { objects: KubeObject[] }) => ({ notices: lab.apply(params.objects) }),
+    apply: async (params: { objects: KubeObject[] }) => ({ notices: await lab.apply(params.objects) }),
     wait: (params: { timeoutMs: number }, call: Call) =>
       waitReady(lab, { timeoutMs: params.timeoutMs, progress: call.progress, signal: call.signal }),
     probe: (params: ProbeOptions) => probe(lab, params),
@@ -105,7 +105,7 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
     follow: (params: { node: string; path: string }, call: Call) =>
       followNode(nodeOf(lab, params.node).namespace, params.path, (text) => call.item(text), call.signal),
     place: (params: { what: string }) => place(lab, params.what),
-    kubeconfig: () => lab.api.kubeconfig(lab.options.name),
+    kubeconfig: () => lab.plane.kubeconfig(),
     down: () => shutDown(),
   };
 }
@@ -117,7 +117,7 @@ function statusOf(lab: Lab): LabStatus {
     name: lab.options.name,
     ready: look.ready,
     missing: look.missing,
-    api: lab.api.url,
+    api: lab.plane.url,
     pid: process.pid,
     nodes: [...lab.nodes.values()].map((node) => {
       const status = node.agent.status;

@@ -1,8 +1,8 @@
 // One node of a lab: its namespace, its agent, its CNI configuration, and kubelet's part.
 import { join } from "node:path";
 import { type Agent, type Network, type ServiceMode, startAgent } from "../agent/index.ts";
-import { eventRecorder, LEASE_NAMESPACE, type ObjectStore } from "../api/index.ts";
-import { apiFromStore, type ClusterSource } from "../cluster/index.ts";
+import { type EventSink, eventRecorder, LEASE_NAMESPACE } from "../api/index.ts";
+import type { ClusterObjects, ClusterSource } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject, Node, Pod, Service } from "../resources/index.ts";
@@ -17,7 +17,7 @@ export interface LabNodeOptions {
   readonly place: NodePlace;
   readonly namespace: NetworkNamespace;
   readonly kernel: Kernel;
-  readonly store: ObjectStore;
+  readonly objects: ClusterObjects;
   readonly source: ClusterSource;
   readonly directory: string;
   readonly podDirectory: (uid: string) => string;
@@ -44,7 +44,7 @@ export interface LabNode {
 
 /** Starts a node. */
 export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
-  const { place, namespace, kernel, store, directory, log } = options;
+  const { place, namespace, kernel, objects, directory, log } = options;
   const cniSocket = join(directory, "cni.sock");
   installPlugin({
     binDirectory: join(directory, "bin"),
@@ -61,9 +61,9 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     cniSocket,
     services: options.services,
     network: options.network,
-    api: apiFromStore(store),
+    api: objects.api,
   };
-  const annotate = (annotations: Readonly<Record<string, string | null>>) => annotateNode(store, place.name, annotations);
+  const annotate = (annotations: Readonly<Record<string, string | null>>) => annotateNode(objects, place.name, annotations);
   const agent = options.ownProcess
     ? await startAgentProcess({ ...agentOptions, annotate, log })
     : await startAgent({ ...agentOptions, annotate, log: (message) => log(`${place.name}: ${message}`) });
@@ -82,27 +82,21 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     domain: options.domain,
     podDirectory: options.podDirectory,
     resolvConf: options.resolvConf,
-    find: (kind, namespace, name) => store.get(kind === "Secret" ? REFS.secrets : REFS.configMaps, namespace, name),
-    services: (podNamespace) => serviceVariables(store, podNamespace),
+    find: (kind, namespace, name) => objects.get(kind === "Secret" ? REFS.secrets : REFS.configMaps, namespace, name),
+    services: (podNamespace) => serviceVariables(objects, podNamespace),
     token: options.token,
     component: options.component,
-    report(pod, status) {
-      const { namespace: podNamespace, name, uid } = pod.metadata;
-      const now = store.get<Pod>(REFS.pods, podNamespace, name);
-      if (!now || now.metadata.uid !== uid) return;
-      store.update(REFS.pods, { ...now, status: status(now) }, { subresource: "status" });
+    report({ metadata }, status) {
+      const change = (now: Pod) => (now.metadata.uid === metadata.uid ? { ...now, status: status(now) } : undefined);
+      objects.change<Pod>(placeOf(metadata), "status", change, "status");
     },
-    removed(pod) {
-      const { namespace: podNamespace, name, uid } = pod.metadata;
-      if (store.get(REFS.pods, podNamespace, name)?.metadata.uid === uid)
-        store.delete(REFS.pods, podNamespace, name, { gracePeriodSeconds: 0 });
-    },
-    note: eventRecorder(store, "kubelet", () => new Date().toISOString().replace(/\.\d+Z$/, "Z")),
+    removed: ({ metadata }) => objects.remove(placeOf(metadata), metadata.uid ?? ""),
+    note: eventRecorder(eventsOf(objects), "kubelet", () => new Date().toISOString().replace(/\.\d+Z$/, "Z")),
     log: (message) => log(`${place.name}: ${message}`),
     now: () => new Date().toISOString().replace(/\.\d+Z$/, "Z"),
   });
-  const heartbeat = setInterval(() => renewLease(store, place.name), LEASE_SECONDS * 250).unref();
-  renewLease(store, place.name);
+  const heartbeat = setInterval(() => void renewLease(objects, place.name), LEASE_SECONDS * 250).unref();
+  void renewLease(objects, place.name);
   return {
     name: place.name,
     place,
@@ -120,15 +114,29 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
 /** Seconds that a node's lease holds; it is renewed four times as often (kubelet's own numbers). */
 const LEASE_SECONDS = 40;
 
+const EVENTS = { group: "", version: "v1", plural: "events" } as const;
+
+function placeOf({ name, namespace = "" }: KubeObject["metadata"]) {
+  return { resource: REFS.pods, namespace, name };
+}
+
+/** Where kubelet's events go; one that can't be written is let go. */
+function eventsOf(objects: ClusterObjects): EventSink {
+  return {
+    create: (event) => void objects.api.create(EVENTS, event).catch(() => {}),
+    change: (namespace, name, change) => objects.change({ resource: EVENTS, namespace, name }, "count", change),
+  };
+}
+
 /** Says that the node lives. */
-function renewLease(store: ObjectStore, node: string): void {
+async function renewLease({ api }: ClusterObjects, node: string): Promise<void> {
   const renewTime = new Date().toISOString().replace(/Z$/, "000Z");
   const spec = { holderIdentity: node, leaseDurationSeconds: LEASE_SECONDS, renewTime };
   try {
-    const before = store.get(REFS.leases, LEASE_NAMESPACE, node);
-    if (before) store.update(REFS.leases, { ...before, spec } as KubeObject);
-    else if (store.get(REFS.namespaces, undefined, LEASE_NAMESPACE))
-      store.create(REFS.leases, {
+    const before = await api.get(REFS.leases, node, LEASE_NAMESPACE);
+    if (before) await api.update(REFS.leases, { ...before, spec } as KubeObject);
+    else
+      await api.create(REFS.leases, {
         apiVersion: "coordination.k8s.io/v1",
         kind: "Lease",
         metadata: { name: node, namespace: LEASE_NAMESPACE },
@@ -140,19 +148,19 @@ function renewLease(store: ObjectStore, node: string): void {
 }
 
 /** null takes an annotation away. */
-function annotateNode(store: ObjectStore, name: string, annotations: Readonly<Record<string, string | null>>): void {
-  const node = store.get<Node>(REFS.nodes, undefined, name);
-  if (!node) return;
-  const merged = Object.entries({ ...node.metadata.annotations, ...annotations }).filter(
-    (entry): entry is [string, string] => entry[1] !== null,
-  );
-  store.update(REFS.nodes, { ...node, metadata: { ...node.metadata, annotations: Object.fromEntries(merged) } });
+function annotateNode(objects: ClusterObjects, name: string, annotations: Readonly<Record<string, string | null>>): void {
+  objects.change<Node>({ resource: REFS.nodes, name }, "annotations", (node) => {
+    const merged = Object.entries({ ...node.metadata.annotations, ...annotations }).filter(
+      (entry): entry is [string, string] => entry[1] !== null,
+    );
+    return { ...node, metadata: { ...node.metadata, annotations: Object.fromEntries(merged) } };
+  });
 }
 
 /** The Services of a namespace that have an address, and the API's own. */
-function serviceVariables(store: ObjectStore, namespace: string): ReturnType<KubeletContext["services"]> {
-  const own = store.list<Service>(REFS.services, { namespace }).items;
-  const api = namespace === "default" ? undefined : store.get<Service>(REFS.services, "default", "kubernetes");
+function serviceVariables(objects: ClusterObjects, namespace: string): ReturnType<KubeletContext["services"]> {
+  const own = objects.list<Service>(REFS.services, { namespace }).items;
+  const api = namespace === "default" ? undefined : objects.get<Service>(REFS.services, "default", "kubernetes");
   return [...(api ? [api] : []), ...own].flatMap(({ metadata, spec }) => {
     const { clusterIP, ports = [] } = spec;
     if (!clusterIP || clusterIP === "None") return [];

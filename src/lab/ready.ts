@@ -30,7 +30,7 @@ export function readiness(lab: Lab): Readiness {
     [REFS.replicationControllers, "replicas", "readyReplicas"],
     [REFS.daemonSets, undefined, "numberReady"],
   ] as const) {
-    for (const object of lab.store.list<KubeObject & { spec: Record<string, number>; status?: Record<string, number> }>(ref).items) {
+    for (const object of lab.objects.list<KubeObject & { spec: Record<string, number>; status?: Record<string, number> }>(ref).items) {
       const asked = wanted === undefined ? (object.status?.desiredNumberScheduled ?? 1) : (object.spec[wanted] ?? 1);
       if ((object.status?.[have] ?? 0) < asked)
         missing.push(
@@ -38,7 +38,7 @@ export function readiness(lab: Lab): Readiness {
         );
     }
   }
-  for (const job of lab.store.list<KubeObject & { spec: { suspend?: boolean }; status?: JobStatus }>(REFS.jobs).items) {
+  for (const job of lab.objects.list<KubeObject & { spec: { suspend?: boolean }; status?: JobStatus }>(REFS.jobs).items) {
     if (job.spec.suspend) continue;
     const ended = job.status?.conditions?.find(({ type }) => type === "Complete" || type === "Failed");
     if (ended?.type === "Failed") missing.push(`Job ${job.metadata.namespace}/${job.metadata.name}: failed`);

@@ -1,4 +1,4 @@
-// What every lab's cluster holds from the start: namespaces, cluster DNS, the API's own Service.
+// What every lab's cluster holds from the start: namespaces, cluster DNS; and the API's own Service.
 import type { KubeObject } from "../resources/index.ts";
 import { NODE_CACHE } from "./dns/node-cache.ts";
 import { FABRIC } from "./fabric.ts";
@@ -92,6 +92,12 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
         ],
       },
     },
+  ];
+}
+
+/** Service default/kubernetes, with what it sends to in the fabric. */
+export function apiService(networks: ClusterNetworks): Loose[] {
+  return [
     {
       apiVersion: "v1",
       kind: "Service",

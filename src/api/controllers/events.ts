@@ -22,48 +22,72 @@ interface Event extends KubeObject {
   readonly lastTimestamp?: string;
 }
 
-/** `component`: who notes. An event that can't be written is let go. */
-export function eventRecorder(store: ObjectStore, component: string, now: () => string): NoteEvent {
-  const known = new Map<string, string>();
+/** Where events are written. An event that can't be written is let go. */
+export interface EventSink {
+  create(event: KubeObject): void;
+  /** The event has happened again. */
+  change(namespace: string, name: string, change: (event: KubeObject) => KubeObject): void;
+}
+
+/** A store as a sink. */
+export function eventsInStore(store: ObjectStore): EventSink {
+  const attempt = (write: () => void) => {
+    try {
+      write();
+    } catch {
+      // The namespace may be going: what happened there is of no interest any more.
+    }
+  };
+  return {
+    create: (event) => attempt(() => store.create(EVENTS, event)),
+    change: (namespace, name, change) =>
+      attempt(() => {
+        const before = store.get(EVENTS, namespace, name);
+        if (before) store.update(EVENTS, change(before));
+      }),
+  };
+}
+
+/** `component`: who notes. The same again is counted. */
+export function eventRecorder(sink: EventSink, component: string, now: () => string): NoteEvent {
+  const known = new Map<string, { readonly name: string; count: number }>();
   let serial = Date.now();
   return (object, { type, reason, message }) => {
     const { name, namespace = "default", uid = "", resourceVersion } = object.metadata;
     const key = `${uid} ${type} ${reason} ${message}`;
     const time = now();
-    try {
-      const before = known.has(key) ? store.get<Event>(EVENTS, namespace, known.get(key) ?? "") : undefined;
-      if (before) {
-        store.update(EVENTS, { ...before, count: (before.count ?? 1) + 1, lastTimestamp: time } as Event);
-        return;
-      }
-      const made = `${name.slice(0, 230)}.${(serial++).toString(16)}`;
-      store.create(EVENTS, {
-        apiVersion: "v1",
-        kind: "Event",
-        metadata: { name: made, namespace },
-        involvedObject: {
-          apiVersion: object.apiVersion,
-          kind: object.kind,
-          name,
-          namespace: object.metadata.namespace,
-          uid,
-          resourceVersion,
-        },
-        type,
-        reason,
-        message,
-        source: { component },
-        reportingComponent: component,
-        reportingInstance: "",
-        count: 1,
-        firstTimestamp: time,
-        lastTimestamp: time,
-      } as unknown as Event);
-      known.set(key, made);
-      if (known.size > REMEMBERED) known.delete(known.keys().next().value ?? "");
-    } catch {
-      // The namespace may be going: what happened there is of no interest any more.
+    const before = known.get(key);
+    if (before) {
+      before.count++;
+      const { count } = before;
+      sink.change(namespace, before.name, (event) => ({ ...event, count, lastTimestamp: time }) as Event);
+      return;
     }
+    const made = `${name.slice(0, 230)}.${(serial++).toString(16)}`;
+    sink.create({
+      apiVersion: "v1",
+      kind: "Event",
+      metadata: { name: made, namespace },
+      involvedObject: {
+        apiVersion: object.apiVersion,
+        kind: object.kind,
+        name,
+        namespace: object.metadata.namespace,
+        uid,
+        resourceVersion,
+      },
+      type,
+      reason,
+      message,
+      source: { component },
+      reportingComponent: component,
+      reportingInstance: "",
+      count: 1,
+      firstTimestamp: time,
+      lastTimestamp: time,
+    } as unknown as Event);
+    known.set(key, { name: made, count: 1 });
+    if (known.size > REMEMBERED) known.delete(known.keys().next().value ?? "");
   };
 }
 

@@ -9,7 +9,7 @@ import { customKindController } from "./custom-kinds.ts";
 import { deploymentController } from "./deployments.ts";
 import { endpointSliceController } from "./endpoints.ts";
 import { endpointsController } from "./endpoints-objects.ts";
-import { eventRecorder, sweepEvents } from "./events.ts";
+import { eventRecorder, eventsInStore, sweepEvents } from "./events.ts";
 import { jobController } from "./jobs.ts";
 import { nodeController } from "./nodes.ts";
 import { quotaController } from "./quotas.ts";
@@ -44,7 +44,7 @@ export function startControllers(options: ControllersOptions): Controllers {
     store,
     pods,
     log,
-    note: eventRecorder(store, "controllers", now),
+    note: eventRecorder(eventsInStore(store), "controllers", now),
     now,
     watch: (resource, listener) => void stops.push(store.watch(resource, {}, listener)),
   };

@@ -15,14 +15,21 @@ export function apiFromKubernetes(kubeconfig: string | ApiAccess): ObjectApi & {
   return {
     get: <T extends KubeObject>(resource: WatchedResource, name: string, namespace?: string) =>
       absentAs(undefined, client.fetch({ path: pathOf(resource, namespace, name) }) as Promise<T>),
-    list: (resource) => listAll(client, resource),
+    list: (resource, labelSelector) => listAll(client, resource, labelSelector),
     create: (resource, object) => written(client, "POST", pathOf(resource, object.metadata.namespace), object, resource),
-    update: (resource, object) =>
-      written(client, "PUT", pathOf(resource, object.metadata.namespace, object.metadata.name), object, resource),
-    async delete(resource, { metadata }) {
+    update: (resource, object, subresource) => {
+      const path = pathOf(resource, object.metadata.namespace, object.metadata.name);
+      return written(client, "PUT", subresource ? `${path}/${subresource}` : path, object, resource);
+    },
+    async delete(resource, { metadata }, grace) {
       const { uid, resourceVersion } = metadata;
       const preconditions = { ...(uid === undefined ? {} : { uid }), ...(resourceVersion === undefined ? {} : { resourceVersion }) };
-      const body = JSON.stringify({ apiVersion: "v1", kind: "DeleteOptions", preconditions });
+      const body = JSON.stringify({
+        apiVersion: "v1",
+        kind: "DeleteOptions",
+        preconditions,
+        ...(grace === undefined ? {} : { gracePeriodSeconds: grace }),
+      });
       const request = { method: "DELETE", path: pathOf(resource, metadata.namespace, metadata.name), body } as const;
       await absentAs(undefined, conflictAs(client.fetch(request)));
     },
@@ -30,17 +37,19 @@ export function apiFromKubernetes(kubeconfig: string | ApiAccess): ObjectApi & {
   };
 }
 
-function pathOf({ group, version, plural }: WatchedResource, namespace: string | undefined, name?: string): string {
+/** Where objects of a kind are, or one of them. */
+export function pathOf({ group, version, plural }: WatchedResource, namespace: string | undefined, name?: string): string {
   const root = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
   const inside = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
   return `${root}${inside}/${plural}${name === undefined ? "" : `/${encodeURIComponent(name)}`}`;
 }
 
-async function listAll<T extends KubeObject>(client: ApiClient, resource: WatchedResource): Promise<readonly T[]> {
+async function listAll<T extends KubeObject>(client: ApiClient, resource: WatchedResource, selector = ""): Promise<readonly T[]> {
   const items: T[] = [];
   let rest = "";
   do {
-    const query = `?limit=${PAGE}${rest === "" ? "" : `&continue=${encodeURIComponent(rest)}`}`;
+    const labels = selector === "" ? "" : `&labelSelector=${encodeURIComponent(selector)}`;
+    const query = `?limit=${PAGE}${labels}${rest === "" ? "" : `&continue=${encodeURIComponent(rest)}`}`;
     const page = (await client.fetch({ path: `${pathOf(resource, undefined)}${query}` })) as {
       readonly kind?: string;
       readonly apiVersion?: string;

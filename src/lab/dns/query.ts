@@ -86,7 +86,7 @@ function filesOf(lab: Lab, end: End): { readonly resolvConf: string; readonly ho
 }
 
 async function openCorefile(lab: Lab): Promise<OfflineDns | undefined> {
-  const corefile = lab.store.get<ConfigMap>(REFS.configMaps, "kube-system", "coredns")?.data?.Corefile;
+  const corefile = lab.objects.get<ConfigMap>(REFS.configMaps, "kube-system", "coredns")?.data?.Corefile;
   try {
     return corefile === undefined ? undefined : await openOffline({ corefile, source: lab.source });
   } catch {

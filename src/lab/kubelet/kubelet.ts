@@ -7,6 +7,7 @@ import type { CniRuntime } from "./cni-runtime.ts";
 import type { Component } from "./component.ts";
 import { PodWorker } from "./pod-worker.ts";
 import type { ServiceVariable } from "./references.ts";
+import type { TokenWish } from "./volumes.ts";
 
 /** What a pod's worker needs of its node. */
 export interface KubeletContext {
@@ -22,8 +23,8 @@ export interface KubeletContext {
   find(kind: "ConfigMap" | "Secret", namespace: string, name: string): KubeObject | undefined;
   /** Services whose addresses a container of the namespace finds in its environment. */
   services(namespace: string): readonly { readonly name: string; readonly address: string; readonly ports: readonly ServiceVariable[] }[];
-  /** A token of the pod's service account; undefined where it has none. */
-  token(pod: Pod, request: { readonly audience?: string; readonly expirationSeconds?: number }): string | undefined;
+  /** A token of the pod's service account; undefined where it has none. It fails where it can't be had now. */
+  token(pod: Pod, request: TokenWish): Promise<string | undefined>;
   /** The program of a container that Fairlead itself can be (cluster DNS); undefined for every other. */
   component(pod: Pod, container: Container): Component | undefined;
   /** Writes the status that the function makes of the newest object; a pod that is gone is no error. */
@@ -56,7 +57,7 @@ export function createKubelet(context: KubeletContext): Kubelet {
   const workers = new Map<string, PodWorker>();
   // Tokens are renewed long before they end.
   const renewal = setInterval(() => {
-    for (const worker of workers.values()) worker.refresh();
+    for (const worker of workers.values()) void worker.renewTokens();
   }, RENEWAL_MS).unref();
 
   function finish(worker: PodWorker, graceSeconds: number): void {

@@ -11,7 +11,7 @@ import { type ContainerHost, ContainerRun } from "./container.ts";
 import type { KubeletContext } from "./kubelet.ts";
 import { hostsFile, podStatus } from "./pod-files.ts";
 import type { References } from "./references.ts";
-import { followsObjects, mountsOf, writeVolume } from "./volumes.ts";
+import { followsObjects, mountsOf, type TokenWish, tokensOf, writeVolume } from "./volumes.ts";
 
 /** Drives one pod until it is gone. */
 export class PodWorker implements ContainerHost {
@@ -26,6 +26,8 @@ export class PodWorker implements ContainerHost {
   readonly #ports = new Map<string, Port>();
   readonly #offered = new Map<string, Port>();
   readonly #served = new Set<string>();
+  /** Service account tokens, by what was asked for. */
+  readonly #tokens = new Map<string, string>();
   readonly #stop = new AbortController();
   #namespace: NetworkNamespace | undefined;
   #addresses: readonly string[] = [];
@@ -108,6 +110,8 @@ export class PodWorker implements ContainerHost {
     writeFileSync(join(this.directory, "hosts"), hostsFile(this.pod, this.#addresses, this.context.domain));
     // With its address reported early, the other nodes' policies know the pod before it speaks.
     this.#report();
+    await this.#awaitTokens();
+    if (this.#stop.signal.aborted) return;
     for (const run of this.#init) {
       // A sidecar (KEP-753) starts in its turn and goes on; the next waits until it has started.
       if (run.container.restartPolicy === "Always") await this.#startSidecar(run);
@@ -144,6 +148,35 @@ export class PodWorker implements ContainerHost {
     }
   }
 
+  /** The tokens of its volumes, tried again while the API does not give them. */
+  async #awaitTokens(): Promise<void> {
+    for (let tries = 0; !this.#stop.signal.aborted; tries++) {
+      try {
+        return await this.#fetchTokens();
+      } catch (error) {
+        for (const run of this.#containers) run.wait("ContainerCreating", messageOf(error));
+        await new Promise((resolve) => setTimeout(resolve, Math.min(5000, 50 * 2 ** tries)));
+      }
+    }
+  }
+
+  async #fetchTokens(): Promise<void> {
+    for (const wish of tokensOf(this.pod)) {
+      const token = await this.context.token(this.pod, wish);
+      if (token !== undefined) this.#tokens.set(tokenKey(wish), token);
+    }
+  }
+
+  /** New tokens, long before the old ones end. */
+  async renewTokens(): Promise<void> {
+    try {
+      await this.#fetchTokens();
+      this.refresh();
+    } catch (error) {
+      this.context.log(`tokens of ${this.pod.metadata.name}: ${messageOf(error)}`);
+    }
+  }
+
   sandboxOf(container: Container): SandboxFiles {
     const { name } = this.pod.metadata;
     const mounted = new Set(((container.volumeMounts ?? []) as readonly { readonly name: string }[]).map((mount) => mount.name));
@@ -165,7 +198,7 @@ export class PodWorker implements ContainerHost {
   }
 
   #writeVolume(volume: { readonly name: string }): void {
-    const token = (request: { readonly audience?: string; readonly expirationSeconds?: number }) => this.context.token(this.pod, request);
+    const token = (wish: TokenWish) => this.#tokens.get(tokenKey(wish));
     writeVolume(volume, this.#volumeDirectory(volume.name), this.pod, { ...this.references, token });
   }
 
@@ -318,6 +351,10 @@ export class PodWorker implements ContainerHost {
     this.#namespace?.close();
     if (existsSync(this.directory)) rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+function tokenKey({ audience, expirationSeconds }: TokenWish): string {
+  return `${expirationSeconds} ${audience}`;
 }
 
 interface Port {

@@ -30,7 +30,7 @@ interface Projection {
   readonly configMap?: DataSource;
   readonly secret?: DataSource;
   readonly downwardAPI?: { readonly items?: readonly FieldItem[] };
-  readonly serviceAccountToken?: { readonly path: string; readonly audience?: string; readonly expirationSeconds?: number };
+  readonly serviceAccountToken?: TokenWish & { readonly path: string };
 }
 
 interface Volume extends Projection {
@@ -40,8 +40,20 @@ interface Volume extends Projection {
   readonly [kind: string]: unknown;
 }
 
-/** Makes a service account's token. */
-export type MakeToken = (request: { readonly audience?: string; readonly expirationSeconds?: number }) => string | undefined;
+/** Whom a service account's token is for, and how long it holds. */
+export interface TokenWish {
+  readonly audience?: string;
+  readonly expirationSeconds?: number;
+}
+
+/** A token that was asked for before. */
+export type FindToken = (wish: TokenWish) => string | undefined;
+
+/** The tokens that a pod's volumes hold. */
+export function tokensOf(pod: Pod): TokenWish[] {
+  const volumes = (pod.spec.volumes ?? []) as readonly Volume[];
+  return volumes.flatMap(({ projected }) => (projected?.sources ?? []).flatMap(({ serviceAccountToken }) => serviceAccountToken ?? []));
+}
 
 const DEFAULT_MODE = 0o644;
 
@@ -55,7 +67,7 @@ export function followsObjects(volume: unknown): boolean {
  * Makes or refreshes one volume under `directory`. What the lab has no storage for (claims, hostPath, CSI) is an empty directory
  * of the pod's own. @throws MissingReference
  */
-export function writeVolume(volume: unknown, directory: string, pod: Pod, references: References & { readonly token: MakeToken }): void {
+export function writeVolume(volume: unknown, directory: string, pod: Pod, references: References & { readonly token: FindToken }): void {
   const given = volume as Volume;
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   if (!followsObjects(given)) {
@@ -78,7 +90,7 @@ export function writeVolume(volume: unknown, directory: string, pod: Pod, refere
 
 interface Collecting {
   readonly pod: Pod;
-  readonly references: References & { readonly token: MakeToken };
+  readonly references: References & { readonly token: FindToken };
   readonly mode: number;
 }
 

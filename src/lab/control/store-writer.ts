@@ -1,7 +1,7 @@
 // The network's writes into the embedded API's store, in this process.
-import { ApiError, applyMergePatch, type ObjectStore } from "../api/index.ts";
-import type { ClusterWriter } from "../cluster/index.ts";
-import type { KubeObject } from "../resources/index.ts";
+import { ApiError, applyMergePatch, type ObjectStore } from "../../api/index.ts";
+import type { ClusterWriter } from "../../cluster/index.ts";
+import type { KubeObject } from "../../resources/index.ts";
 
 /** A writer into a store. */
 export function storeWriter(store: ObjectStore): ClusterWriter {

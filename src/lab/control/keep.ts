@@ -1,7 +1,7 @@
 // A lab that goes on where one before it ended (lab up --keep): what of its objects still holds.
-import { LEASE_NAMESPACE, type ObjectStore } from "../api/index.ts";
-import type { Node, Pod } from "../resources/index.ts";
-import { REFS } from "./refs.ts";
+import { LEASE_NAMESPACE, type ObjectStore } from "../../api/index.ts";
+import type { Node, Pod } from "../../resources/index.ts";
+import { REFS } from "../refs.ts";
 
 /** Prepares the objects of an earlier lab: nodes that are no more go, and pods begin anew on those that are. */
 export function resume(store: ObjectStore, nodes: readonly string[]): void {

@@ -1,0 +1,34 @@
+// The API that a lab's nodes work for, and what acts behind it: the embedded one, or a server somewhere else.
+import type { ClusterObjects, ClusterSource, ClusterWriter } from "../../cluster/index.ts";
+import type { KubeObject, Pod } from "../../resources/index.ts";
+import type { TokenWish } from "../kubelet/volumes.ts";
+import type { ClusterNetworks } from "../networks.ts";
+
+export interface ControlPlane {
+  readonly objects: ClusterObjects;
+  readonly source: ClusterSource;
+  readonly writer: ClusterWriter;
+  /** The cluster's address ranges; those of pods are known for good once the nodes have theirs. */
+  readonly networks: ClusterNetworks;
+  /** Whether it brings Service default/kubernetes itself. */
+  readonly hasOwnService: boolean;
+  /** Whether all that follows from the objects has been done, as far as it can be seen from here. */
+  readonly idle: boolean;
+  readonly url: string;
+  /** A person's, as text. */
+  kubeconfig(): string;
+  /** The pods': at the address of Service default/kubernetes. */
+  podKubeconfig(): Promise<string>;
+  /** A token of the pod's service account; undefined where there is no such account, or nothing gives tokens yet. */
+  token(pod: Pod, wish: TokenWish): Promise<string | undefined>;
+  /** The object as the lab makes it there: where others make objects too, it says whose it is. */
+  own<T extends KubeObject>(object: T): T;
+  /** Resolves when each node has its share of the pod networks. */
+  awaitPodCidrs(nodes: readonly string[]): Promise<void>;
+  /** Resolves when the API answers. */
+  serving(): Promise<void>;
+  /** Nothing acts by itself any more; reads and writes go on. */
+  halt(): void;
+  /** Ends it; gives what the person should know of what is left. */
+  close(): Promise<readonly string[]>;
+}
