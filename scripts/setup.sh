@@ -44,6 +44,8 @@ want_test="
 /usr/sbin/exabgp:exabgp:a neighbour in the BGP tests
 /usr/bin/iperf3:iperf3:the network benchmark
 /usr/bin/dnsperf:dnsperf:the load of the DNS benchmark
+/usr/bin/zsh:zsh:reads its completion script
+/usr/bin/fish:fish:reads its completion script
 /usr/lib/cni/bridge:containernetworking-plugins:the peer in the CNI benchmark
 /bin/busybox:busybox-static:root file system of that container, start of the second kernel, musl-like resolver tests
 "

@@ -1,6 +1,6 @@
 // fairlead completion: scripts that complete commands and options in a shell.
 import type { Command } from "commander";
-import { COMMANDS } from "../commands.ts";
+import { COMMANDS, GROUPS } from "../commands.ts";
 
 export function command(command: Command): void {
   command
@@ -28,16 +28,16 @@ function optionsOf(program: Command | null): ReadonlyMap<string, string> {
   return found;
 }
 
-const words = (group?: string) => {
-  const names = COMMANDS.map((entry) => entry.name.split(" "));
-  return [
-    ...new Set(
-      names
-        .filter((parts) => (group === undefined ? true : parts.length > 1 && parts[0] === group))
-        .map((parts) => (group === undefined ? parts[0] : parts[1])),
-    ),
-  ].join(" ");
-};
+/** First words → the second words that follow them. */
+const BY_FIRST = Map.groupBy(
+  COMMANDS.map(({ name }) => name.split(" ")),
+  ([first = ""]) => first,
+);
+const firstWords = [...BY_FIRST.keys()].join(" ");
+const secondWords = [...BY_FIRST].flatMap(([first, names]) => {
+  const words = names.flatMap(([, second]) => second ?? []).join(" ");
+  return words === "" ? [] : [{ first, words }];
+});
 
 /** "lab up" before "lab": the first pattern that fits is taken. */
 const longestFirst = ([a]: [string, string], [b]: [string, string]) => b.length - a.length;
@@ -55,8 +55,13 @@ ${[...options]
     return
   fi
   case \${COMP_CWORD} in
-    1) COMPREPLY=($(compgen -W "${words()}" -- "$word")) ;;
-    2) [ "\${COMP_WORDS[1]}" = lab ] && COMPREPLY=($(compgen -W "${words("lab")}" -- "$word")) || COMPREPLY=($(compgen -f -- "$word")) ;;
+    1) COMPREPLY=($(compgen -W "${firstWords}" -- "$word")) ;;
+    2)
+      case "\${COMP_WORDS[1]}" in
+${secondWords.map(({ first, words }) => `        ${first}) COMPREPLY=($(compgen -W "${words}" -- "$word")) ;;`).join("\n")}
+        *) COMPREPLY=($(compgen -f -- "$word")) ;;
+      esac
+      ;;
     *) COMPREPLY=($(compgen -f -- "$word")) ;;
   esac
 }
@@ -71,8 +76,8 @@ ${[...options]
   .map(([name, list]) => `      "${name}"${name.includes(" ") ? "" : '" "*'}) compadd -- ${list} ;;`)
   .join("\n")}
     esac
-  elif (( CURRENT == 2 )); then compadd ${words()}
-  elif (( CURRENT == 3 )) && [[ $words[2] == lab ]]; then compadd ${words("lab")}
+  elif (( CURRENT == 2 )); then compadd ${firstWords}
+${secondWords.map(({ first, words }) => `  elif (( CURRENT == 3 )) && [[ $words[2] == ${first} ]]; then compadd ${words}`).join("\n")}
   else _files; fi
 }
 compdef _fairlead fairlead
@@ -85,7 +90,11 @@ compdef _fairlead fairlead
         ? `complete -c fairlead -n __fish_use_subcommand -f -a ${first} -d '${text}'\n`
         : `complete -c fairlead -n '__fish_seen_subcommand_from ${first}' -f -a ${second} -d '${text}'\n`;
     })
-      .concat("complete -c fairlead -n __fish_use_subcommand -f -a lab -d 'labs'\n")
+      .concat(
+        Object.entries(GROUPS).map(
+          ([first, text]) => `complete -c fairlead -n __fish_use_subcommand -f -a ${first} -d '${text.replaceAll("'", "\\'")}'\n`,
+        ),
+      )
       .concat(
         [...options].map(([name, list]) => {
           const seen = name
