@@ -219,29 +219,41 @@ function isOwnTransaction(said: Announcement, acting: boolean): boolean {
   return true;
 }
 
-/** The process's one wait. It runs, and keeps the process alive, only while there is something to wait for. */
+/**
+ * The process's one wait. It runs, and keeps the process alive, only while there is something to wait for.
+ *
+ * What is waited for is known by a number of its own, not by its descriptor: between an event and its handler a descriptor may be closed,
+ * and its number be another's, which would hear of what never happened to it.
+ */
 class EventLoop {
   readonly #epoll = call("epoll_create1", [C.EPOLL_CLOEXEC]);
   readonly #wake = call("eventfd", [0, C.EFD_CLOEXEC | C.EFD_NONBLOCK]);
   readonly #events = Buffer.alloc(EVENT_SIZE * EVENTS);
   readonly #handlers = new Map<number, () => void>();
+  /** The number of each descriptor that is waited for. */
+  readonly #numbers = new Map<number, number>();
   readonly #wait: LibcFunction = libc("epoll_wait");
+  #last = 0;
   #running = false;
 
   constructor() {
-    this.#control(C.EPOLL_CTL_ADD, this.#wake);
+    this.#control(C.EPOLL_CTL_ADD, this.#wake, WAKE);
     process.on("exit", () => this.#awake());
   }
 
   add(fd: number, handler: () => void): void {
-    this.#control(C.EPOLL_CTL_ADD, fd);
-    this.#handlers.set(fd, handler);
+    do this.#last = (this.#last + 1) | 0;
+    while (this.#last === WAKE || this.#handlers.has(this.#last));
+    this.#control(C.EPOLL_CTL_ADD, fd, this.#last);
+    this.#numbers.set(fd, this.#last);
+    this.#handlers.set(this.#last, handler);
     if (!this.#running) this.#next();
   }
 
   remove(fd: number): void {
-    this.#control(C.EPOLL_CTL_DEL, fd);
-    this.#handlers.delete(fd);
+    this.#control(C.EPOLL_CTL_DEL, fd, 0);
+    this.#handlers.delete(this.#numbers.get(fd) ?? WAKE);
+    this.#numbers.delete(fd);
     if (this.#handlers.size === 0) this.#awake();
   }
 
@@ -252,9 +264,9 @@ class EventLoop {
       // Which are ready must be read before a handler can start another wait.
       const ready = Array.from({ length: Math.max(0, count ?? 0) }, (_, i) => this.#events.readInt32LE(i * EVENT_SIZE + DATA_OFFSET));
       try {
-        for (const fd of ready) {
-          if (fd === this.#wake) readSync(fd, Buffer.alloc(8));
-          else this.#handlers.get(fd)?.();
+        for (const number of ready) {
+          if (number === WAKE) readSync(this.#wake, Buffer.alloc(8));
+          else this.#handlers.get(number)?.();
         }
       } finally {
         this.#next();
@@ -266,13 +278,16 @@ class EventLoop {
     writeSync(this.#wake, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
   }
 
-  #control(operation: number, fd: number): void {
+  #control(operation: number, fd: number, number: number): void {
     const event = Buffer.alloc(EVENT_SIZE);
     event.writeUInt32LE(C.EPOLLIN, 0);
-    event.writeInt32LE(fd, DATA_OFFSET);
+    event.writeInt32LE(number, DATA_OFFSET);
     call("epoll_ctl", [this.#epoll, operation, fd, event]);
   }
 }
+
+/** The number of the loop's own wake-up. */
+const WAKE = 0;
 
 let shared: EventLoop | undefined;
 
