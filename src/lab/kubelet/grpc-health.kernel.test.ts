@@ -49,8 +49,10 @@ test("gRPC health: serving or not, and whatever is no gRPC at all", async () => 
   ];
   for (const [what, server, success, message] of rows) {
     const at = server === "nobody" ? { fd: -1, port: 4999 } : listen();
-    if (server === "responder") closers.push(respondTcp(at.fd, at.port, { pod: "a/b", node: "n" }).close);
-    else if (server !== "nobody") {
+    if (server === "responder") {
+      const responder = respondTcp(at.fd, at.port, { pod: "a/b", node: "n" });
+      closers.push(() => responder.close(0));
+    } else if (server !== "nobody") {
       server.listen({ fd: at.fd });
       closers.push(() => server.close());
     }

@@ -13,6 +13,9 @@ import { hostsFile, podStatus } from "./pod-files.ts";
 import type { References } from "./references.ts";
 import { followsObjects, mountsOf, type TokenWish, tokensOf, writeVolume } from "./volumes.ts";
 
+/** How long clients of a responder's open connections have to hear of its end. */
+const DRAIN_MS = 500;
+
 /** Drives one pod until it is gone. */
 export class PodWorker implements ContainerHost {
   pod: Pod;
@@ -343,7 +346,7 @@ export class PodWorker implements ContainerHost {
     for (const run of this.#init.toReversed()) await run.stop(left());
     this.#stop.abort();
     await this.#started;
-    await this.context.responders.stop(this.pod.metadata.uid ?? "");
+    await this.context.responders.stop(this.pod.metadata.uid ?? "", Math.min(DRAIN_MS, left()));
     if (this.#wired)
       await this.context.cni
         .delete(this.call)

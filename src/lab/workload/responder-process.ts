@@ -17,7 +17,15 @@ export interface ServeRequest {
   readonly ports: readonly { readonly port: number; readonly protocol: "TCP" | "UDP" }[];
 }
 
-export type ResponderRequest = ServeRequest | { readonly op: "stop"; readonly id: number; readonly key: string };
+export interface StopRequest {
+  readonly op: "stop";
+  readonly id: number;
+  readonly key: string;
+  /** How long clients of open connections may go on, in milliseconds. */
+  readonly drainMs: number;
+}
+
+export type ResponderRequest = ServeRequest | StopRequest;
 
 export interface ResponderReply {
   readonly id: number;
@@ -28,8 +36,8 @@ export interface ResponderReply {
 const kernel = createLinuxKernel();
 const groups = new Map<string, Responder[]>();
 
-process.on("message", (request: ResponderRequest) => {
-  const failed = request.op === "serve" ? serve(request) : stop(request.key);
+process.on("message", async (request: ResponderRequest) => {
+  const failed = request.op === "serve" ? serve(request) : await stop(request);
   process.send?.({ id: request.id, failed } satisfies ResponderReply);
 });
 process.on("disconnect", () => process.exit(0));
@@ -62,8 +70,9 @@ function bind(namespace: NetworkNamespace, protocol: "TCP" | "UDP", port: number
   return { fd: namespace.bindSocket({ ...common, address: "0.0.0.0" }), family: 4 };
 }
 
-function stop(key: string): ResponderReply["failed"] {
-  for (const responder of groups.get(key) ?? []) responder.close();
+async function stop({ key, drainMs }: StopRequest): Promise<ResponderReply["failed"]> {
+  const group = groups.get(key) ?? [];
   groups.delete(key);
+  await Promise.all(group.map((responder) => responder.close(drainMs)));
   return [];
 }

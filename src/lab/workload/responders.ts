@@ -1,11 +1,12 @@
 // The daemon's side of the responder process: starts it, asks it to serve pods' ports, starts it anew if it dies.
 import { type ChildProcess, fork } from "node:child_process";
-import type { ResponderReply, ResponderRequest, ServeRequest } from "./responder-process.ts";
+import type { ResponderReply, ResponderRequest, ServeRequest, StopRequest } from "./responder-process.ts";
 
 export interface Responders {
   /** Serves ports in a pod's namespace. Resolves once they listen, with those that could not. */
   serve(group: Omit<ServeRequest, "op" | "id">): Promise<ResponderReply["failed"]>;
-  stop(key: string): Promise<void>;
+  /** Ends a pod's responders. Resolves when no client is left, or `drainMs` have passed. */
+  stop(key: string, drainMs: number): Promise<void>;
   readonly pid: number | undefined;
   /** Resolves when the process has ended. */
   close(): Promise<void>;
@@ -40,7 +41,7 @@ export function startResponders(onRestart: () => void): Responders {
     return started;
   }
 
-  function ask(request: ServeRequest | { op: "stop"; key: string; id: number }): Promise<ResponderReply> {
+  function ask(request: ServeRequest | StopRequest): Promise<ResponderReply> {
     return new Promise((resolve) => {
       waiting.set(request.id, resolve);
       child.send(request satisfies ResponderRequest);
@@ -49,7 +50,7 @@ export function startResponders(onRestart: () => void): Responders {
 
   return {
     serve: async (group) => (await ask({ ...group, op: "serve", id: nextId++ })).failed,
-    stop: async (key) => void (await ask({ op: "stop", key, id: nextId++ })),
+    stop: async (key, drainMs) => void (await ask({ op: "stop", key, drainMs, id: nextId++ })),
     get pid() {
       return child.pid;
     },
