@@ -43,6 +43,29 @@ test("what a manager leaves out is taken away, unless another wants it too", () 
   assert.deepEqual(owned(live, "one"), [".metadata.labels.a", ".spec.paused"]);
 });
 
+test("what defaults have filled in goes with the field that they belong to", () => {
+  const containers = (...more: object[]) =>
+    object({ template: { spec: { containers: [Object.assign({ name: "web", image: "web:1" }, ...more)] } } });
+  const probe = { tcpSocket: { port: 81 }, periodSeconds: 1 };
+  const live = apply(undefined, containers({ readinessProbe: probe }), "one");
+  const filled = {
+    ...live,
+    ...containers({ readinessProbe: { ...probe, failureThreshold: 3 }, imagePullPolicy: "Always" }),
+    metadata: live.metadata,
+  };
+  assert.deepEqual(bare(apply(filled, containers(), "one")), containers({ imagePullPolicy: "Always" }));
+  // Somebody else's field keeps it.
+  const others = update(filled, containers({ readinessProbe: { ...probe, failureThreshold: 5 }, imagePullPolicy: "Always" }), "two");
+  assert.deepEqual(
+    bare(apply(others, containers(), "one")),
+    containers({ readinessProbe: { failureThreshold: 5 }, imagePullPolicy: "Always" }),
+  );
+  // What others wrote into metadata without owning it stays.
+  const noted = apply(undefined, object({ replicas: 1 }, { annotations: { mine: "1" } }), "one");
+  const revised = { ...noted, metadata: { ...noted.metadata, annotations: { mine: "1", revision: "4" } } };
+  assert.deepEqual(bare(apply(revised, object({ replicas: 1 }), "one")), object({ replicas: 1 }, { annotations: { revision: "4" } }));
+});
+
 test("another manager's value is a conflict that names field and manager, and force takes it over", () => {
   const live = apply(undefined, object({ replicas: 2 }), "one");
   assert.throws(

@@ -104,7 +104,10 @@ function mergeList(
   return [...merged, ...live.filter((entry) => !asked.has(elementOf(shape, entry)))];
 }
 
-/** The document without the fields of a set; a map or list element goes as a whole where nobody owns anything in it. */
+/**
+ * The document without the fields of a set. A map or list element goes as a whole where nobody owns anything in it any more: what is left
+ * there are defaults, which mean nothing without it (a probe without its handler). Metadata's maps are not of one piece: each key stands for itself.
+ */
 function remove(value: unknown, gone: FieldSet, owned: FieldSet, shapeOf: ShapeOf, path: readonly string[]): unknown {
   if (isMap(value)) {
     const result: Record<string, unknown> = {};
@@ -114,7 +117,7 @@ function remove(value: unknown, gone: FieldSet, owned: FieldSet, shapeOf: ShapeO
       if (!child) result[name] = below;
       else if (child.children.size === 0) {
         if (keeps) result[name] = below;
-      } else {
+      } else if (keeps || name === "metadata" || path.includes("metadata") || Array.isArray(below)) {
         const left = remove(below, child, keeps ?? EMPTY, shapeOf, [...path, name]);
         if (keeps || !isHollow(left)) result[name] = left;
       }

@@ -7,7 +7,8 @@ import { type Access, authenticate } from "../access/authenticate.ts";
 import { type Identity, sayForbidden } from "../access/identity.ts";
 import { whyAllowed } from "../access/rbac.ts";
 import { ApiError, badRequest } from "../errors.ts";
-import { openApiDocument, openApiV2 } from "../schema/openapi.ts";
+import { openApiDocument } from "../schema/openapi.ts";
+import { encodeOpenApiV2, OPENAPI_V2_PROTOBUF, openApiV2 } from "../schema/openapi-v2.ts";
 import type { SqliteStore } from "../sqlite-store.ts";
 import type { PodHost } from "../stream/pod-host.ts";
 import { servePodLog } from "../stream/pod-streams.ts";
@@ -70,13 +71,9 @@ export function routes(options: RouteOptions, access: Access) {
     return resources ? context.json(openApiDocument(resources)) : context.notFound();
   });
   app.get("/openapi/v2", (context) => {
-    if (!(context.req.header("accept") ?? "").includes("protobuf")) {
-      return context.json(openApiV2(table.all()));
-    }
-    // A document with nothing but `swagger: "2.0"` (field 1); kubectl then falls back on what it knows of the kinds.
-    return new Response(new Uint8Array([0x0a, 0x03, 0x32, 0x2e, 0x30]), {
-      headers: { "content-type": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" },
-    });
+    const document = openApiV2(table.all());
+    if (!(context.req.header("accept") ?? "").includes("proto-openapi.spec.v2")) return context.json(document);
+    return new Response(new Uint8Array(encodeOpenApiV2(document)), { headers: { "content-type": OPENAPI_V2_PROTOBUF, vary: "Accept" } });
   });
   const objects = async (context: Ctx): Promise<Response> => {
     const parts = context.req.path.split("/").filter(Boolean);

@@ -4,7 +4,7 @@ import { groupVersionOf, type Resource } from "../resource-table.ts";
 import { type Field, messageOfKind } from "./fields.ts";
 import { namedFields } from "./unknown.ts";
 
-type Schema = Readonly<Record<string, unknown>>;
+export type Schema = Readonly<Record<string, unknown>>;
 
 /** Where in the group version's document a message is described. */
 const ref = (message: string): Schema => ({ $ref: `#/components/schemas/${message}` });
@@ -26,31 +26,36 @@ function schemaOf(field: Field): Schema {
   return field.shape === "map" ? { type: "object", additionalProperties: one } : one;
 }
 
-function describe(message: string, into: Map<string, Schema>, more: Schema = {}, head: Schema = {}): void {
+function describe(message: string, into: Map<string, Schema>): void {
   if (into.has(message)) return;
   into.set(message, {});
   const fields = [...namedFields(message).values()];
-  const properties = Object.fromEntries([...Object.entries(head), ...fields.map((field) => [field.name, schemaOf(field)] as const)]);
-  into.set(message, { type: "object", properties, ...more });
+  into.set(message, { type: "object", properties: Object.fromEntries(fields.map((field) => [field.name, schemaOf(field)] as const)) });
   for (const { type } of fields) if (type.length > 1) describe(type, into);
 }
 
+const KINDS = "x-kubernetes-group-version-kind";
 const TYPE_META: Schema = { apiVersion: { type: "string" }, kind: { type: "string" } };
 
-function describeKind(resource: Resource, into: Map<string, Schema>): string {
+/** Describes a kind, a custom one under the given name. Gives the name that it has. */
+function describeKind(resource: Resource, into: Map<string, Schema>, custom = resource.kind): string {
   const { group, version, kind, schema } = resource;
-  const kinds = { "x-kubernetes-group-version-kind": [{ group, version, kind }] };
   const message = messageOfKind(groupVersionOf(resource), kind);
   if (message !== undefined) {
-    describe(message, into, kinds, TYPE_META);
+    describe(message, into);
+    // Several kinds may be made of the same message, and a kind may be a part of another.
+    const there = into.get(message) ?? {};
+    const kinds = (there[KINDS] as readonly object[] | undefined) ?? [];
+    const properties = { ...TYPE_META, ...(there.properties as Schema) };
+    into.set(message, { ...there, properties, [KINDS]: [...kinds, { group, version, kind }] });
     return message;
   }
   const given = (schema ?? {}) as { readonly properties?: Schema };
   describe("ObjectMeta", into);
   const properties = { ...given.properties, ...TYPE_META, metadata: ref("ObjectMeta") };
   const open = schema === undefined ? { "x-kubernetes-preserve-unknown-fields": true } : {};
-  into.set(kind, { type: "object", ...given, ...open, properties, ...kinds });
-  return kind;
+  into.set(custom, { type: "object", ...given, ...open, properties, [KINDS]: [{ group, version, kind }] });
+  return custom;
 }
 
 const text = (name: string): Schema => ({ name, in: "query", schema: { type: "string", uniqueItems: true } });
@@ -88,12 +93,9 @@ export function openApiDocument(resources: readonly Resource[]): object {
   };
 }
 
-/** The same kinds as an OpenAPI v2 document, for older clients. */
-export function openApiV2(resources: readonly Resource[]): object {
+/** The schemas of kinds of any group, and of what they are made of, by name. */
+export function describeKinds(resources: readonly Resource[]): ReadonlyMap<string, Schema> {
   const schemas = new Map<string, Schema>();
-  for (const resource of resources) describeKind(resource, schemas);
-  const definitions = JSON.parse(
-    JSON.stringify(Object.fromEntries(schemas)).replaceAll("#/components/schemas/", "#/definitions/"),
-  ) as object;
-  return { swagger: "2.0", info: { title: "Kubernetes", version: "v1.35.0" }, paths: {}, definitions };
+  for (const resource of resources) describeKind(resource, schemas, [resource.group, resource.version, resource.kind].join("."));
+  return schemas;
 }
