@@ -1,6 +1,6 @@
 // A process inside a namespace that sends datagrams from each of its addresses to each of the other side's, and notes what comes in.
 //
-//   arguments: {"own":["10.244.1.2"],"others":["10.244.2.2"],"port":7000,"gapMs":1}; it ends with its standard input, and prints
+//   arguments: {"own":["10.244.1.2"],"others":["10.244.2.2"],"port":7000,"burst":8,"gapMs":1}; it ends with its standard input, and prints
 //   {"sent":[[from,to,ns],…],"received":[[from,to,sequence,ns],…]} with places in the lists and nanoseconds of CLOCK_MONOTONIC.
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
@@ -9,11 +9,13 @@ interface Settings {
   readonly own: readonly string[];
   readonly others: readonly string[];
   readonly port: number;
-  /** Between two packets, in milliseconds. */
+  /** Packets that are sent at once. */
+  readonly burst: number;
+  /** Between two bursts, in milliseconds. */
   readonly gapMs: number;
 }
 
-const { own, others, port, gapMs } = JSON.parse(process.argv[2] ?? "") as Settings;
+const { own, others, port, burst, gapMs } = JSON.parse(process.argv[2] ?? "") as Settings;
 const now = () => Number(process.hrtime.bigint());
 const sent: [number, number, number][] = [];
 const received: [number, number, number, number][] = [];
@@ -49,7 +51,7 @@ for (let pair = 0; !ended; pair++) {
   sent.push([from, to, now()]);
   const done = new Promise((resolve) => senders[from]?.send(bytes, port, others[to], resolve));
   await done;
-  await new Promise((resolve) => setTimeout(resolve, gapMs));
+  if (pair % burst === burst - 1) await new Promise((resolve) => setTimeout(resolve, gapMs));
 }
 // What is still on its way.
 await new Promise((resolve) => setTimeout(resolve, 400));

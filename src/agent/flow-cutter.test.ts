@@ -1,9 +1,11 @@
 // When established flows are looked for: not for what is new, but for what may be denied now.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EMPTY_STATE, type NftRule, type NftSet, type NftTable } from "../kernel/index.ts";
+import { snapshotOf } from "../cluster/index.ts";
+import { type Conntrack, type ConntrackFlow, EMPTY_STATE, type NftRule, type NftSet, type NftTable } from "../kernel/index.ts";
 import { keepSame, type NodePlan } from "../plan/index.ts";
-import { policyMoved } from "./flow-cutter.ts";
+import type { KubeObject } from "../resources/index.ts";
+import { createFlowCutter, policyMoved } from "./flow-cutter.ts";
 
 interface Shape {
   readonly pods: readonly string[];
@@ -13,9 +15,9 @@ interface Shape {
   readonly chains?: Readonly<Record<string, readonly NftRule[]>>;
 }
 
-const DROP: NftRule = { matches: [], statements: [{ verdict: "drop" }] };
+const DROP: NftRule = { matches: [], statements: [{ verdict: "jump", chain: "policy-denied" }] };
 const ALLOW: NftRule = { matches: [{ left: "ip saddr", op: "==", right: { set: "peer4-x" } }], statements: [{ verdict: "return" }] };
-const DENY: NftRule = { ...ALLOW, statements: [{ verdict: "drop" }] };
+const DENY: NftRule = { ...ALLOW, statements: DROP.statements };
 
 function plan({ pods, selected = {}, peers = ["10.0.9.9"], chains = { "ingress-x": [ALLOW, DROP] } }: Shape): NodePlan {
   const set = (name: string, elements: NftSet["elements"], value?: NftSet["value"]): NftSet => ({
@@ -78,3 +80,41 @@ for (const [what, after, moved, from = base] of [
     assert.equal(policyMoved(before, keepSame(before, plan(after))), moved);
   });
 }
+
+test("what a new policy denies is looked for at once, and once more for what was let through in the moment before", async () => {
+  const space = { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } };
+  const pod = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { namespace: "shop", name: "web" },
+    spec: { nodeName: "n", containers: [] },
+    status: { phase: "Running", podIPs: [{ ip: "10.0.0.1" }] },
+  };
+  const closed = {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { namespace: "shop", name: "closed" },
+    spec: { podSelector: {} },
+  };
+  const snapshot = (...objects: object[]) => snapshotOf(objects as KubeObject[]);
+  const flow = { protocol: 17, source: "10.0.9.9", destination: "10.0.0.1", destinationPort: 53, replySource: "10.0.0.1" } as ConntrackFlow;
+  const looks: boolean[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const conntrack = {
+    delete(matches: (flow: ConntrackFlow) => boolean) {
+      looks.push(matches(flow));
+      if (looks.length === 2) resolve();
+      return 0;
+    },
+  } as unknown as Conntrack;
+  const cutter = createFlowCutter(conntrack, (message) => assert.fail(message));
+  cutter.follow(snapshot(space, pod), false);
+  cutter.follow(snapshot(space, pod, closed), true);
+  // The looks do not keep a process alive by themselves.
+  const alive = setInterval(() => {}, 1000);
+  await promise;
+  await new Promise((done) => setTimeout(done, 150));
+  clearInterval(alive);
+  cutter.close();
+  assert.deepEqual(looks, [true, true]);
+});

@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Conntrack, ConntrackFlow, NftRule, NftSet } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
-import { cutFlows, type NameBook, NO_NAMES, policiesMayDiffer } from "../policy/index.ts";
+import { cutFlows, isDenial, isVersionChain, type NameBook, NO_NAMES, policiesMayDiffer } from "../policy/index.ts";
 import { isStale, type ServiceEntry, type ServiceTable, serviceTable } from "../services/index.ts";
 
 export interface FlowCutter {
@@ -19,7 +19,7 @@ export interface FlowCutter {
   close(): void;
 }
 
-/** Milliseconds that changes are collected for. */
+/** Milliseconds from one walk to the next, in which changes are collected; the first comes at once. */
 const COLLECT_MS = 50;
 /** A walk may take this share of the time at most; but a busy machine, where it takes long, must not leave flows to where nobody is. */
 const SHARE = 10;
@@ -30,14 +30,18 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
   let newest: ClusterSnapshot | undefined;
   /** What the flows that are there were last compared with. */
   let compared: ClusterSnapshot | undefined;
-  let denied = false;
+  /** What policies were before they denied what flows may do, and how many looks at the flows that is still worth. */
+  let allowing: ClusterSnapshot | undefined;
+  let looks = 0;
   let names: NameBook = NO_NAMES;
   const forgotten = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let lastMs = 0;
+  let ended = Number.NEGATIVE_INFINITY;
 
   function schedule(): void {
-    timer ??= setTimeout(run, Math.max(COLLECT_MS, Math.min(MOST_MS, lastMs * SHARE))).unref();
+    const due = ended + Math.max(COLLECT_MS, Math.min(MOST_MS, lastMs * SHARE));
+    timer ??= setTimeout(run, Math.max(0, due - performance.now())).unref();
   }
 
   function run(): void {
@@ -48,8 +52,10 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
     forgotten.clear();
     const services =
       before && after && concernsServices(before, after) ? ([serviceTable(before), serviceTable(after)] as const) : undefined;
-    const policy = denied && before && after && policiesMayDiffer(before, after);
-    denied = false;
+    const base = looks > 0 ? allowing : undefined;
+    const policy = base && after && policiesMayDiffer(base, after);
+    if (looks > 0) looks--;
+    if (looks === 0) allowing = undefined;
     if (!services && !policy && addresses.size === 0) return;
     const started = performance.now();
     try {
@@ -58,12 +64,14 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
           addresses.has(flow.source) ||
           addresses.has(flow.replySource) ||
           (services !== undefined && isStale(...services, flow)) ||
-          (policy === true && cutFlows(before, after, [flow], names).length > 0),
+          (policy === true && cutFlows(base, after, [flow], names).length > 0),
       );
     } catch (error) {
       log(`conntrack: ${error instanceof Error ? error.message : String(error)}`);
     }
-    lastMs = performance.now() - started;
+    ended = performance.now();
+    lastMs = ended - started;
+    if (looks > 0) schedule();
   }
 
   return {
@@ -72,9 +80,13 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
       if (after === newest) return;
       newest = after;
       compared ??= after;
-      if (policyMoved) denied = true;
-      if (concernsServices(compared, after) || (denied && policiesMayDiffer(compared, after))) schedule();
-      else if (!denied) compared = after;
+      if (policyMoved) {
+        allowing ??= compared;
+        // What was let through in the moment before is among the flows only a moment later.
+        looks = 2;
+      }
+      if (concernsServices(compared, after) || (looks > 0 && allowing && policiesMayDiffer(allowing, after))) schedule();
+      else if (looks === 0) compared = after;
     },
     forget(addresses) {
       for (const address of addresses) forgotten.add(address);
@@ -132,7 +144,7 @@ export function policyMoved(before: NodePlan | undefined, after: NodePlan): bool
   if (!was || !is || was === is) return false;
   // What is new decides nothing until something that was there refers to it.
   const chains = new Map(was.chains.map((chain) => [chain.name, chain]));
-  const policies = is.chains.filter((chain) => POLICY_CHAIN.test(chain.name));
+  const policies = is.chains.filter((chain) => POLICY_CHAIN.test(chain.name) && !isVersionChain(chain.name));
   if (policies.some((chain) => chains.has(chain.name) && chains.get(chain.name) !== chain)) return true;
   const onlyAllows = policies.every((chain) => chain.name.startsWith("policy-") || chain.rules.every(isNoDenial));
   const sets = new Map(was.sets.map((set) => [set.name, set]));
@@ -146,7 +158,7 @@ export function policyMoved(before: NodePlan | undefined, after: NodePlan): bool
 
 /** Whether a rule denies nothing, or all that is left. */
 function isNoDenial(rule: NftRule): boolean {
-  return rule.matches.length === 0 || !rule.statements.some((statement) => "verdict" in statement && statement.verdict === "drop");
+  return rule.matches.length === 0 || !rule.statements.some(isDenial);
 }
 
 function hasLost(before: NftSet, after: NftSet): boolean {

@@ -189,7 +189,7 @@ export interface TableContribution {
   readonly hooks: readonly { readonly chain: BaseChainName; readonly order: number; readonly rules: readonly NftRule[] }[];
 }
 
-/** Those of raw and mangle stand in the table only where something uses them. */
+/** Those of raw and mangle, and "again", which come behind the others of their hook, stand in the table only where something uses them. */
 export type BaseChainName =
   | "prerouting-nat"
   | "output-nat"
@@ -197,6 +197,9 @@ export type BaseChainName =
   | "filter-input"
   | "filter-forward"
   | "filter-output"
+  | "filter-input-again"
+  | "filter-forward-again"
+  | "filter-output-again"
   | "postrouting-mangle"
   | "prerouting-raw"
   | "output-raw"

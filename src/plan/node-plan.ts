@@ -34,6 +34,9 @@ const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
   "filter-input": { type: "filter", hook: "input", priority: 0, policy: "accept" },
   "filter-forward": { type: "filter", hook: "forward", priority: 0, policy: "accept" },
   "filter-output": { type: "filter", hook: "output", priority: 0, policy: "accept" },
+  "filter-input-again": { type: "filter", hook: "input", priority: 1, policy: "accept" },
+  "filter-forward-again": { type: "filter", hook: "forward", priority: 1, policy: "accept" },
+  "filter-output-again": { type: "filter", hook: "output", priority: 1, policy: "accept" },
   "postrouting-mangle": { type: "filter", hook: "postrouting", priority: -150, policy: "accept" },
   "prerouting-raw": { type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
   "output-raw": { type: "filter", hook: "output", priority: -300, policy: "accept" },
@@ -41,7 +44,15 @@ const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
 };
 
 /** A hook costs each packet something: these are there only where a rule is. */
-const OPTIONAL_CHAINS: readonly BaseChainName[] = ["postrouting-mangle", "prerouting-raw", "output-raw", "prerouting-mangle"];
+const OPTIONAL_CHAINS: readonly BaseChainName[] = [
+  "filter-input-again",
+  "filter-forward-again",
+  "filter-output-again",
+  "postrouting-mangle",
+  "prerouting-raw",
+  "output-raw",
+  "prerouting-mangle",
+];
 
 /** What a node must hold. Pure: the same snapshot and facts give the same plan. */
 export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
@@ -111,15 +122,17 @@ function besideIpvs(policy: TableContribution): TableContribution {
   return {
     chains: [{ name: IPVS_INPUT, rules: [...(forged ?? []), passing] }],
     sets: [],
-    hooks: policy.hooks
-      .filter(({ chain }) => chain === "filter-forward")
-      .map(({ order, rules }) => ({
-        chain: "filter-output",
-        order,
-        rules: rules.map((rule) => ({ ...rule, matches: [foreign, ...rule.matches] })),
-      })),
+    hooks: policy.hooks.flatMap(({ chain, order, rules }) => {
+      const beside = BESIDE_FORWARD[chain];
+      return beside ? [{ chain: beside, order, rules: rules.map((rule) => ({ ...rule, matches: [foreign, ...rule.matches] })) }] : [];
+    }),
   };
 }
+
+const BESIDE_FORWARD: Readonly<Partial<Record<BaseChainName, BaseChainName>>> = {
+  "filter-forward": "filter-output",
+  "filter-forward-again": "filter-output-again",
+};
 
 function elementsOf(table: TableContribution, name: string): readonly NftElement[] {
   return table.sets.find((set) => set.name === name)?.elements ?? [];

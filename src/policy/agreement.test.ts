@@ -86,6 +86,8 @@ function walk(table: TableContribution, start: string, packet: Packet): "drop" |
       case "icmpv6 type":
         return undefined;
       default:
+        // The number that the rules carry.
+        if (typeof field === "object" && field !== null && "offset" in field) return String(field.offset);
         throw new Error(`unknown field ${JSON.stringify(field)}`);
     }
   };

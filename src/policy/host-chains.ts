@@ -15,6 +15,7 @@ import type { PeerSets } from "./peer-sets.ts";
 import { policyChains } from "./policy-chains.ts";
 import type { Direction, Tier } from "./rules.ts";
 import { addressField } from "./traffic-matches.ts";
+import { DENY, SETTLE } from "./version.ts";
 
 export interface HostContext {
   readonly snapshot: ClusterSnapshot;
@@ -101,9 +102,10 @@ function planPlace(place: Place, subjects: readonly HostSubject[], context: Host
   const tracked = place.stage === "untracked" ? [] : [ESTABLISHED, UNTRACKED];
   const marked = place.stage === "connection" || place.stage === "forwarded" ? [MARKED] : [];
   const own = place.direction === "egress" && place.stage === "connection" ? pods : [];
+  const settle = place.stage === "connection" || place.stage === "forwarded" ? [SETTLE] : [];
   const entry: NftChain = {
     name: place.chain,
-    rules: [...tracked, DISCOVERY, loopback, ...marked, ...own, ...tunnelRules(place, context), ...steps],
+    rules: [...tracked, DISCOVERY, loopback, ...marked, ...own, ...tunnelRules(place, context), ...steps, ...settle],
   };
   return {
     chains: [...chains.values(), ...entries, entry],
@@ -121,7 +123,9 @@ function subjectChains(subject: HostSubject, { stage, direction }: Place, { sets
         ? [{ setMark: { value: ALLOWED_MARK, mask: ~ALLOWED_MARK >>> 0 } }, RETURN]
         : [RETURN];
   const ends = stage === "connection" || stage === "forwarded";
-  return policyChains(policies, { direction, sets, tier, variant: { name: `${stage} ${subject.end.kind}`, allow, ends } });
+  // Before these, nobody asks once more: raw and mangle decide by themselves.
+  const deny: NftStatement = ends ? DENY : { verdict: "drop" };
+  return policyChains(policies, { direction, sets, tier, variant: { name: `${stage} ${subject.end.kind}`, allow, deny, ends } });
 }
 
 /** Where a subject is: at its interface, at its addresses, or everywhere. */

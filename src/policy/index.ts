@@ -17,3 +17,4 @@ export { type PolicyCondition, type PolicyStatus, policyStatuses } from "./polic
 export { rulePath } from "./rule-path.ts";
 export { LOG_GROUP } from "./rule-writer.ts";
 export type * from "./rules.ts";
+export { DENIED_CHAIN, isDenial, isVersionChain } from "./version.ts";

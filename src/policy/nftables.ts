@@ -1,8 +1,9 @@
 // The nftables writer: what one node's table holds so that policies are in force for the pods on it.
 //
 //   filter-forward ─▶ policy-forward: replies, neighbour discovery and a pod's way to itself return
-//                       saddr vmap @pod-egressN  ─▶ egress-HASH  ─▶ allowed: return, else drop
-//                       daddr vmap @pod-ingressN ─▶ ingress-HASH ─▶ allowed: return, else drop
+//                       saddr vmap @pod-egressN  ─▶ egress-HASH  ─▶ allowed: return, else policy-denied
+//                       daddr vmap @pod-ingressN ─▶ ingress-HASH ─▶ allowed: return, else policy-denied
+//                       policy-settled (version.ts)
 //   filter-input   ─▶ policy-input: the same for what pods send to the node itself (egress only)
 //
 // A chain stands for a distinct set of policies, whichever pods share it, so that a new pod is new elements and no new
@@ -23,6 +24,7 @@ import { PeerSets } from "./peer-sets.ts";
 import { policyChains } from "./policy-chains.ts";
 import { compareText, indexPolicies } from "./policy-index.ts";
 import type { Direction, NameBook } from "./rules.ts";
+import { DENY, planVersion, SETTLE } from "./version.ts";
 
 /** A pod that is wired on the node, as the CNI's records tell: perhaps before the API knows its address, or the pod. */
 export interface LocalPod {
@@ -125,7 +127,7 @@ export function planPolicy(
   }
   if (unknown) {
     const owner: Owner = { kind: "Fairlead", name: UNKNOWN_POD };
-    chains.set(UNKNOWN_POD, { name: UNKNOWN_POD, rules: [{ matches: [], statements: [{ verdict: "drop" }], owner }] });
+    chains.set(UNKNOWN_POD, { name: UNKNOWN_POD, rules: [{ matches: [], statements: [DENY], owner }] });
   }
   const host = planHosts(hosts, { snapshot, sets, bridge, tier: index.tier });
   const dscp = planDscp(snapshot, locals, remarks);
@@ -139,26 +141,25 @@ export function planPolicy(
   const egress = families.map((family) => mapRule(family, "egress"));
   const ingress = families.map((family) => mapRule(family, "ingress"));
   const entry: NftChain[] = [
-    { name: "policy-forward", rules: [ESTABLISHED, DISCOVERY, ...forged, ...self, ...egress, ...ingress] },
-    { name: "policy-input", rules: [ESTABLISHED, DISCOVERY, ...forged, ...egress] },
+    { name: "policy-forward", rules: [ESTABLISHED, DISCOVERY, ...forged, ...self, ...egress, ...ingress, SETTLE] },
+    { name: "policy-input", rules: [ESTABLISHED, DISCOVERY, ...forged, ...egress, SETTLE] },
   ];
   const hook = (chain: string): NftRule[] => [{ matches: [], statements: [{ verdict: "jump", chain }] }];
   for (const chain of host.chains) chains.set(chain.name, chain);
-  const condensed = condense(
-    [...chains.values()].sort((a, b) => compareText(a.name, b.name)),
-    sets.build(),
-  );
+  const written = [...chains.values()].sort((a, b) => compareText(a.name, b.name));
+  const looked = sets.build();
+  const condensed = condense(written, looked);
+  const hooks: TableContribution["hooks"] = [
+    ...host.hooks,
+    { chain: "filter-forward", order: 50, rules: hook("policy-forward") },
+    { chain: "filter-input", order: 50, rules: hook("policy-input") },
+  ];
+  const version = planVersion([...written, ...entry], [...maps, ...looked], hooks);
   return {
     table: {
-      chains: [...condensed.chains, ...entry, ...dscp.chains],
-      sets: [...maps, ...condensed.sets, ...dscp.sets, ...watch.sets],
-      hooks: [
-        ...dscp.hooks,
-        ...host.hooks,
-        ...watch.hooks,
-        { chain: "filter-forward", order: 50, rules: hook("policy-forward") },
-        { chain: "filter-input", order: 50, rules: hook("policy-input") },
-      ],
+      chains: [...condensed.chains, ...entry, ...version.chains, ...dscp.chains],
+      sets: [...maps, ...condensed.sets, ...version.sets, ...dscp.sets, ...watch.sets],
+      hooks: [...dscp.hooks, ...watch.hooks, ...hooks, ...version.hooks],
     },
     namePatterns: [...patterns].sort(),
     remarks,

@@ -26,6 +26,8 @@ export class PeerSets implements PeerLookups {
   readonly #names: NameBook;
   /** Addresses that the node knows and the API does not (yet). */
   readonly #wired: { readonly pod: Pod; readonly address: string }[] = [];
+  /** Pods ("namespace/name") that the API still gives an address that another pod of the node has by now, by that address. */
+  readonly #former = new Map<string, string>();
   readonly #sets = new Map<string, NftSet>();
 
   constructor(
@@ -44,6 +46,11 @@ export class PeerSets implements PeerLookups {
     for (const { namespace, name, address } of local.pods) {
       const pod = snapshot.pods.get(`${namespace}/${name}`);
       if (pod && !pod.spec.hostNetwork && !podAddresses(pod).includes(address)) this.#wired.push({ pod, address });
+    }
+    const holders = new Map(local.pods.map(({ namespace, name, address }) => [address, `${namespace}/${name}`]));
+    for (const pod of snapshot.pods.onNode(local.node)) {
+      const key = `${pod.metadata.namespace ?? "default"}/${pod.metadata.name}`;
+      for (const address of podAddresses(pod)) if ((holders.get(address) ?? key) !== key) this.#former.set(address, key);
     }
   }
 
@@ -198,11 +205,16 @@ export class PeerSets implements PeerLookups {
     { maker, of }: { readonly maker: ElementMaker; readonly of: (pod: Pod, address: string) => NftElement[] },
   ): (readonly NftElement[])[] {
     const key = selection === "any" ? "any" : selectionKey(selection);
-    const lists = podElements(this.#snapshot, selection, { key, maker });
+    const known = podElements(this.#snapshot, selection, { key, maker });
+    const lists = this.#former.size === 0 ? known : known.map((list) => list.filter((element) => !this.#isFormer(element)));
     const wired = this.#wired
       .filter(({ pod, address }) => familyOf(address) === family && (selection === "any" || selects(this.#snapshot, selection, pod)))
       .flatMap(({ pod, address }) => of(pod, address));
     return wired.length > 0 ? [...lists, wired] : lists;
+  }
+
+  #isFormer({ key: [address = ""], owner }: NftElement): boolean {
+    return owner !== undefined && this.#former.get(address) === `${owner.namespace}/${owner.name}`;
   }
 
   #join(name: string, key: readonly NftType[], lists: () => readonly (readonly NftElement[])[]): string {

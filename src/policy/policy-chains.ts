@@ -1,4 +1,4 @@
-// One direction of a set of policies as nft chains: one chain per tier, allowed packets return, the rest is dropped.
+// One direction of a set of policies as nft chains: one chain per tier, allowed packets return, the rest is denied.
 import type { Family } from "../base/index.ts";
 import { formatOwner, type NftChain, type NftRule, type NftStatement } from "../kernel/index.ts";
 import { type Asked, answerAlike, noteLookups, type PeerLookups } from "./peer-lookups.ts";
@@ -6,12 +6,18 @@ import { hashOf } from "./peer-sets.ts";
 import { writeRule } from "./rule-writer.ts";
 import type { Direction, Policy, Tier } from "./rules.ts";
 import { selectionKey } from "./selection.ts";
+import { DENY } from "./version.ts";
 
 export interface ChainContext {
   readonly direction: Direction;
   readonly sets: PeerLookups;
   /** Of host end points, before or beside the ordinary: its name tells the chains apart. */
-  readonly variant?: { readonly name: string; readonly allow: readonly NftStatement[]; readonly ends: boolean };
+  readonly variant?: {
+    readonly name: string;
+    readonly allow: readonly NftStatement[];
+    readonly deny: NftStatement;
+    readonly ends: boolean;
+  };
   tier(name: string): Tier;
 }
 
@@ -64,17 +70,16 @@ function writeChains(policies: readonly Policy[], context: ChainContext): Policy
   const chains: NftChain[] = [];
   for (const [at, [name, tier]] of tiers.entries()) {
     const allow: readonly NftStatement[] = variant?.allow ?? [{ verdict: "return" }];
+    const deny: NftStatement = variant?.deny ?? DENY;
     const pass: NftStatement = at + 1 < tiers.length ? { verdict: "goto", chain: nameOf(at + 1) } : { verdict: "return" };
     const written = tier.flatMap((policy) =>
       policy.staged
         ? [writeStaged(policy, context)]
-        : policy[direction].map((rule) => writeRule(rule, { policy, direction, sets, allow, pass })),
+        : policy[direction].map((rule) => writeRule(rule, { policy, direction, sets, allow, deny, pass })),
     );
     const denies = variant?.ends !== false && context.tier(name).end === "deny";
     const isolating = denies ? tier.find((policy) => !policy.staged && policy.isolates.includes(direction)) : undefined;
-    const end: NftRule = isolating
-      ? { matches: [], statements: [{ verdict: "drop" }], owner: isolating.owner }
-      : { matches: [], statements: [pass] };
+    const end: NftRule = isolating ? { matches: [], statements: [deny], owner: isolating.owner } : { matches: [], statements: [pass] };
     chains.push(
       { name: nameOf(at), rules: [...written.flatMap(({ rules }) => rules), end] },
       ...written.flatMap(({ chain }) => chain ?? []),
@@ -89,7 +94,9 @@ function writeStaged(policy: Policy, { direction, sets }: ChainContext): { reado
   const counted: readonly NftStatement[] = [{ counter: true }, { verdict: "return" }];
   const rules = policy[direction]
     .filter(({ action }) => action !== "log")
-    .flatMap((rule) => writeRule(rule, { policy, direction, sets, allow: counted, pass: { verdict: "return" }, counts: true }).rules);
+    .flatMap(
+      (rule) => writeRule(rule, { policy, direction, sets, allow: counted, deny: DENY, pass: { verdict: "return" }, counts: true }).rules,
+    );
   const name = `staged-${hashOf(`${direction} ${formatOwner(owner)} ${selectionKey(subject)}`)}`;
   return {
     rules: [{ matches: [], statements: [{ verdict: "jump", chain: name }], owner }],

@@ -15,8 +15,9 @@ export interface RuleContext {
   readonly sets: PeerLookups;
   /** Whatever a rule says, what it meets is only counted: "allow" is said of all. */
   readonly counts?: true;
-  /** What "allow" and "pass" are in the chain. */
+  /** What "allow", "deny" and "pass" are in the chain. */
   readonly allow: readonly NftStatement[];
+  readonly deny: NftStatement;
   readonly pass: NftStatement;
 }
 
@@ -42,8 +43,8 @@ function logPrefix({ owner }: Rule, direction: Direction): string {
   return `${direction} ${formatOwner(owner, MAX_PREFIX - direction.length - 1)}`;
 }
 
-function verdictOf({ action }: Rule, { allow, pass, counts }: RuleContext): readonly NftStatement[] {
-  return action === "allow" || counts ? allow : [action === "pass" ? pass : { verdict: "drop" }];
+function verdictOf({ action }: Rule, { allow, deny, pass, counts }: RuleContext): readonly NftStatement[] {
+  return action === "allow" || counts ? allow : [action === "pass" ? pass : deny];
 }
 
 function ruleAlternatives(rule: Rule, context: RuleContext): NftMatch[][] {

@@ -2,7 +2,7 @@
 import { familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Owner, Packet, RuleStep } from "../kernel/index.ts";
-import { directionOfChain, evaluatePolicies, type NameBook, type PolicyStep } from "../policy/index.ts";
+import { DENIED_CHAIN, directionOfChain, evaluatePolicies, type NameBook, type PolicyStep } from "../policy/index.ts";
 import { serviceTable } from "../services/index.ts";
 import type { Hop } from "./hop.ts";
 import type { Ending, Narrator } from "./walk.ts";
@@ -36,8 +36,7 @@ export function createNarrator(snapshot: ClusterSnapshot, names: NameBook): Narr
         hops.push({ node: place.node, namespace: place.namespace, stage, decision, says, ...(owner ? { owner } : {}) });
       const translated = result.steps.find((step) => step.does === "translate");
       if (translated) sayTranslation(translated, before, result.packet, { hop, nameOf });
-      const last =
-        result.verdict === "accept" ? undefined : result.steps.findLast((step) => step.does === "drop" || step.does === "reject");
+      const last = result.verdict === "accept" ? undefined : decidingStep(result.steps);
       for (const direction of directionsOf(result.steps)) {
         const denied = last !== undefined && directionOfChain(last.chain) === direction;
         const told = explainPolicies(snapshot, before, { direction, denied, names });
@@ -74,6 +73,12 @@ export function createNarrator(snapshot: ClusterSnapshot, names: NameBook): Narr
       };
     },
   };
+}
+
+/** The rule that dropped or rejected: where policies deny, the one that sent the packet to where it is dropped. */
+function decidingStep(steps: readonly RuleStep[]): RuleStep | undefined {
+  const last = steps.findLast((step) => step.does === "drop" || step.does === "reject");
+  return last?.chain === DENIED_CHAIN ? steps.findLast((step) => step.to === DENIED_CHAIN) : last;
 }
 
 /** The directions whose policy chains the packet went through, in their order. */
@@ -188,7 +193,7 @@ function explainRefusal(
     };
   return {
     stage: "hook",
-    says: sayRule(step, step.does === "drop" ? "drops the packet" : "rejects the packet"),
+    says: sayRule(step, step.does === "reject" ? "rejects the packet" : "drops the packet"),
     remedy: `look at: nft list table ${step.table}`,
   };
 }

@@ -111,7 +111,7 @@ export class ManyWalk {
     const fields = (Array.isArray(match.left) ? match.left : [match.left]) as readonly NftField[];
     const asksOther = fields.some((field) => endOf(field) !== undefined && endOf(field) !== packets.varies);
     if (asksOther && packets.other === undefined) return "other";
-    if (!fields.every((field) => typeof field === "string" && (endOf(field) !== undefined || CONSTANT.has(field)))) return "unknown";
+    if (!fields.every((field) => endOf(field) !== undefined || isConstant(field))) return "unknown";
     const key = JSON.stringify([
       match.left,
       match.op,
@@ -182,6 +182,11 @@ function endOf(field: NftField): "source" | "destination" | undefined {
   if (typeof field !== "string") return undefined;
   if (field === "ip saddr" || field === "ip6 saddr") return "source";
   return field === "ip daddr" || field === "ip6 daddr" ? "destination" : undefined;
+}
+
+function isConstant(field: NftField): boolean {
+  // A number that chance has no choice about.
+  return typeof field === "string" ? CONSTANT.has(field) : "numgen" in field && field.mod === 1;
 }
 
 /** What a rule does to the packets that it matches; "on": they go to the next rule. */
