@@ -4,6 +4,7 @@ import type { Owner } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
 import { covers } from "./covers.ts";
 import { deniedProbes } from "./denied-probes.ts";
+import { endPoints } from "./end-points.ts";
 import { type Denial, nameOf, type PolicyFinding, readRemark } from "./finding.ts";
 import { forgottenDns } from "./forgotten-dns.ts";
 import { namedPorts, WITH_PORTS } from "./match.ts";
@@ -25,9 +26,12 @@ export function checkPolicies(snapshot: ClusterSnapshot): PolicyFinding[] {
     order: new Map(policies.map((policy, at) => [policy, at])),
   };
   const findings = policies.flatMap((policy) => checkPolicy(policy, context));
-  return [...invalid(index.remarks), ...findings, ...forgottenDns(snapshot, pods), ...deniedProbes(snapshot, context.denials)].sort(
-    (a, b) => compare(nameOf(a.policy), nameOf(b.policy)) || compare(a.path, b.path),
-  );
+  return [
+    ...invalid([...index.remarks, ...endPoints(snapshot).remarks]),
+    ...findings,
+    ...forgottenDns(snapshot, pods),
+    ...deniedProbes(snapshot, context.denials),
+  ].sort((a, b) => compare(nameOf(a.policy), nameOf(b.policy)) || compare(a.path, b.path));
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);

@@ -2,7 +2,7 @@
 import { formatPrefix, networkOf, tryParsePrefix } from "../base/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { KubeObject, LabelSelector } from "../resources/index.ts";
-import { ALL_LABELS, NO_LABELS, readLabelSelector } from "./labels.ts";
+import { ALL_LABELS, NO_LABELS, readLabelSelector, unknownField } from "./labels.ts";
 import {
   ADMIN_TIER,
   ANYONE,
@@ -24,12 +24,29 @@ export const CLUSTER_POLICY_KINDS = [
   "policy.networking.k8s.io/v1alpha1/BaselineAdminNetworkPolicy",
 ] as const;
 
-const ACTIONS: ReadonlyMap<unknown, Rule["action"]> = new Map([
-  ["Accept", "allow"],
-  ["Allow", "allow"],
-  ["Deny", "deny"],
-  ["Pass", "pass"],
-]);
+/** How the kinds differ: v1alpha1 says Allow where v1alpha2 says Accept, and `ports` for `protocols`. */
+interface Dialect {
+  readonly actions: Readonly<Record<string, Rule["action"]>>;
+  readonly fields: readonly string[];
+  readonly traffic: "ports" | "protocols";
+}
+
+const ALPHA_1: Dialect = {
+  actions: { Allow: "allow", Deny: "deny", Pass: "pass" },
+  fields: ["priority", "subject", "ingress", "egress"],
+  traffic: "ports",
+};
+const DIALECTS: Readonly<Record<string, Dialect>> = {
+  AdminNetworkPolicy: ALPHA_1,
+  BaselineAdminNetworkPolicy: { ...ALPHA_1, actions: { Allow: "allow", Deny: "deny" }, fields: ["subject", "ingress", "egress"] },
+};
+const ALPHA_2: Dialect = {
+  actions: { Accept: "allow", Deny: "deny", Pass: "pass" },
+  fields: ["tier", ...ALPHA_1.fields],
+  traffic: "protocols",
+};
+/** More is no policy that a person wrote, and the kernel would pay for it. */
+const MAX_RULES = 5000;
 const PROTOCOLS: ReadonlyMap<string, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 /** What stands in an object that the API server did not check: anything. */
@@ -38,22 +55,25 @@ type Fields = Readonly<Record<string, unknown>>;
 /**
  * Reads one cluster-wide policy. It isolates nothing by itself: a packet that no rule matches goes on to the next tier.
  * What is not understood fails closed: in a rule that accepts it matches nothing, in one that denies or passes it denies
- * everything (network-policy-api, ClusterNetworkPolicyPeer). A subject that can't be read selects no pod. Never throws.
+ * everything (network-policy-api, ClusterNetworkPolicyPeer). Of a policy that is too large, every rule denies. A subject that
+ * can't be read selects no pod. Never throws.
  */
 export function readClusterPolicy(object: KubeObject): ReadPolicy {
   const { kind, metadata } = object;
   const owner: Owner = { kind, name: metadata.name };
   const remarks: string[] = [];
-  const reader = new Reader(owner, (path, says) => remarks.push(`${kind} ${metadata.name}: ${path}: ${says}`));
+  const reader = new Reader(owner, DIALECTS[kind] ?? ALPHA_2, (path, says) => remarks.push(`${kind} ${metadata.name}: ${path}: ${says}`));
   return { policies: [reader.policy(kind, fieldsOf((object as { spec?: unknown }).spec))], remarks };
 }
 
 class Reader {
   readonly #owner: Owner;
+  readonly #dialect: Dialect;
   readonly #remark: (path: string, says: string) => void;
 
-  constructor(owner: Owner, remark: (path: string, says: string) => void) {
+  constructor(owner: Owner, dialect: Dialect, remark: (path: string, says: string) => void) {
     this.#owner = owner;
+    this.#dialect = dialect;
     this.#remark = remark;
   }
 
@@ -61,6 +81,7 @@ class Reader {
     const baseline = kind === "BaselineAdminNetworkPolicy" || spec.tier === "Baseline";
     if (kind === "ClusterNetworkPolicy" && spec.tier !== "Admin" && spec.tier !== "Baseline")
       this.#remark("spec.tier", `${JSON.stringify(spec.tier)} is neither Admin nor Baseline; it is taken as Admin`);
+    this.#isKnown(spec, this.#dialect.fields, "spec");
     const subject = this.#selection(fieldsOf(spec.subject), "spec.subject");
     if (subject === undefined) this.#remark("spec.subject", "it selects no pod");
     return {
@@ -81,27 +102,35 @@ class Reader {
   }
 
   #rules(list: unknown, path: string, peersField: "from" | "to"): Rule[] {
-    return listOf(list).map((item, index) => this.#rule(fieldsOf(item), `${path}[${index}]`, peersField, index));
+    const items = listOf(list);
+    if (items.length > MAX_RULES) {
+      this.#remark(path, `${items.length} rules are more than ${MAX_RULES}: none of them is in force, and everything is denied`);
+      return [{ action: "deny", source: ANYONE, destination: ANYONE, traffic: "any", owner: { ...this.#owner, rule: 0 } }];
+    }
+    return items.map((item, index) => this.#rule(fieldsOf(item), `${path}[${index}]`, peersField, index));
   }
 
   #rule(rule: Fields, path: string, peersField: "from" | "to", index: number): Rule {
     const owner = { ...this.#owner, rule: index };
-    const action = ACTIONS.get(rule.action);
+    const { actions, traffic } = this.#dialect;
+    const action = typeof rule.action === "string" && Object.hasOwn(actions, rule.action) ? actions[rule.action] : undefined;
     if (action === undefined) {
-      this.#remark(`${path}.action`, `${JSON.stringify(rule.action)} is no action: Accept, Deny, Pass; it is taken as Deny`);
+      this.#remark(
+        `${path}.action`,
+        `${JSON.stringify(rule.action)} is no action: ${Object.keys(actions).join(", ")}; it is taken as Deny`,
+      );
       return { action: "deny", source: ANYONE, destination: ANYONE, traffic: "any", owner };
     }
     const peers = listOf(rule[peersField]).map((peer, at) => this.#peer(fieldsOf(peer), `${path}.${peersField}[${at}]`, peersField));
-    const given = listOf(rule.protocols ?? rule.ports);
+    const known = this.#isKnown(rule, ["name", "action", peersField, traffic], path);
+    const given = listOf(rule[traffic]);
     const ports = given.map((port, at) =>
-      rule.protocols === undefined
-        ? this.#port(fieldsOf(port), `${path}.ports[${at}]`)
-        : this.#protocol(fieldsOf(port), `${path}.protocols[${at}]`),
+      traffic === "ports" ? this.#port(fieldsOf(port), `${path}.ports[${at}]`) : this.#protocol(fieldsOf(port), `${path}.protocols[${at}]`),
     );
     // A name that was never asked for is nobody's address, and a denial of nobody would deny nothing.
     const named = peers.some((each) => each?.some(({ kind }) => kind === "names"));
     if (named && action !== "allow") this.#remark(path, "domainNames go with Accept only");
-    const unclear = [...peers, ...ports].includes(undefined) || (named && action !== "allow");
+    const unclear = !known || [...peers, ...ports].includes(undefined) || (named && action !== "allow");
     if (unclear && action !== "allow") {
       this.#remark(path, "what it says is not understood, so it denies everything");
       return { action: "deny", source: ANYONE, destination: ANYONE, traffic: "any", owner };
@@ -110,18 +139,31 @@ class Reader {
     return {
       action,
       ...(peersField === "from" ? { source: side, destination: ANYONE } : { source: ANYONE, destination: side }),
-      traffic: given.length === 0 ? "any" : ports.flatMap((each) => each ?? []),
+      traffic: !known ? [] : given.length === 0 ? "any" : ports.flatMap((each) => each ?? []),
       owner,
     };
   }
 
+  #isKnown(value: Fields, known: readonly string[], path: string): boolean {
+    const unknown = unknownField(value, known);
+    if (unknown !== undefined) this.#remark(`${path}.${unknown}`, `there is no such field here; known are ${known.join(", ")}`);
+    return unknown === undefined;
+  }
+
   /** One peer, which may stand for several blocks; undefined where it is not understood. */
   #peer(peer: Fields, path: string, field: "from" | "to"): readonly Peer[] | undefined {
+    if (Object.keys(peer).length > 1) {
+      this.#remark(path, `${Object.keys(peer).join(" and ")} do not go together in one peer: write a peer for each`);
+      return undefined;
+    }
     if (field === "to" && Array.isArray(peer.networks)) {
       const blocks = peer.networks.map((text: unknown, index) => {
         const prefix = typeof text === "string" ? tryParsePrefix(text) : undefined;
         if (!prefix) this.#remark(`${path}.networks[${index}]`, `${JSON.stringify(text)} is not a prefix such as 10.0.0.0/8`);
-        return prefix && formatPrefix(networkOf(prefix));
+        const read = prefix && formatPrefix(networkOf(prefix));
+        if (prefix && read !== formatPrefix(prefix))
+          this.#remark(`${path}.networks[${index}]`, `${JSON.stringify(text)} is read as ${read}`);
+        return read;
       });
       return blocks.includes(undefined)
         ? undefined
@@ -154,6 +196,7 @@ class Reader {
     }
     if (of.pods !== undefined) {
       const pods = fieldsOf(of.pods);
+      if (!this.#isKnown(pods, ["namespaceSelector", "podSelector"], `${path}.pods`)) return undefined;
       const namespaceSelector = this.#selector(pods.namespaceSelector ?? {}, `${path}.pods.namespaceSelector`);
       const podSelector = this.#selector(pods.podSelector ?? {}, `${path}.pods.podSelector`);
       return namespaceSelector && podSelector && { namespaceSelector, labels: podSelector };

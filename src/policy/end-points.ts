@@ -1,9 +1,9 @@
 // End points that are no pods: Calico's host end points and network sets, Cilium's CIDR groups, and nodes, each with labels and addresses.
-import { formatPrefix, networkOf, tryParsePrefix } from "../base/index.ts";
 import type { ClusterSnapshot, Part } from "../cluster/index.ts";
 import type { KubeObject, Node } from "../resources/index.ts";
-import { readHostEndpoint, readNetworkSet } from "./calico/ends.ts";
+import { readHostEndpoint, readNet, readNetworkSet } from "./calico/ends.ts";
 import { calicoParts, fieldsOf, specOf } from "./calico/objects.ts";
+import { Place } from "./calico/place.ts";
 import { blockOf, nodeAddresses } from "./ends.ts";
 import type { EndKind, LabelledEnd } from "./rules.ts";
 
@@ -65,14 +65,9 @@ function nodeEnd(node: Node): LabelledEnd {
 
 function groupEnd(object: KubeObject, remarks: string[]): LabelledEnd {
   const { name, labels } = object.metadata;
-  const cidrs: unknown = (object as { spec?: { externalCIDRs?: unknown } }).spec?.externalCIDRs;
-  const blocks = (Array.isArray(cidrs) ? cidrs : []).flatMap((text: unknown, index) => {
-    const prefix = typeof text === "string" ? tryParsePrefix(text) : undefined;
-    if (prefix) return [formatPrefix(networkOf(prefix))];
-    remarks.push(
-      `CiliumCIDRGroup ${name}: spec.externalCIDRs[${index}]: ${JSON.stringify(text)} is not a prefix such as 10.0.0.0/8; it is left out`,
-    );
-    return [];
-  });
+  const say = (path: string, says: string) => remarks.push(`CiliumCIDRGroup ${name}: ${path}: ${says}`);
+  const place = new Place((object as { spec?: unknown }).spec, "spec", { wrong: say, note: say });
+  place.object(["externalCIDRs"]);
+  const blocks = place.at("externalCIDRs").items().flatMap(readNet);
   return { kind: "group", owner: { kind: "CiliumCIDRGroup", name }, name, labels: labels ?? {}, blocks };
 }

@@ -1,5 +1,5 @@
 // Conditions on labels: from Kubernetes selectors to tests, and the tests' answer.
-import type { LabelSelector } from "../resources/index.ts";
+import { keyFault, type LabelSelector, labelValueFault } from "../resources/index.ts";
 import type { LabelMatch, LabelTest } from "./rules.ts";
 
 export type Labels = Readonly<Record<string, string>>;
@@ -32,21 +32,40 @@ function labelValue(labels: Labels, key: string): string | undefined {
   return Object.hasOwn(labels, key) ? labels[key] : undefined;
 }
 
+/** The first field that is not among the known ones; undefined if there is none, or this is no object. */
+export function unknownField(value: unknown, known: readonly string[]): string | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  return Object.keys(value).find((field) => !known.includes(field));
+}
+
 /** Compiles a Kubernetes label selector; a text says what is wrong with it. NotIn and DoesNotExist are true where the label is absent. */
 export function readLabelSelector(selector: LabelSelector): LabelMatch | { readonly wrong: string } {
-  if (typeof selector !== "object" || Array.isArray(selector)) return { wrong: "a label selector is an object" };
+  if (typeof selector !== "object" || selector === null || Array.isArray(selector)) return { wrong: "a label selector is an object" };
+  const unknown = unknownField(selector, ["matchLabels", "matchExpressions"]);
+  if (unknown !== undefined) return { wrong: `${unknown} is no field of a label selector: matchLabels, matchExpressions` };
+  const { matchLabels, matchExpressions } = selector as { readonly matchLabels?: unknown; readonly matchExpressions?: unknown };
   const of: LabelTest[] = [];
-  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) {
-    if (typeof value !== "string") return { wrong: `matchLabels.${key} is not text` };
+  if (typeof (matchLabels ?? {}) !== "object" || Array.isArray(matchLabels)) return { wrong: "matchLabels is no object" };
+  for (const [key, value] of Object.entries(matchLabels ?? {})) {
+    const fault = keyFault(key) ?? (typeof value === "string" ? labelValueFault(value) : "is not text");
+    if (fault !== undefined) return { wrong: `matchLabels.${key} ${fault}` };
     of.push({ op: "in", key, values: [value] });
   }
-  for (const { key, operator, values = [] } of selector.matchExpressions ?? []) {
+  if (!Array.isArray(matchExpressions ?? [])) return { wrong: "matchExpressions is no list" };
+  for (const expression of (matchExpressions ?? []) as readonly (Partial<
+    NonNullable<LabelSelector["matchExpressions"]>[number]
+  > | null)[]) {
+    const { key, operator } = expression ?? {};
+    const values: readonly unknown[] = Array.isArray(expression?.values) ? expression.values : [];
     if (typeof key !== "string" || key === "") return { wrong: "an expression has no key" };
+    const fault =
+      keyFault(key) ?? values.map((value) => (typeof value === "string" ? labelValueFault(value) : "is not text")).find(Boolean);
+    if (fault !== undefined) return { wrong: `the expression for ${key} ${fault}` };
     const takesValues = operator === "In" || operator === "NotIn";
     if (takesValues && values.length === 0) return { wrong: `${operator} for ${key} needs values` };
     if (!takesValues && values.length > 0) return { wrong: `${operator} for ${key} takes no values` };
-    if (operator === "In") of.push({ op: "in", key, values: [...values].sort() });
-    else if (operator === "NotIn") of.push({ op: "not", of: { op: "in", key, values: [...values].sort() } });
+    if (operator === "In") of.push({ op: "in", key, values: ([...values] as string[]).sort() });
+    else if (operator === "NotIn") of.push({ op: "not", of: { op: "in", key, values: ([...values] as string[]).sort() } });
     else if (operator === "Exists") of.push({ op: "exists", key });
     else if (operator === "DoesNotExist") of.push({ op: "not", of: { op: "exists", key } });
     else return { wrong: `${JSON.stringify(operator)} is no operator: In, NotIn, Exists, DoesNotExist` };

@@ -1,8 +1,8 @@
 // The reader of networking.k8s.io/v1 NetworkPolicy. What is not valid is remarked and read so that it allows nothing.
-import { formatPrefix, networkOf, prefixContains, tryParsePrefix } from "../base/index.ts";
+import { formatPrefix, type IpPrefix, networkOf, prefixContains, tryParsePrefix } from "../base/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "../resources/index.ts";
-import { ALL_LABELS, readLabelSelector } from "./labels.ts";
+import { ALL_LABELS, readLabelSelector, unknownField } from "./labels.ts";
 import {
   ANYONE,
   DEFAULT_TIER,
@@ -19,6 +19,10 @@ import {
 const PROTOCOLS: ReadonlyMap<unknown, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 type Remark = (path: string, says: string) => void;
+/** More is no policy that a person wrote, and the kernel would pay for it. */
+const MAX_RULES = 5000;
+const SPEC_FIELDS = ["podSelector", "policyTypes", "ingress", "egress"];
+
 type RuleObject = {
   readonly peers: readonly NetworkPolicyPeer[] | null | undefined;
   readonly ports?: readonly NetworkPolicyPort[] | null | undefined;
@@ -26,7 +30,8 @@ type RuleObject = {
 
 /**
  * Reads one NetworkPolicy. An invalid subject selects every pod of the namespace and allows nothing; an invalid peer or
- * port matches nothing; an unknown policy type isolates both ways. Never throws for what the API server could hold.
+ * port, and a rule with a field that is not known, matches nothing; an unknown policy type, or field of the spec, isolates both
+ * ways. Never throws for what the API server could hold.
  */
 export function readNetworkPolicy(object: NetworkPolicy): ReadPolicy {
   const namespace = object.metadata.namespace ?? "default";
@@ -54,16 +59,17 @@ export function readNetworkPolicy(object: NetworkPolicy): ReadPolicy {
       return [];
     }
     if (subject === undefined) return [];
+    if (rules.length > MAX_RULES) {
+      remark(`spec.${direction}`, `${rules.length} rules are more than ${MAX_RULES}: none of them is in force, so nothing is allowed`);
+      return [];
+    }
     return rules.map((rule, index) => {
       const from = rule === null ? undefined : "from" in rule ? rule.from : "to" in rule ? rule.to : undefined;
       const read: RuleObject = { peers: from, ports: rule?.ports };
-      return readRule(read, {
-        path: `spec.${direction}[${index}]`,
-        peersField: direction === "ingress" ? "from" : "to",
-        namespace,
-        remark,
-        owner: { ...owner, rule: index },
-      });
+      const [path, peersField] = [`spec.${direction}[${index}]`, direction === "ingress" ? ("from" as const) : ("to" as const)];
+      const known = isKnown(rule, [peersField, "ports"], { path, remark, follows: "this rule matches nothing" });
+      const context = { path, peersField, namespace, remark, owner: { ...owner, rule: index } };
+      return readRule(known ? read : { peers: [], ports: [] }, context, known);
     });
   };
   return {
@@ -90,6 +96,8 @@ export function readStagedPolicy(object: NetworkPolicy): ReadPolicy {
 
 /** Without policyTypes: ingress always, egress only if there are egress rules (an empty list is none). */
 function readTypes(object: NetworkPolicy, remark: Remark): Direction[] {
+  const known = object.kind === "NetworkPolicy" ? SPEC_FIELDS : [...SPEC_FIELDS, "stagedAction"];
+  if (!isKnown(object.spec, known, { path: "spec", remark, follows: "the pods are isolated both ways" })) return ["ingress", "egress"];
   const types: readonly string[] = object.spec?.policyTypes ?? [];
   if (types.length === 0) return (object.spec?.egress ?? []).length > 0 ? ["ingress", "egress"] : ["ingress"];
   const unknown = types.filter((type) => type !== "Ingress" && type !== "Egress");
@@ -103,6 +111,17 @@ function readTypes(object: NetworkPolicy, remark: Remark): Direction[] {
   return result;
 }
 
+/** Whether an object has known fields only; if not, it is remarked what follows. */
+function isKnown(
+  value: unknown,
+  known: readonly string[],
+  { path, remark, follows }: { readonly path: string; readonly remark: Remark; readonly follows: string },
+): boolean {
+  const unknown = unknownField(value, known);
+  if (unknown !== undefined) remark(`${path}.${unknown}`, `there is no such field here; known are ${known.join(", ")}; ${follows}`);
+  return unknown === undefined;
+}
+
 interface RuleContext {
   readonly path: string;
   readonly peersField: "from" | "to";
@@ -111,7 +130,8 @@ interface RuleContext {
   readonly owner: Owner;
 }
 
-function readRule(rule: RuleObject, context: RuleContext): Rule {
+/** `known`: every field of the rule is. */
+function readRule(rule: RuleObject, context: RuleContext, known: boolean): Rule {
   const peers = rule.peers ?? [];
   const ports = rule.ports ?? [];
   const side =
@@ -121,14 +141,18 @@ function readRule(rule: RuleObject, context: RuleContext): Rule {
   return {
     action: "allow",
     ...(context.peersField === "from" ? { source: side, destination: ANYONE } : { source: ANYONE, destination: side }),
-    traffic:
-      ports.length === 0 ? "any" : ports.flatMap((port, index) => readPort(port, `${context.path}.ports[${index}]`, context.remark) ?? []),
+    traffic: !known
+      ? []
+      : ports.length === 0
+        ? "any"
+        : ports.flatMap((port, index) => readPort(port, `${context.path}.ports[${index}]`, context.remark) ?? []),
     owner: context.owner,
   };
 }
 
 function readPeer(peer: NetworkPolicyPeer | null, path: string, { namespace, remark }: RuleContext): Peer | undefined {
   const none = "this peer matches nothing";
+  if (!isKnown(peer, ["ipBlock", "namespaceSelector", "podSelector"], { path, remark, follows: none })) return undefined;
   const { ipBlock, namespaceSelector, podSelector } = peer ?? {};
   const selects = (namespaceSelector ?? undefined) !== undefined || (podSelector ?? undefined) !== undefined;
   if (ipBlock) {
@@ -154,6 +178,8 @@ function readBlock(block: NonNullable<NetworkPolicyPeer["ipBlock"]>, path: strin
     remark(`${path}.cidr`, `${JSON.stringify(block.cidr)} is not a prefix such as 10.0.0.0/8; this peer matches nothing`);
     return undefined;
   }
+  if (!isKnown(block, ["cidr", "except"], { path, remark, follows: "this peer matches nothing" })) return undefined;
+  noteHostBits(cidr, `${path}.cidr`, remark);
   const except: string[] = [];
   for (const [index, text] of (block.except ?? []).entries()) {
     const hole = typeof text === "string" ? tryParsePrefix(text) : undefined;
@@ -162,13 +188,21 @@ function readBlock(block: NonNullable<NetworkPolicyPeer["ipBlock"]>, path: strin
       remark(`${path}.except[${index}]`, `${JSON.stringify(text)} ${why}; this peer matches nothing`);
       return undefined;
     }
+    noteHostBits(hole, `${path}.except[${index}]`, remark);
     except.push(formatPrefix(networkOf(hole)));
   }
   return { kind: "cidr", cidr: formatPrefix(networkOf(cidr)), except };
 }
 
+/** Remarks a prefix such as 10.1.2.3/8, an address where a network is meant. */
+function noteHostBits(prefix: IpPrefix, path: string, remark: Remark): void {
+  const read = formatPrefix(networkOf(prefix));
+  if (read !== formatPrefix(prefix)) remark(path, `${JSON.stringify(formatPrefix(prefix))} is read as ${read}`);
+}
+
 function readPort(port: NetworkPolicyPort | null, path: string, remark: Remark): Traffic | undefined {
   const none = "this port matches nothing";
+  if (!isKnown(port, ["protocol", "port", "endPort"], { path, remark, follows: none })) return undefined;
   const given: string = port?.protocol ?? "TCP";
   const protocol = PROTOCOLS.get(given);
   if (protocol === undefined) {

@@ -3,8 +3,10 @@ import type { ClusterSnapshot, WatchedResource } from "../cluster/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { CILIUM_POLICY_KINDS } from "./cilium/policy.ts";
 import { CLUSTER_POLICY_KINDS } from "./cluster-network-policy.ts";
+import { type EndRegistry, endParts, endPoints } from "./end-points.ts";
 import { readRemark } from "./finding.ts";
 import { indexPolicies, type PolicyIndex, policyParts } from "./policy-index.ts";
+import { tierParts } from "./readers.ts";
 
 /** As `metav1.Condition` has it, without its times. */
 export interface PolicyCondition {
@@ -18,7 +20,7 @@ export interface PolicyCondition {
 export interface PolicyStatus {
   readonly object: KubeObject;
   readonly condition: PolicyCondition;
-  /** Where its status is written; undefined for kinds that have none (NetworkPolicy, Calico's). */
+  /** Where its status is written; undefined for kinds that have none (NetworkPolicy, Calico's, CiliumCIDRGroup). */
   readonly resource?: WatchedResource;
 }
 
@@ -31,22 +33,21 @@ const WITH_STATUS: Readonly<Record<string, WatchedResource>> = Object.fromEntrie
 /** A status is no place for a book. */
 const MOST_REMARKS = 8;
 
-const kept = new WeakMap<PolicyIndex, readonly PolicyStatus[]>();
+const kept = new WeakMap<PolicyIndex, { readonly ends: EndRegistry; readonly statuses: readonly PolicyStatus[] }>();
 
-/** Of every policy object, in no order that matters; the same list as long as no policy and no tier changes. */
+/** Of every policy object and of what policies speak of (tiers, sets, host end points, profiles), in no order that matters; the same list as long as none of them changes. */
 export function policyStatuses(snapshot: ClusterSnapshot): readonly PolicyStatus[] {
-  const index = indexPolicies(snapshot);
-  let statuses = kept.get(index);
-  if (!statuses) {
-    statuses = calculate(snapshot, index);
-    kept.set(index, statuses);
-  }
+  const [index, ends] = [indexPolicies(snapshot), endPoints(snapshot)];
+  const known = kept.get(index);
+  if (known?.ends === ends) return known.statuses;
+  const statuses = calculate(snapshot, [...index.remarks, ...ends.remarks]);
+  kept.set(index, { ends, statuses });
   return statuses;
 }
 
-function calculate(snapshot: ClusterSnapshot, index: PolicyIndex): PolicyStatus[] {
+function calculate(snapshot: ClusterSnapshot, said: readonly string[]): PolicyStatus[] {
   const remarks = new Map<string, string[]>();
-  for (const text of index.remarks) {
+  for (const text of new Set(said)) {
     const remark = readRemark(text);
     if (!remark) continue;
     const { kind, namespace, name } = remark.policy;
@@ -56,7 +57,8 @@ function calculate(snapshot: ClusterSnapshot, index: PolicyIndex): PolicyStatus[
     if (list) list.push(says);
     else remarks.set(key, [says]);
   }
-  return policyParts(snapshot).flatMap((part) =>
+  const [, ...ends] = endParts(snapshot);
+  return [...policyParts(snapshot), ...tierParts(snapshot), ...ends].flatMap((part) =>
     Array.from(part?.values() ?? [], (object): PolicyStatus => {
       const resource = WITH_STATUS[`${object.apiVersion}/${object.kind}`];
       return { object, condition: conditionOf(remarks.get(keyOf(object))), ...(resource ? { resource } : {}) };

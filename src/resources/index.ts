@@ -11,4 +11,5 @@ export { compileSelector } from "./selectors.ts";
 export type * from "./types.ts";
 export { type ValidateOptions, validate, validateBody } from "./validate.ts";
 export { validateMetadata } from "./validation/metadata.ts";
+export { keyFault, labelValueFault } from "./validation/names.ts";
 export type { FieldError, FieldErrorReason } from "./validation/place.ts";

@@ -3,19 +3,17 @@ import { formatAddress, formatPrefix, networkOf, tryParseAddress, tryParsePrefix
 import type { KubeObject } from "../../resources/index.ts";
 import { blockOf } from "../ends.ts";
 import type { LabelledEnd } from "../rules.ts";
-import { fieldsOf, labelsOf, listOf, ownerOf, specOf, titleOf } from "./objects.ts";
+import { labelsOf, listOf, ownerOf, specOf, titleOf } from "./objects.ts";
+import { Place } from "./place.ts";
 import { protocolNumber } from "./protocols.ts";
 
 /** A set of blocks with labels. A block that can't be read is left out. */
 export function readNetworkSet(object: KubeObject, remarks: string[]): LabelledEnd {
   const owner = ownerOf(object);
   const { name, namespace } = object.metadata;
-  const blocks = listOf(specOf(object).nets).flatMap((text, index) => {
-    const block = blockIn(text);
-    if (block === undefined)
-      remarks.push(`${titleOf(owner)}: spec.nets[${index}]: ${JSON.stringify(text)} is neither an address nor a prefix; it is left out`);
-    return block ?? [];
-  });
+  const place = placeOf(object, remarks);
+  place.object(["nets"]);
+  const blocks = place.at("nets").items().flatMap(readNet);
   return { kind: "set", owner, name, ...(namespace === undefined ? {} : { namespace }), labels: labelsOf(object), blocks };
 }
 
@@ -35,26 +33,60 @@ export function readHostEndpoint(
     remarks.push(`${titleOf(owner)}: spec.node: it names no node, so it protects nothing`);
     return [];
   }
-  const addresses = listOf(spec.expectedIPs).flatMap((text, index) => {
-    const address = typeof text === "string" ? tryParseAddress(text) : undefined;
-    if (!address) remarks.push(`${titleOf(owner)}: spec.expectedIPs[${index}]: ${JSON.stringify(text)} is no address; it is left out`);
-    return address ? [formatAddress(address)] : [];
-  });
+  const place = placeOf(object, remarks);
+  place.object(["node", "interfaceName", "expectedIPs", "profiles", "ports"]);
+  const addresses = place
+    .at("expectedIPs")
+    .items()
+    .flatMap((item) => {
+      const address = typeof item.value === "string" ? tryParseAddress(item.value) : undefined;
+      if (!address) item.wrong(`${JSON.stringify(item.value)} is no address; it is left out`);
+      return address ? [formatAddress(address)] : [];
+    });
   const device = typeof spec.interfaceName === "string" && spec.interfaceName !== "" ? spec.interfaceName : undefined;
   if (device === undefined && addresses.length === 0)
     remarks.push(`${titleOf(owner)}: spec: it needs interfaceName or expectedIPs to say which interface is meant; it protects nothing`);
-  const ports = listOf(spec.ports).flatMap((item) => {
-    const { name: portName, port, protocol } = fieldsOf(item);
-    const number = protocolNumber(protocol);
-    return typeof portName === "string" && typeof port === "number" && number !== undefined
-      ? [{ name: portName, port, protocol: number }]
-      : [];
-  });
+  const ports = place
+    .at("ports")
+    .items()
+    .flatMap((item) => {
+      const { name: portName, port, protocol } = item.object(["name", "protocol", "port"]);
+      const number = protocolNumber(protocol);
+      if (typeof portName === "string" && isPort(port) && number !== undefined) return [{ name: portName, port, protocol: number }];
+      item.wrong("it needs a name, a protocol and a port from 1 to 65535; it is left out");
+      return [];
+    });
   const profiles = listOf(spec.profiles).filter((each): each is string => typeof each === "string");
   const blocks = addresses.map(blockOf);
   const host = { node: spec.node, ...(device === undefined ? {} : { interface: device }), addresses, profiles, ports };
   const labels = Object.assign({}, ...profiles.toReversed().map((profile) => lent(profile)), labelsOf(object));
   return [{ kind: "host", owner, name, labels, blocks, host }];
+}
+
+function placeOf(object: KubeObject, remarks: string[]): Place {
+  const say = (path: string, says: string) => remarks.push(`${titleOf(ownerOf(object))}: ${path}: ${says}`);
+  return new Place((object as { spec?: unknown }).spec, "spec", { wrong: say, note: say });
+}
+
+function isPort(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
+}
+
+/** One block of a set: what can't be read is left out, host bits are cleared. */
+export function readNet(place: Place): string[] {
+  const block = blockIn(place.value);
+  if (block === undefined) {
+    place.wrong(`${JSON.stringify(place.value)} is neither an address nor a prefix; it is left out`);
+    return [];
+  }
+  if (hasHostBits(String(place.value), block)) place.note(`${JSON.stringify(place.value)} is read as ${block}`);
+  return [block];
+}
+
+/** "10.0.0.7/8": an address where a network is meant. */
+export function hasHostBits(text: string, cidr: string): boolean {
+  const prefix = tryParsePrefix(text);
+  return prefix !== undefined && formatPrefix(prefix) !== cidr;
 }
 
 /** A prefix in canonical text, its host bits cleared; an address has its full length. */

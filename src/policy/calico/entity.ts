@@ -1,8 +1,7 @@
 // One side of a Calico rule: whom `source` or `destination` means.
-import { formatPrefix, tryParsePrefix } from "../../base/index.ts";
 import type { Peer, PortMatch, Selection, Side } from "../rules.ts";
 import { readCondition } from "./condition.ts";
-import { blockIn } from "./ends.ts";
+import { blockIn, hasHostBits } from "./ends.ts";
 import { fieldsOf } from "./objects.ts";
 import type { Place } from "./place.ts";
 
@@ -102,12 +101,6 @@ function readNets(place: Place, left: "left" | "whole"): readonly Peer[] | undef
     return [{ kind: "cidr" as const, cidr, except: [] }];
   });
   return left === "whole" && blocks.length < nets.length ? undefined : blocks;
-}
-
-/** "10.0.0.7/8": an address where a network is meant. */
-function hasHostBits(text: string, cidr: string): boolean {
-  const prefix = tryParsePrefix(text);
-  return prefix !== undefined && formatPrefix(prefix) !== cidr;
 }
 
 function readService(place: Place, { namespace, which }: EntityContext): (readonly Peer[])[] {

@@ -95,7 +95,11 @@ function readBlock(place: Place): CidrPeer | undefined {
   const address = tryParseAddress(text);
   if (address) return { kind: "cidr", cidr: `${formatAddress(address)}/${addressBits(familyOf(text))}`, except: [] };
   const prefix = tryParsePrefix(text);
-  if (prefix) return { kind: "cidr", cidr: formatPrefix(networkOf(prefix)), except: [] };
+  if (prefix) {
+    const cidr = formatPrefix(networkOf(prefix));
+    if (cidr !== formatPrefix(prefix)) place.note(`${JSON.stringify(text)} is read as ${cidr}`);
+    return { kind: "cidr", cidr, except: [] };
+  }
   return place.wrong(`${JSON.stringify(text)} is neither a prefix such as 10.0.0.0/8 nor an address`);
 }
 
