@@ -17,7 +17,7 @@ import {
 import { type NodeFacts, type PodAttachment, planNode, type ServiceMode, TABLE } from "../src/plan/index.ts";
 import type { KubeObject, Node } from "../src/resources/index.ts";
 import { SERVICE_BALANCER, SERVICE_CHAINS } from "../src/services/index.ts";
-import { node } from "./service-objects.ts";
+import { node, serviceCidr } from "./service-objects.ts";
 
 export type { ServiceMode } from "../src/plan/index.ts";
 
@@ -102,7 +102,7 @@ export class ServiceNetwork {
         }),
       ),
     );
-    const snapshot = snapshotOf([...nodes, ...objects]);
+    const snapshot = snapshotOf([...nodes, serviceCidr(["10.96.0.0/12", "fd00:10:96::/112"]), ...objects]);
     for (const number of [1, 2] as const) {
       const plan = planNode(snapshot, { ...factsOf(number, snapshot), options: { services: this.mode } });
       this.#planned.set(`node-${number}`, plan.kernel);

@@ -23,6 +23,11 @@ export function service(name: string, spec: ServiceSpec, balanced: readonly stri
   };
 }
 
+/** The ranges that Services' addresses are taken from. */
+export function serviceCidr(cidrs: readonly string[]) {
+  return { apiVersion: "networking.k8s.io/v1", kind: "ServiceCIDR", metadata: { name: "kubernetes" }, spec: { cidrs } };
+}
+
 export interface SliceSpec {
   readonly endpoints: readonly EndpointSpec[];
   readonly port: number;

@@ -11,7 +11,7 @@ export { quotaAdmission } from "./quota.ts";
 export { builtinResources, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
 export { type ApiServer, type ApiServerOptions, startApiServer } from "./server.ts";
 export { serviceAccountAdmission } from "./service-accounts.ts";
-export { checkNetworks, type ServiceAddressOptions, serviceAddresses } from "./service-addresses.ts";
+export { checkNetworks, type ServiceAddressOptions, serviceAddresses, serviceCidrObject } from "./service-addresses.ts";
 export { type KindRules, SqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
 export type { DeleteOptions, ListOptions, ObjectStore, ResourceRef, UpdateOptions, WatchEvent } from "./store.ts";
 export type { CommandStreams, CommandWishes, TerminalSize } from "./stream/command-streams.ts";

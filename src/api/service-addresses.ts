@@ -42,6 +42,11 @@ export function checkNetworks(networks: readonly { readonly name: string; readon
 
 type MutableSpec = { -readonly [K in keyof ServiceSpec]: ServiceSpec[K] };
 
+/** The object by which a cluster tells its Services' networks, under the name that Kubernetes gives the first. */
+export function serviceCidrObject(cidrs: readonly string[]) {
+  return { apiVersion: "networking.k8s.io/v1", kind: "ServiceCIDR", metadata: { name: "kubernetes" }, spec: { cidrs } };
+}
+
 /** The hook that allocates for Services. It is filled from the store by `adopt` at the start. */
 export function serviceAddresses(options: ServiceAddressOptions): AdmissionHook & { adopt(services: Iterable<Service>): void } {
   const networks = options.serviceCidrs.map((cidr) => parsePrefix(cidr));

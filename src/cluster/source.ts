@@ -39,6 +39,7 @@ export const NETWORK_RESOURCES: readonly WatchedResource[] = [
   { group: "", version: "v1", plural: "services" },
   { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
   { group: "networking.k8s.io", version: "v1", plural: "networkpolicies" },
+  { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" },
   { group: "", version: "v1", plural: "configmaps" },
   { group: "policy.networking.k8s.io", version: "v1alpha2", plural: "clusternetworkpolicies" },
   { group: "policy.networking.k8s.io", version: "v1alpha1", plural: "adminnetworkpolicies" },

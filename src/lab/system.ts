@@ -1,4 +1,5 @@
 // What every lab's cluster holds from the start: namespaces, cluster DNS; and the API's own Service.
+import { serviceCidrObject } from "../api/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { NODE_CACHE } from "./dns/node-cache.ts";
 import { FABRIC } from "./fabric.ts";
@@ -33,6 +34,7 @@ export const DEFAULT_COREFILE = `.:53 {
 export function systemObjects(replicas: number, networks: ClusterNetworks): Loose[] {
   const dnsLabels = { "k8s-app": "kube-dns" };
   return [
+    serviceCidrObject(networks.serviceCidrs),
     { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "coredns", namespace: "kube-system" }, data: { Corefile: DEFAULT_COREFILE } },
     {
       apiVersion: "v1",

@@ -1,7 +1,6 @@
 // Under constant traffic: end points, Services and modes change at random, and nobody is sent where nobody is, or lost for another's sake.
 //
 //   FAIRLEAD_CHURN=1000 node --test src/services/churn.kernel.test.ts      as many changes
-//   FAIRLEAD_CHURN_SWITCH=1                                                the modes change as well: see docs/limits.md
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { type Place, type PodName, podAddress, ServiceNetwork } from "../../test/service-network.ts";
@@ -10,7 +9,6 @@ import type { EndpointSlice, Service } from "../resources/index.ts";
 
 const skip = process.getuid?.() !== 0;
 const CHANGES = Number(process.env.FAIRLEAD_CHURN ?? 60);
-const SWITCH = process.env.FAIRLEAD_CHURN_SWITCH === "1";
 const MODES = ["nftables", "iptables"] as const;
 const PODS = ["a", "b", "c"] as const;
 const NODE: Readonly<Record<PodName, string>> = { a: "node-1", b: "node-1", c: "node-2", d: "node-1" };
@@ -34,7 +32,7 @@ before(() => {
 });
 after(() => net?.close());
 
-for (const mode of [...MODES, ...(SWITCH ? (["changing modes"] as const) : [])])
+for (const mode of [...MODES, "changing modes"] as const)
   test(`${CHANGES} random changes of end points and Services under constant traffic, by ${mode}`, { skip }, async (t) => {
     net.mode = mode === "changing modes" ? "nftables" : mode;
     const roll = dice(20_260_729);

@@ -36,6 +36,7 @@ import { type ElementGroup, elementsOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
 import type { Balancing } from "./ipvs-marks.ts";
 import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, pickSet, stickyMap, stickySet } from "./pick.ts";
+import { serviceNetworks } from "./service-networks.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
@@ -71,11 +72,17 @@ export function planServices(snapshot: ClusterSnapshot, node: string, balancing?
   plans.set(table, byPlace);
   const standpoint = standpointOf(snapshot, node);
   const settings = serviceSettings(snapshot);
-  const nodePorts = FAMILIES.map((family) => nodePortElements(settings, snapshot.nodes.get(node), family));
-  const place = JSON.stringify([standpoint, nodePorts, settings.remarks, balancing?.name]);
+  const networks = serviceNetworks(snapshot);
+  const given = new Map(
+    FAMILIES.flatMap((family) => [
+      [`nodeport-ips${family}`, nodePortElements(settings, snapshot.nodes.get(node), family).map(sharedElement)] as const,
+      [`service-networks${family}`, networks[family]] as const,
+    ]),
+  );
+  const place = JSON.stringify([standpoint, [...given.values()], settings.remarks, balancing?.name]);
   let planned = byPlace.get(place);
   if (!planned) {
-    const way: PlanWay = { standpoint, nodePorts, balancing };
+    const way: PlanWay = { standpoint, given, balancing };
     planned = nextPlan(table, place, way) ?? firstPlan(table, way);
     planned = { ...planned, plan: { ...planned.plan, remarks: [...settings.remarks, ...table.remarks] } };
     byPlace.set(place, planned);
@@ -85,8 +92,8 @@ export function planServices(snapshot: ClusterSnapshot, node: string, balancing?
 
 interface PlanWay {
   readonly standpoint: Standpoint;
-  /** Elements by family. */
-  readonly nodePorts: readonly (readonly string[])[];
+  /** Elements of the sets that do not come from Services. */
+  readonly given: ReadonlyMap<string, readonly NftElement[]>;
   readonly balancing: Balancing | undefined;
 }
 
@@ -100,10 +107,7 @@ function firstPlan(table: ServiceTable, way: PlanWay): Planned {
   const book = new Book();
   for (const entry of table.entries) for (const group of groupsOf(table, entry, way)) book.add(group);
   book.turn();
-  const ports = new Map(
-    FAMILIES.map((family, index) => [`nodeport-ips${family}`, (way.nodePorts[index] ?? []).map((address) => sharedElement(address))]),
-  );
-  const elements = (name: string) => ports.get(name) ?? book.elements(name)?.toArray();
+  const elements = (name: string) => way.given.get(name) ?? book.elements(name)?.toArray();
   const sets = [
     ...[...STATIC_SETS, ...(way.balancing?.sets ?? [])].map((set) => filled(set, elements(set.name))),
     ...[...FILLED_SETS, ...book.picks.map(emptyPickSet)].flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
@@ -158,7 +162,8 @@ function sharedElement(address: string): NftElement {
   return element;
 }
 
-const SETS_OF_REFUSALS = /^(no-endpoints|no-local-endpoints|nodeports-rejected|nodeports-dropped|nodeport-ips|cluster-ips|hairpin)[46]$/;
+const SETS_OF_REFUSALS =
+  /^(no-endpoints|no-local-endpoints|nodeports-rejected|nodeports-dropped|nodeport-ips|cluster-ips|service-networks|hairpin)[46]$/;
 const refusalsOf = new WeakMap<TableContribution, TableContribution>();
 
 /** What holds in every mode: who is refused, and the masquerade of what is marked. Nothing that sends a packet to an end point. */
@@ -274,6 +279,7 @@ const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
     ...["no-endpoints", "no-local-endpoints"].map((name) => set(name, byAddress)),
     ...["nodeports-rejected", "nodeports-dropped"].map((name) => set(name, byNode)),
     set("cluster-ips", [address]),
+    { ...set("service-networks", [address]), flags: ["interval"] },
     { ...set("nodeport-ips", [address]), flags: ["interval"] },
     set("hairpin", [address, address]),
     set("guarded", byAddress),
@@ -350,6 +356,12 @@ function refusals(): NftRule[] {
       { matches: [fresh, inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
       // An address of a Service, but not one of its ports.
       { matches: [fresh, inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
+      // An address of no Service: see service-networks.ts.
+      {
+        matches: [fresh, inSet(family === 4 ? "ip daddr" : "ip6 daddr", "service-networks")],
+        statements: [drop],
+        ...says("no-such-service"),
+      },
       { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
       { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
     ];

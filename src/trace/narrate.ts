@@ -179,6 +179,12 @@ function explainRefusal(
       remedy: local ? "send to a node that has one, or set the traffic policy to Cluster" : whyNoEndpoints(snapshot, owner, packet),
     };
   }
+  if (step.owner?.kind === "Fairlead" && step.owner.name === "no-such-service")
+    return {
+      stage: "service",
+      says: `${packet.destination} lies in the range of Services' addresses, and no Service has it`,
+      remedy: "ask for the Service's present address: kubectl get services -A",
+    };
   if (step.owner?.kind === "Fairlead" && step.owner.name === "forged-source")
     return {
       stage: "hook",

@@ -8,6 +8,7 @@ import {
   SqliteStore,
   serviceAccountAdmission,
   serviceAddresses,
+  serviceCidrObject,
   startApiServer,
   startControllers,
 } from "../../api/index.ts";
@@ -22,6 +23,7 @@ interface ApiFlags {
 }
 
 const SERVICES = { group: "", version: "v1", plural: "services" } as const;
+const SERVICE_CIDRS = { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" } as const;
 
 export function command(command: Command): void {
   command
@@ -46,6 +48,8 @@ Examples:
       const hooks = [addresses, serviceAccountAdmission, quotaAdmission];
       const store = new SqliteStore({ path: join(flags.data, "api.db"), hooks, rules: kindRules });
       addresses.adopt(store.list<Service>(SERVICES).items);
+      const network = serviceCidrObject(serviceCidrs);
+      if (!store.get(SERVICE_CIDRS, undefined, network.metadata.name)) store.create(SERVICE_CIDRS, network);
       const log = (message: string) => void process.stderr.write(`${new Date().toISOString()} ${message}\n`);
       const serving = startApiServer({
         store,
