@@ -7,7 +7,7 @@ import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Conntrack, ConntrackFlow, NftRule, NftSet } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
 import { cutFlows, isDenial, isVersionChain, type NameBook, NO_NAMES, policiesMayDiffer } from "../policy/index.ts";
-import { isStale, type ServiceEntry, type ServiceTable, serviceTable } from "../services/index.ts";
+import { entriesIn, isStale, type ServiceEntry, type ServiceTable, type Subset, serviceTable } from "../services/index.ts";
 
 export interface FlowCutter {
   /** The node follows `after` from now on; `policyMoved`: its own rules of policy are no longer those of before. */
@@ -121,15 +121,16 @@ function stillGoes(was: ServiceEntry, is: ServiceEntry | undefined): boolean {
   return isDeepStrictEqual(wasElse, isElse) && old.every((endpoint) => endpoints.some((other) => isDeepStrictEqual(other, endpoint)));
 }
 
-const kept = new WeakMap<ServiceTable, ReadonlyMap<string, ServiceEntry>>();
+const CONNECTIONLESS: Subset = { takes: ({ protocol }) => protocol !== "tcp" };
+const kept = new WeakMap<readonly ServiceEntry[], ReadonlyMap<string, ServiceEntry>>();
 
 /** A table's Services without connections; found once for all agents of a process. */
 function connectionless(table: ServiceTable): ReadonlyMap<string, ServiceEntry> {
-  let found = kept.get(table);
+  const entries = entriesIn(table, CONNECTIONLESS);
+  let found = kept.get(entries);
   if (!found) {
-    const entries = table.entries.filter((entry) => entry.protocol !== "tcp");
     found = new Map(entries.map((entry) => [`${entry.namespace}/${entry.name} ${entry.portName} ${entry.family}`, entry]));
-    kept.set(table, found);
+    kept.set(entries, found);
   }
   return found;
 }

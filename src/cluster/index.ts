@@ -23,6 +23,7 @@ export {
   planMatrix,
   unexpected,
 } from "./matrix.ts";
+export { Names } from "./names.ts";
 export { apiFromStore, type ObjectApi, type WritableStore } from "./object-api.ts";
 export { type ClusterObjects, objectsFromStore, type ReadableStore } from "./objects.ts";
 export type * from "./snapshot.ts";

@@ -146,9 +146,7 @@ function statusOf(lab: Lab): LabStatus {
       };
     }),
     services: [...lab.snapshot.services.values()].map((service) => {
-      const entries = table.entries.filter(
-        (entry) => entry.namespace === service.metadata.namespace && entry.name === service.metadata.name,
-      );
+      const entries = table.entriesOf(service.metadata.namespace ?? "", service.metadata.name);
       return {
         namespace: service.metadata.namespace ?? "",
         name: service.metadata.name,

@@ -9,6 +9,7 @@ import type { Node } from "../resources/index.ts";
 import { isOurs } from "./balancer.ts";
 import type { ServiceEntry } from "./entry.ts";
 import { inPools, serviceSettings } from "./settings.ts";
+import { entriesIn, type Subset } from "./subset.ts";
 import { type ServiceTable, serviceTable } from "./table.ts";
 
 export interface Standing {
@@ -74,6 +75,8 @@ function elect(
   return best?.name;
 }
 
+const BALANCED: Subset = { takes: ({ balancedAddresses }) => balancedAddresses.length > 0 };
+
 const kept = new WeakMap<ServiceTable, ReadonlyMap<string, readonly ServiceEntry[]>>();
 
 /** Load balancers' addresses that are ours to announce, with the entries that they reach. */
@@ -82,8 +85,7 @@ function balancedAddresses(snapshot: ClusterSnapshot): ReadonlyMap<string, reado
   let found = kept.get(table);
   if (!found) {
     const collected = new Map<string, ServiceEntry[]>();
-    for (const entry of table.entries) {
-      if (entry.balancedAddresses.length === 0) continue;
+    for (const entry of entriesIn(table, BALANCED)) {
       const service = snapshot.services.get(`${entry.namespace}/${entry.name}`);
       if (!service || !isOurs(service)) continue;
       for (const address of entry.balancedAddresses) {

@@ -7,21 +7,36 @@ import { type Pick, pickName } from "./pick.ts";
 
 interface Page {
   elements: Blocks<NftElement>;
-  /** Where each stands; found out at the first removal. */
-  places: Map<NftElement, number> | undefined;
   added: Set<NftElement>;
   removed: Set<NftElement>;
 }
 
 const ownerOf = ({ owner }: NftElement) => `${owner?.namespace}/${owner?.name}`;
 
+function keyOf({ key }: NftElement): string {
+  return key.length === 1 ? (key[0] as string) : key.join(" ");
+}
+
+function listOf<T extends object>(found: T | readonly T[] | undefined): readonly T[] {
+  return found === undefined ? [] : Array.isArray(found) ? found : [found as T];
+}
+
+function setList(
+  shared: Map<string, NftElement | readonly [NftElement, ...NftElement[]]>,
+  key: string,
+  [first, ...others]: readonly NftElement[],
+): void {
+  if (!first) shared.delete(key);
+  else shared.set(key, others.length === 0 ? first : [first, ...others]);
+}
+
 /** Elements by set, and the picks that are in use. */
 export class Book {
   /** While the book is begun: plain arrays, which nobody has seen. */
   #begun: Map<string, NftElement[]> | undefined = new Map();
   readonly #pages = new Map<string, Page>();
-  /** What several entries may name: by set and key, all who do; the first stands in the set. */
-  readonly #shared = new Map<string, readonly [NftElement, ...NftElement[]]>();
+  /** What several entries may name: by set and key, all who do (mostly one, then without a list); the first stands in the set. */
+  readonly #shared = new Map<string, Map<string, NftElement | readonly [NftElement, ...NftElement[]]>>();
   /** What has no owner is the same whoever names it: a pod may be in thousands of Services. */
   readonly #counted = new Map<string, { readonly element: NftElement; count: number }>();
   readonly #picks = new Map<string, { readonly pick: Pick; count: number }>();
@@ -66,7 +81,7 @@ export class Book {
   /** What changed since the last time, by set; the first time, nothing. */
   turn(): ReadonlyMap<string, ElementChanges> {
     for (const [set, elements] of this.#begun ?? [])
-      this.#pages.set(set, { elements: Blocks.of(elements), places: undefined, added: new Set(), removed: new Set() });
+      this.#pages.set(set, { elements: Blocks.of(elements), added: new Set(), removed: new Set() });
     this.#begun = undefined;
     const changes = new Map<string, ElementChanges>();
     for (const [name, page] of this.#pages) {
@@ -79,52 +94,64 @@ export class Book {
 
   /** Of those who name one element, the first by name is its owner: the same whoever came first. */
   #share(set: string, element: NftElement): void {
-    const key = `${set} ${element.key.join(" ")}`;
-    if (element.owner === undefined) {
-      const counted = this.#counted.get(key);
-      if (counted) counted.count++;
-      else {
-        this.#counted.set(key, { element, count: 1 });
-        this.#put(set, element);
-      }
-      return;
-    }
-    const known = this.#shared.get(key);
-    if (!known) this.#shared.set(key, [element]);
-    else if (ownerOf(element) < ownerOf(known[0])) {
-      this.#take(set, known[0]);
-      this.#shared.set(key, [element, ...known]);
-    } else {
+    if (element.owner === undefined) this.#count(set, element);
+    else {
+      const [key, shared] = [keyOf(element), this.#sharedOf(set)];
+      const known = listOf(shared.get(key));
       const at = known.findIndex((other) => ownerOf(other) > ownerOf(element));
-      this.#shared.set(key, at < 0 ? [...known, element] : (known.toSpliced(at, 0, element) as [NftElement, ...NftElement[]]));
-      return;
+      if (at === 0 && known[0]) this.#take(set, known[0]);
+      setList(shared, key, known.toSpliced(at < 0 ? known.length : at, 0, element));
+      if (at === 0 || known.length === 0) this.#put(set, element);
     }
-    this.#put(set, element);
   }
 
   #unshare(set: string, element: NftElement): void {
-    const key = `${set} ${element.key.join(" ")}`;
-    const counted = this.#counted.get(key);
-    if (counted) {
-      if (--counted.count > 0) return;
-      this.#counted.delete(key);
-      this.#take(set, counted.element);
+    if (element.owner === undefined) {
+      this.#uncount(set, element);
       return;
     }
-    const known = this.#shared.get(key) ?? [];
-    const [first, ...others] = known.filter((other) => other !== element);
+    const [key, shared] = [keyOf(element), this.#sharedOf(set)];
+    const known = listOf(shared.get(key));
+    const others = known.filter((other) => other !== element);
     if (known[0] === element) {
       this.#take(set, element);
-      if (first) this.#put(set, first);
+      if (others[0]) this.#put(set, others[0]);
     }
-    if (first) this.#shared.set(key, [first, ...others]);
-    else this.#shared.delete(key);
+    setList(shared, key, others);
+  }
+
+  #count(set: string, element: NftElement): void {
+    const key = `${set} ${keyOf(element)}`;
+    const counted = this.#counted.get(key);
+    if (counted) {
+      counted.count++;
+      return;
+    }
+    this.#counted.set(key, { element, count: 1 });
+    this.#put(set, element);
+  }
+
+  #uncount(set: string, element: NftElement): void {
+    const key = `${set} ${keyOf(element)}`;
+    const counted = this.#counted.get(key);
+    if (!counted || --counted.count > 0) return;
+    this.#counted.delete(key);
+    this.#take(set, counted.element);
+  }
+
+  #sharedOf(set: string) {
+    let shared = this.#shared.get(set);
+    if (!shared) {
+      shared = new Map();
+      this.#shared.set(set, shared);
+    }
+    return shared;
   }
 
   #page(set: string): Page {
     let page = this.#pages.get(set);
     if (!page) {
-      page = { elements: Blocks.of([]), places: undefined, added: new Set(), removed: new Set() };
+      page = { elements: Blocks.of([]), added: new Set(), removed: new Set() };
       this.#pages.set(set, page);
     }
     return page;
@@ -138,7 +165,6 @@ export class Book {
       return;
     }
     const page = this.#page(set);
-    page.places?.set(element, page.elements.length);
     page.elements = page.elements.push(element);
     if (!page.removed.delete(element)) page.added.add(element);
   }
@@ -150,16 +176,11 @@ export class Book {
       return;
     }
     const page = this.#page(set);
-    page.places ??= new Map(page.elements.toArray().map((each, at) => [each, at]));
-    const at = page.places.get(element);
+    const at = page.elements.indexOf(element);
     const last = page.elements.at(page.elements.length - 1);
-    if (at === undefined || last === undefined) throw new Error(`set ${set} has no such element: ${element.key.join(" . ")}`);
-    page.places.delete(element);
+    if (at < 0 || last === undefined) throw new Error(`set ${set} has no such element: ${element.key.join(" . ")}`);
     page.elements = page.elements.pop();
-    if (last !== element) {
-      page.elements = page.elements.with(at, last);
-      page.places.set(last, at);
-    }
+    if (last !== element) page.elements = page.elements.with(at, last);
     if (!page.added.delete(element)) page.removed.add(element);
   }
 }

@@ -149,7 +149,7 @@ class Reader {
     return list.flatMap((text) => {
       const address = tryParseAddress(text);
       if (!address) this.#fault("InvalidAddress", `${where} "${text}" is no IP address and is left out`);
-      return address ? [formatAddress(address)] : [];
+      return address ? [canonical(text, formatAddress(address))] : [];
     });
   }
 
@@ -174,9 +174,9 @@ class Reader {
     return {
       namespace: metadata.namespace ?? "",
       name: metadata.name,
-      portName: port.name ?? String(port.port),
+      portName: port.name ?? textOfPort(port.port),
       family,
-      protocol: (port.protocol ?? "TCP").toLowerCase() as ServiceEntry["protocol"],
+      protocol: protocolOf(port),
       port: port.port,
       clusterIP,
       ...(port.nodePort !== undefined && isPort(port.nodePort) ? { nodePort: port.nodePort } : {}),
@@ -216,9 +216,9 @@ class Reader {
             );
             continue;
           }
-          const canonical = formatAddress(address);
-          found.set(`${canonical} ${match.port}`, {
-            address: canonical,
+          const written = canonical(text, formatAddress(address));
+          found.set(`${written} ${match.port}`, {
+            address: written,
             port: match.port,
             ready,
             serving: endpoint.conditions?.serving ?? ready,
@@ -232,8 +232,26 @@ class Reader {
         }
       }
     }
-    return [...found.values()].sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : a.port - b.port));
+    return [...found.values()].sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : a.port - b.port)).slice();
   }
+}
+
+/** The object's own text where it says the same: one string less for each of many addresses. */
+function canonical(given: string, text: string): string {
+  return given === text ? given : text;
+}
+
+const PORTS: string[] = [];
+
+/** A port's number in text, the same string each time. */
+function textOfPort(port: number): string {
+  PORTS[port] ??= String(port);
+  return PORTS[port];
+}
+
+function protocolOf({ protocol = "TCP" }: ServicePort): ServiceEntry["protocol"] {
+  const is = protocol.toLowerCase();
+  return is === "udp" ? "udp" : is === "sctp" ? "sctp" : "tcp";
 }
 
 function isPort(port: number): boolean {

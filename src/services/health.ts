@@ -1,6 +1,7 @@
 // Health check node ports: what a load balancer asks a node about a Service whose external traffic stays on the node.
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import type { Service } from "../resources/index.ts";
+import type { ServiceEntry } from "./entry.ts";
+import { entriesIn, type Subset } from "./subset.ts";
 import { chooseEndpoints, type ServiceTable, serviceTable } from "./table.ts";
 
 /** One port at which a node answers for one Service. */
@@ -21,22 +22,26 @@ export function healthChecks(snapshot: ClusterSnapshot, node: string): readonly 
   kept.set(table, byNode);
   const known = byNode.get(node);
   if (known) return known;
-  const checks = [...snapshot.services.values()].flatMap((service): HealthCheck[] => {
-    const { healthCheckNodePort: port, type, externalTrafficPolicy } = service.spec;
-    if (!port || type !== "LoadBalancer" || externalTrafficPolicy !== "Local") return [];
+  const local = Map.groupBy(entriesIn(table, OUTSIDERS_LOCAL), ({ namespace, name }) => `${namespace}/${name}`);
+  const checks = [...local].flatMap(([key, entries]): HealthCheck[] => {
+    const service = snapshot.services.get(key);
+    if (!service) return [];
+    const { healthCheckNodePort: port, type } = service.spec;
+    if (!port || type !== "LoadBalancer") return [];
     const { namespace = "", name } = service.metadata;
-    return [{ port, namespace, name, localEndpoints: countLocal(table, service, node) }];
+    return [{ port, namespace, name, localEndpoints: countLocal(entries, node) }];
   });
   byNode.set(node, checks);
   return checks;
 }
 
-function countLocal(table: ServiceTable, { metadata }: Service, node: string): number {
+const OUTSIDERS_LOCAL: Subset = { takes: ({ externalLocal }) => externalLocal };
+const LOCAL: Subset = { takes: ({ internalLocal, externalLocal }) => internalLocal || externalLocal };
+
+function countLocal(entries: readonly ServiceEntry[], node: string): number {
   const local = new Set<string>();
-  for (const entry of table.entries) {
-    if (entry.namespace !== metadata.namespace || entry.name !== metadata.name) continue;
-    for (const endpoint of entry.endpoints) if (endpoint.ready && endpoint.node === node) local.add(endpoint.pod ?? endpoint.address);
-  }
+  for (const { endpoints } of entries)
+    for (const endpoint of endpoints) if (endpoint.ready && endpoint.node === node) local.add(endpoint.pod ?? endpoint.address);
   return local.size;
 }
 
@@ -55,7 +60,7 @@ export function countNoLocal(snapshot: ClusterSnapshot, node: string): NoLocal {
   let count = byNode.get(node);
   if (!count) {
     const lacking = (internal: boolean) =>
-      table.entries.filter((entry) => {
+      entriesIn(table, LOCAL).filter((entry) => {
         const choice = (internal ? entry.internalLocal : entry.externalLocal) ? chooseEndpoints(entry, { node }, internal) : undefined;
         return choice !== undefined && "refuse" in choice && choice.refuse === "drop";
       }).length;

@@ -10,6 +10,7 @@ export { IPVS_INPUT } from "./ipvs-marks.ts";
 export { type ModePlan, planServiceMode } from "./mode.ts";
 export { announceFrame } from "./neighbour-frame.ts";
 export { planServices } from "./nftables.ts";
+export { entriesIn, type Subset } from "./subset.ts";
 export type { ServiceTable } from "./table.ts";
 export { serviceTable } from "./table.ts";
 export { type EndpointView, type PortView, type ServiceView, viewServices } from "./view.ts";

@@ -112,7 +112,7 @@ function firstPlan(table: ServiceTable, way: PlanWay): Planned {
     ...[...STATIC_SETS, ...(way.balancing?.sets ?? [])].map((set) => filled(set, elements(set.name))),
     ...[...FILLED_SETS, ...book.picks.map(emptyPickSet)].flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
   ];
-  return { plan: { table: contribution(book, sets, way.balancing), remarks: [] }, book: table.entries.length > FEW ? book : undefined };
+  return { plan: { table: contribution(book, sets, way.balancing), remarks: [] }, book: table.size > FEW ? book : undefined };
 }
 
 /** The plan made from that of the table before. */

@@ -3,14 +3,18 @@
 // An entry whose Service and slices did not change is the same object in the next table, and a table that follows another
 // by a few changes is made from it: with fifty thousand Services, one more costs what one costs.
 import { type Family, parsePrefix, prefixContains, tryParseAddress } from "../base/index.ts";
-import type { ClusterSnapshot, EndpointSlicePart, Part } from "../cluster/index.ts";
+import { type ClusterSnapshot, type EndpointSlicePart, Names, type Part } from "../cluster/index.ts";
 import type { EndpointSlice, Service } from "../resources/index.ts";
 import { type Fault, type ServiceEndpoint, type ServiceEntry, serviceEntries } from "./entry.ts";
 import { type Claim, Owners } from "./owners.ts";
 
 export interface ServiceTable {
-  /** In order of namespace and name. */
+  /** Number of entries. */
+  readonly size: number;
+  /** In order of namespace and name. Made at the first call: of a large table that changes, see `entriesOf` and subset.ts. */
   readonly entries: readonly ServiceEntry[];
+  /** Those of one Service. */
+  entriesOf(namespace: string, name: string): readonly ServiceEntry[];
   /** The entry that an address, protocol and port belong to. Node ports are found with `nodePort`. */
   lookup(address: string, protocol: string, port: number): ServiceEntry | undefined;
   nodePort(family: Family, protocol: string, port: number): ServiceEntry | undefined;
@@ -92,7 +96,8 @@ function entriesOf(snapshot: ClusterSnapshot, service: Service): Kept {
   if (before && before.slices.length === slices.length && before.slices.every((slice, index) => slice === slices[index])) return before;
   const faults: Fault[] = [];
   const entries = serviceEntries(service, slices, faults);
-  const made: Kept = { slices, entries, faults: faults.length > 0 ? faults : NO_FAULTS };
+  // Lists of just their length: one that has grown holds room for seventeen.
+  const made: Kept = { slices: slices.slice(), entries: entries.slice(), faults: faults.length > 0 ? faults : NO_FAULTS };
   kept.set(service, made);
   return made;
 }
@@ -108,8 +113,15 @@ function claimsOf(entries: readonly ServiceEntry[]): Claim[] {
   });
 }
 
+/** Sorts by namespace, then by name. */
+const placeOf = (namespace: string, name: string) => `${namespace}\0${name}`;
+const NO_ENTRIES: readonly ServiceEntry[] = [];
+
 class Table implements ServiceTable {
-  readonly entries: readonly ServiceEntry[];
+  readonly size: number;
+  /** By Service. */
+  readonly #services: Names<readonly ServiceEntry[]>;
+  #list: readonly ServiceEntry[] | undefined;
   readonly faults: readonly Fault[];
   readonly remarks: readonly string[];
   readonly #owners: Owners;
@@ -117,8 +129,14 @@ class Table implements ServiceTable {
   readonly #faulty: ReadonlyMap<string, readonly Fault[]>;
   #made: { readonly from: WeakRef<ServiceTable>; readonly changes: TableChanges } | undefined;
 
-  private constructor(entries: readonly ServiceEntry[], owners: Owners, faulty: ReadonlyMap<string, readonly Fault[]>) {
-    this.entries = entries;
+  private constructor(
+    services: Names<readonly ServiceEntry[]>,
+    size: number,
+    owners: Owners,
+    faulty: ReadonlyMap<string, readonly Fault[]>,
+  ) {
+    this.#services = services;
+    this.size = size;
     this.#owners = owners;
     this.#faulty = faulty;
     this.faults = [...[...faulty].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, faults]) => faults), ...owners.faults()];
@@ -126,16 +144,18 @@ class Table implements ServiceTable {
   }
 
   static of(snapshot: ClusterSnapshot): Table {
-    const entries: ServiceEntry[] = [];
+    const services = new Map<string, readonly ServiceEntry[]>();
+    let size = 0;
     const faulty = new Map<string, readonly Fault[]>();
     const claims: Claim[] = [];
     for (const service of snapshot.services.values()) {
       const part = entriesOf(snapshot, service);
-      for (const entry of part.entries) entries.push(entry);
+      if (part.entries.length > 0) services.set(placeOf(service.metadata.namespace ?? "", service.metadata.name), part.entries);
+      size += part.entries.length;
       for (const claim of claimsOf(part.entries)) claims.push(claim);
       if (part.faults.length > 0) faulty.set(keyOf(service), part.faults);
     }
-    return new Table(entries, Owners.empty().change([], claims).owners, faulty);
+    return new Table(Names.from(services), size, Owners.empty().change([], claims).owners, faulty);
   }
 
   /** The table after these Services may have changed. This one can't be made another from any more. */
@@ -144,27 +164,39 @@ class Table implements ServiceTable {
     const added = new Set<ServiceEntry>();
     const faulty = new Map(this.#faulty);
     const [gone, come]: [Claim[], Claim[]] = [[], []];
-    let { entries } = this;
+    const services = new Map<string, readonly ServiceEntry[] | undefined>();
+    let { size } = this;
     for (const key of [...touched].sort()) {
       const service = snapshot.services.get(key);
       const part = service && entriesOf(snapshot, service);
-      const [from, to] = rangeOf(entries, key);
-      const before = entries.slice(from, to);
-      const after = part?.entries ?? [];
+      const slash = key.indexOf("/");
+      const place = placeOf(key.slice(0, slash), key.slice(slash + 1));
+      const before = this.#services.get(place) ?? NO_ENTRIES;
+      const after = part?.entries ?? NO_ENTRIES;
       if (part?.faults.length) faulty.set(key, part.faults);
       else faulty.delete(key);
       if (before.length === after.length && before.every((entry, at) => entry === after[at])) continue;
-      entries = entries.toSpliced(from, to - from, ...after);
+      services.set(place, after.length > 0 ? after : undefined);
+      size += after.length - before.length;
       gone.push(...claimsOf(before));
       come.push(...claimsOf(after));
       for (const entry of before) removed.add(entry);
       for (const entry of after) added.add(entry);
     }
     const { owners, shifted } = this.#owners.change(gone, come);
-    const table = new Table(entries, owners, faulty);
+    const table = new Table(this.#services.with(services), size, owners, faulty);
     const moved = [...shifted].filter((entry) => !removed.has(entry) && !added.has(entry));
     table.#made = { from: new WeakRef<ServiceTable>(this), changes: { removed: [...removed, ...moved], added: [...added, ...moved] } };
     return table;
+  }
+
+  get entries(): readonly ServiceEntry[] {
+    this.#list ??= [...this.#services.values()].flat();
+    return this.#list;
+  }
+
+  entriesOf(namespace: string, name: string): readonly ServiceEntry[] {
+    return this.#services.get(placeOf(namespace, name)) ?? NO_ENTRIES;
   }
 
   get isNewest(): boolean {
@@ -183,23 +215,6 @@ class Table implements ServiceTable {
     const table = this.#made?.from.deref();
     return this.#made && table && { table, changes: this.#made.changes };
   }
-}
-
-/** Where a Service's entries are, or would be. */
-function rangeOf(entries: readonly ServiceEntry[], key: string): [from: number, to: number] {
-  const slash = key.indexOf("/");
-  const [namespace, name] = [key.slice(0, slash), key.slice(slash + 1)];
-  const isBefore = (entry: ServiceEntry) => entry.namespace < namespace || (entry.namespace === namespace && entry.name < name);
-  let low = 0;
-  let high = entries.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (isBefore(entries[middle] as ServiceEntry)) low = middle + 1;
-    else high = middle;
-  }
-  let end = low;
-  while (entries[end]?.namespace === namespace && entries[end]?.name === name) end++;
-  return [low, end];
 }
 
 /** The addresses at which an entry is reached: the cluster's, then the external ones. */

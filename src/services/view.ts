@@ -70,12 +70,11 @@ export function viewServices(snapshot: ClusterSnapshot, options: ViewOptions): S
   const table = serviceTable(snapshot);
   const counts = options.flows && countFlows(options.flows);
   const faults = Map.groupBy([...table.faults, ...planBalancers(snapshot).faults], (fault) => `${fault.namespace}/${fault.name}`);
-  const byService = Map.groupBy(table.entries, (entry) => `${entry.namespace}/${entry.name}`);
   return [...snapshot.services.values()]
     .filter((service) => isMeant(service, options.only))
     .map((service): ServiceView => {
       const { namespace = "", name } = service.metadata;
-      const entries = byService.get(`${namespace}/${name}`) ?? [];
+      const entries = table.entriesOf(namespace, name);
       return {
         namespace,
         name,

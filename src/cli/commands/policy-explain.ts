@@ -66,9 +66,9 @@ function throughService(
   { port, protocol }: { readonly port: number | string | undefined; readonly protocol: string },
 ): Question {
   const { namespace, name } = service.metadata;
-  const entries = serviceTable(snapshot).entries.filter(
-    (entry) => entry.namespace === namespace && entry.name === name && entry.protocol === protocol,
-  );
+  const entries = serviceTable(snapshot)
+    .entriesOf(namespace ?? "", name)
+    .filter((entry) => entry.protocol === protocol);
   const entry = entries.find((each) => port === undefined || each.port === port || each.portName === port);
   const point = entry?.endpoints.find(({ ready }) => ready) ?? entry?.endpoints[0];
   if (!entry || !point)
