@@ -11,7 +11,7 @@ import { ownServices, ownsIpvs, withLingering } from "./ipvs/lingering.ts";
 import { interfaceOfSysctl, iptablesKey, sameSysctl } from "./keys.ts";
 import { diffAddresses, diffFdb, diffLinks, diffNeighbours, type LinkPlan } from "./link-diff.ts";
 import type { NftTable } from "./netfilter.ts";
-import { diffTable } from "./nft/diff.ts";
+import { changeTable } from "./nft/diff.ts";
 import type { Ownership } from "./reconcile.ts";
 import { diffRoutes, diffRules } from "./route-diff.ts";
 import type { IptablesTable, KernelState, LinkAddress } from "./state.ts";
@@ -123,8 +123,8 @@ function diffTables(
     if (found === table) continue;
     const step = { kind: "table", object, family: table.family, name: table.name, table } as const;
     try {
-      const commands = diffTable(found, table);
-      if (commands !== "") written.push({ ...step, commands });
+      const { fills, commands } = changeTable(found, table);
+      if (commands !== "") written.push({ ...step, commands, ...(fills.length > 0 ? { fills } : {}) });
     } catch (unwritable) {
       written.push({ ...step, commands: "", unwritable });
     }

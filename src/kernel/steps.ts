@@ -21,6 +21,8 @@ export type ChangeStep =
       readonly name: string;
       /** One transaction in nft's language. */
       readonly commands: string;
+      /** Transactions before it, that no packet is concerned by. */
+      readonly fills?: readonly string[];
       /** The table as it is afterwards; undefined if it is deleted. */
       readonly table: NftTable | undefined;
       /** Why the table can't be written at all; thrown when the step is carried out, so that the other steps go on. */
@@ -56,7 +58,7 @@ export type ChangeStep =
 export function carryOut(namespace: NetworkNamespace, step: ChangeStep): void {
   if (step.kind === "sysctl") namespace.writeSysctl(step.key, step.value);
   else if (step.kind === "table" && step.unwritable !== undefined) throw step.unwritable;
-  else if (step.kind === "table") namespace.nft.run(step.commands);
+  else if (step.kind === "table") for (const commands of [...(step.fills ?? []), step.commands]) namespace.nft.run(commands);
   else if (step.kind === "iptables") namespace.iptables.restore(step.family, step.commands);
   else if (step.kind === "ipvs") namespace.ipvs.apply(step.change);
   else if (step.kind === "ipset") changeSet(namespace, step);

@@ -11,6 +11,57 @@ export function diffTable(observed: NftTable | undefined, wanted: NftTable): str
   return diffCanonical(observed ? canonicalTable(observed) : undefined, canonicalTable(wanted));
 }
 
+/** Commands in several transactions. */
+export interface TableChange {
+  /** What nobody asks yet: large new sets, filled piece by piece. */
+  readonly fills: readonly string[];
+  /** The rest, all of which holds at once. */
+  readonly commands: string;
+}
+
+/** A new set of more elements than this is filled beforehand: a transaction of 20 million characters takes libnftables 100 MB, and time. */
+const LARGE_SET = 5000;
+const ELEMENTS_PER_FILL = 5000;
+
+/** As `diffTable`. An unfinished change leaves sets behind that no rule looks into. */
+export function changeTable(observed: NftTable | undefined, wanted: NftTable): TableChange {
+  const found = observed && canonicalTable(observed);
+  const desired = canonicalTable(wanted);
+  const there = new Set(found?.sets.map(({ name }) => name));
+  const large = desired.sets.filter((set) => !there.has(set.name) && isFillable(set) && set.elements.length > LARGE_SET);
+  if (large.length === 0 || (found && isReplaced(found, desired))) return { fills: [], commands: diffCanonical(found, desired) };
+  const at = `${desired.family} ${desired.name}`;
+  const heads = [...(found ? [] : [`add table ${at}`]), ...large.map((set) => addSet(at, set))];
+  const fills = [`${heads.join("\n")}\n`];
+  for (const set of large)
+    for (let from = 0; from < set.elements.length; from += ELEMENTS_PER_FILL) {
+      const lines: string[] = [];
+      pushElements(lines, "add", `${at} ${set.name}`, set.elements.slice(from, from + ELEMENTS_PER_FILL).map(printElement));
+      fills.push(`${lines.join("\n")}\n`);
+    }
+  const filled = { ...(found ?? { ...desired, chains: [], sets: [] }), sets: [...(found?.sets ?? []), ...large] };
+  return { fills, commands: diffCanonical(filled, desired) };
+}
+
+/** What a packet fills stays as it is, and what leads to chains needs those first. */
+function isFillable({ flags, value }: NftSet): boolean {
+  return !flags?.includes("dynamic") && !value?.includes("verdict");
+}
+
+/** A set of another type, or a base chain at another hook, can't be changed: the table is made anew, in the same transaction. */
+function isReplaced(observed: NftTable, desired: NftTable): boolean {
+  const sets = new Map(observed.sets.map((set) => [set.name, set]));
+  const chains = new Map(observed.chains.map((chain) => [chain.name, chain]));
+  return (
+    desired.sets.some((set) => sets.has(set.name) && headOf(sets.get(set.name)) !== headOf(set)) ||
+    desired.chains.some((chain) => chains.has(chain.name) && hookOf(chains.get(chain.name)) !== hookOf(chain))
+  );
+}
+
+function addSet(at: string, set: NftSet): string {
+  return `add ${kindOf(set)} ${at} ${set.name} { ${printSetHead(set)} }`;
+}
+
 function diffCanonical(observed: NftTable | undefined, desired: NftTable): string {
   const at = `${desired.family} ${desired.name}`;
   const lines: string[] = [];
@@ -21,11 +72,7 @@ function diffCanonical(observed: NftTable | undefined, desired: NftTable): strin
   const oldSets = new Map(before.sets.map((set) => [set.name, set]));
   const newSets = new Map(desired.sets.map((set) => [set.name, set]));
 
-  // A set of another type, or a base chain at another hook, can't be changed: the table is made anew, in the same transaction.
-  const replaced =
-    desired.sets.some((set) => oldSets.has(set.name) && headOf(oldSets.get(set.name)) !== headOf(set)) ||
-    desired.chains.some((chain) => oldChains.has(chain.name) && hookOf(oldChains.get(chain.name)) !== hookOf(chain));
-  if (observed && replaced) return `delete table ${at}\n${diffCanonical(undefined, desired)}`;
+  if (observed && isReplaced(observed, desired)) return `delete table ${at}\n${diffCanonical(undefined, desired)}`;
 
   const refill = desired.chains.filter((chain) => rulesOf(oldChains.get(chain.name)) !== rulesOf(chain));
   const goneChains = before.chains.filter((chain) => !newChains.has(chain.name));
@@ -33,7 +80,7 @@ function diffCanonical(observed: NftTable | undefined, desired: NftTable): strin
 
   // Chains first (a map's element may jump there), then what refers to them; what is gone goes last.
   for (const chain of desired.chains) if (!oldChains.has(chain.name)) lines.push(`add chain ${at} ${emptyChain(chain)}`);
-  for (const set of desired.sets) if (!oldSets.has(set.name)) lines.push(`add ${kindOf(set)} ${at} ${set.name} { ${printSetHead(set)} }`);
+  for (const set of desired.sets) if (!oldSets.has(set.name)) lines.push(addSet(at, set));
   for (const chain of [...refill, ...goneChains])
     if (oldChains.get(chain.name)?.rules.length) lines.push(`flush chain ${at} ${chain.name}`);
   for (const set of desired.sets) diffElements(lines, at, oldSets.get(set.name), set);
