@@ -14,7 +14,7 @@ const SERVICES = Number(count);
 /** With these few, every mode is as fast as it gets: what is measured is compared with that, in the same process. */
 const BASE = 10;
 const CONNECTS = 2000;
-const MORE = 100;
+const MORE = 300;
 
 const kernel = createLinuxKernel();
 const [client, host, pod] = [kernel.createNamespace(), kernel.createNamespace(), kernel.createNamespace()];
@@ -138,9 +138,13 @@ for (let index = BASE; index < SERVICES; index++) builder.apply(objectsOf(index)
 plan = undefined;
 const first = sync();
 const more: number[] = [];
+const moreCpu: number[] = [];
 for (let round = 0; round < MORE; round++) {
   builder.apply(objectsOf(SERVICES + round));
+  const began = process.threadCpuUsage();
   more.push(sync());
+  const { user, system } = process.threadCpuUsage(began);
+  moreCpu.push((user + system) / 1000);
   await new Promise((resolve) => setTimeout(resolve, 5));
 }
 const connected = await connectTime(Math.max(1, SERVICES));
@@ -151,6 +155,7 @@ console.log(
     firstSyncMs: first,
     oneMoreP50Ms: percentile(more, 0.5),
     oneMoreP99Ms: percentile(more, 0.99),
+    oneMoreCpuP99Ms: percentile(moreCpu, 0.99),
     connectUs: connected,
     connectAt10Us: base,
     rssMB: process.memoryUsage().rss / 1e6,

@@ -66,7 +66,12 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
   };
   const sendObjects = (snapshot: ClusterSnapshot) => send({ op: "objects", objects: objectsOf(snapshot) });
   const launch = () => {
-    child = fork(new URL("./agent-main.ts", import.meta.url), { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: false });
+    child = fork(new URL("./agent-main.ts", import.meta.url), {
+      // As bin/fairlead starts an agent.
+      execArgv: [...process.execArgv, "--max-semi-space-size=8"],
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      detached: false,
+    });
     child.on("message", (message: FromAgent) => {
       if (message.op === "annotate") options.annotate(message.annotations);
       else if (message.op === "status") status = message.status;

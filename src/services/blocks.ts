@@ -27,8 +27,8 @@ export class Blocks<T> {
 
   /** Where a value stands; -1 where it does not. A hundred thousand are looked through in a tenth of a millisecond. */
   indexOf(value: T): number {
-    for (const [number, block] of this.#blocks.entries()) {
-      const at = block.indexOf(value);
+    for (let number = 0; number < this.#blocks.length; number++) {
+      const at = this.#blocks[number]?.indexOf(value) ?? -1;
       if (at >= 0) return (number << BITS) + at;
     }
     return -1;
