@@ -2,57 +2,19 @@
 //
 //   FAIRLEAD_CHANGES=10000 node --test test/informer.e2e.test.ts
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { ApiException, CoreV1Api, KubeConfig, makeInformer, type V1ConfigMap } from "@kubernetes/client-node";
+import { ApiProcess } from "./api-server.ts";
 
-const BIN = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
 const MAPS = Math.ceil(Number(process.env.FAIRLEAD_CHANGES ?? 1000) / 3);
 const KILLS = 5;
 /** How many writes lie between two changes of one object: what a client sees only by listing again is then still one change. */
 const APART = 60;
 const namespace = "default";
-
-class Server {
-  readonly #data: string;
-  #listen = "127.0.0.1:0";
-  #child: ChildProcess | undefined;
-
-  constructor(data: string) {
-    this.#data = data;
-  }
-
-  get kubeconfig(): string {
-    return join(this.#data, "kubeconfig");
-  }
-
-  async start(): Promise<void> {
-    const child = spawn(BIN, ["api", "--data", this.#data, "--listen", this.#listen], { stdio: ["ignore", "pipe", "ignore"] });
-    this.#child = child;
-    let text = "";
-    for await (const chunk of child.stdout) {
-      text += String(chunk);
-      const [, address] = /serving https:\/\/(\S+)/.exec(text) ?? [];
-      if (!address) continue;
-      this.#listen = address;
-      return;
-    }
-    throw new Error(`the server ended: ${text}`);
-  }
-
-  async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
-    if (!this.#child) return;
-    const exited = once(this.#child, "exit");
-    this.#child.kill(signal);
-    await exited;
-  }
-}
 
 /** Until it is done, however often the server goes away; an answer that says it was done before counts. */
 async function insist(write: () => Promise<unknown>, doneBefore: number): Promise<void> {
@@ -73,7 +35,7 @@ async function insist(write: () => Promise<unknown>, doneBefore: number): Promis
 
 test(`${MAPS * 3} changes through ${KILLS} killed servers: an informer misses none and tells none twice`, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "api-informer-"));
-  const server = new Server(folder);
+  const server = new ApiProcess(folder);
   t.after(async () => {
     await server.end("SIGTERM");
     rmSync(folder, { recursive: true });

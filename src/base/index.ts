@@ -10,6 +10,7 @@ export {
   familyOf,
   formatAddress,
   formatPrefix,
+  freeSubnet,
   type IpAddress,
   type IpPrefix,
   networkOf,

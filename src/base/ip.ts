@@ -92,6 +92,21 @@ export function addressAt(prefix: IpPrefix, offset: bigint): IpAddress {
   return { family: prefix.family, value: networkOf(prefix).value + offset };
 }
 
+/** The first subnet of this length from number `from` on that overlaps with none of those taken, and its number; undefined where none is left. */
+export function freeSubnet(
+  prefix: IpPrefix,
+  length: number,
+  taken: readonly IpPrefix[],
+  from = 0n,
+): { readonly subnet: IpPrefix; readonly number: bigint } | undefined {
+  const step = prefixSize({ ...prefix, length });
+  for (let number = from; number * step < prefixSize(prefix); number++) {
+    const subnet: IpPrefix = { ...addressAt(prefix, number * step), length };
+    if (!taken.some((other) => prefixesOverlap(other, subnet))) return { subnet, number };
+  }
+  return undefined;
+}
+
 /** Network byte order: 4 or 16 bytes. */
 export function addressToBytes(address: IpAddress): Uint8Array {
   const bytes = new Uint8Array(addressBits(address.family) / 8);

@@ -52,8 +52,11 @@ function noLab(flags: LabFlags, error: unknown): unknown {
   });
 }
 
-/** Takes a lab down, and says so while it does. */
+/** Takes a lab down, and says so while it does. @throws FairleadError `left-behind` */
 export async function endLab(name: string): Promise<void> {
   const progress = startProgress(`taking lab ${name} down`);
-  await takeDown(name).finally(() => progress.done());
+  const notices = await takeDown(name).finally(() => progress.done());
+  if (notices.length > 0) throw new FairleadError("left-behind", notices.join("; "), { remedy: LEFT_BEHIND });
 }
+
+const LEFT_BEHIND = "its namespaces and processes are gone; to leave the rest there: fairlead lab down --forget";

@@ -1,5 +1,14 @@
 // The nodes of a cluster that is assumed: those given, or invented ones, with an address and a share of the pod networks each.
-import { addressAt, formatAddress, type IpPrefix, parsePrefix, prefixesOverlap, prefixSize, tryParsePrefix } from "../base/index.ts";
+import {
+  addressAt,
+  formatAddress,
+  formatPrefix,
+  freeSubnet,
+  type IpPrefix,
+  parsePrefix,
+  prefixSize,
+  tryParsePrefix,
+} from "../base/index.ts";
 import type { Node, Pod } from "../resources/index.ts";
 
 const INVENTED = ["node-1", "node-2", "node-3"];
@@ -50,14 +59,9 @@ function withShares(node: Node, taken: IpPrefix[], next: bigint[]): Node {
     return { ...node, spec: { ...node.spec, podCIDR: podCIDRs[0] ?? "", podCIDRs } };
   }
   const podCIDRs = POD_NETWORKS.flatMap(({ network, share }, family) => {
-    const step = prefixSize({ ...network, length: share });
-    for (let number = next[family] ?? 0n; number * step < prefixSize(network); number++) {
-      const candidate: IpPrefix = { ...addressAt(network, number * step), length: share };
-      next[family] = number + 1n;
-      if (taken.some((other) => prefixesOverlap(other, candidate))) continue;
-      return [`${formatAddress(candidate)}/${share}`];
-    }
-    return [];
+    const found = freeSubnet(network, share, taken, next[family]);
+    if (found) next[family] = found.number + 1n;
+    return found ? [formatPrefix(found.subnet)] : [];
   });
   return podCIDRs.length === 0 ? node : { ...node, spec: { ...node.spec, podCIDR: podCIDRs[0] ?? "", podCIDRs } };
 }

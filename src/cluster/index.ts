@@ -5,7 +5,7 @@ export { createSnapshotBuilder, objectsOf, type SnapshotBuilder, snapshotOf } fr
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
 export { ApiConflict, KubeconfigError, KubernetesApiError } from "./errors.ts";
 export { apiFromKubernetes } from "./kubernetes/api-objects.ts";
-export { type ApiAccess, inClusterAccess, readKubeconfig } from "./kubernetes/kubeconfig.ts";
+export { type ApiAccess, flattenKubeconfig, inClusterAccess, readKubeconfig, redirectKubeconfig } from "./kubernetes/kubeconfig.ts";
 export {
   type KubernetesOptions,
   type ObjectPatch,
@@ -13,6 +13,7 @@ export {
   sourceFromKubernetes,
   writerToKubernetes,
 } from "./kubernetes/kubernetes.ts";
+export { type KubernetesObjects, objectsFromKubernetes } from "./kubernetes/objects.ts";
 export {
   declaredPorts,
   type Expectations,

@@ -33,15 +33,20 @@ const lab = new Lab({
   progress: (progress) => tell({ progress }),
 });
 
-let ending: Promise<void> | undefined;
-function shutDown(): Promise<void> {
+let ending: Promise<readonly string[]> | undefined;
+function shutDown(): Promise<readonly string[]> {
   ending ??= lab
     .close()
-    .catch((error) => log.write(`down: ${messageOf(error)}\n`))
-    .then(() => {
-      // After the answer has gone out. What was still under way may have written until the end, so files go last.
-      process.once("exit", () => rmSync(paths.directory, { recursive: true, force: true }));
+    .catch((error) => {
+      write(`down: ${messageOf(error)}`);
+      return [];
+    })
+    .then((notices) => {
+      // After the answer has gone out. What was still under way may have written until the end, so files go last. Where something
+      // is left elsewhere, they say what, for the next "lab down".
+      process.once("exit", () => rmSync(notices.length > 0 ? paths.socket : paths.directory, { recursive: true, force: true }));
       setTimeout(() => process.exit(0), 20);
+      return notices;
     });
   return ending;
 }

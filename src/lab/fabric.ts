@@ -36,6 +36,11 @@ export const FABRIC = {
   balancers: ["10.112.0.10-10.112.0.49", "fd00:112::ff00-fd00:112::ffff"],
 } as const;
 
+/** node-1, node-2, … */
+export function nodeNames(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `node-${index + 1}`);
+}
+
 /** Spreads nodes over subnets, round robin. @throws FairleadError `too-many-nodes` */
 export function placeNodes(names: readonly string[], subnets: number): NodePlace[] {
   if (names.length > subnets * FABRIC.maxNodesPerSubnet) {

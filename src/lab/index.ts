@@ -4,7 +4,7 @@ export type { DnsPodReport } from "./dns/dns-pods.ts";
 export { FABRIC } from "./fabric.ts";
 export { hostsFile } from "./kubelet/pod-files.ts";
 export type { LabOptions } from "./lab.ts";
-export { isUp, launchLab, removeRemains, takeDown } from "./launch.ts";
+export { type ForeignServer, isUp, launchLab, removeRemains, takeDown } from "./launch.ts";
 export type { ExecPlace, LabStatus, MatrixAnswer, MatrixParams, Served } from "./methods.ts";
 export { DEFAULT_NETWORKS } from "./networks.ts";
 export { labPaths, labsDirectory, listKept, listLabs } from "./paths.ts";

@@ -15,8 +15,9 @@ import { checkNftables, createLinuxKernel, type Kernel } from "../kernel/index.t
 import { type EndpointSlice, findKind, type KubeObject, type Node, type Pod } from "../resources/index.ts";
 import type { ControlPlane } from "./control/control-plane.ts";
 import { startEmbeddedPlane } from "./control/embedded.ts";
+import { startForeignPlane } from "./control/foreign.ts";
 import { createDnsPods, type DnsPods } from "./dns/dns-pods.ts";
-import { createFabric, FABRIC, type Fabric, placeNodes } from "./fabric.ts";
+import { createFabric, FABRIC, type Fabric, type NodePlace, nodeNames, placeNodes } from "./fabric.ts";
 import type { PodWorker } from "./kubelet/pod-worker.ts";
 import type { ClusterNetworks } from "./networks.ts";
 import { type LabNode, startLabNode } from "./node.ts";
@@ -24,7 +25,7 @@ import type { LabPaths } from "./paths.ts";
 import { createPodHost } from "./pod-host.ts";
 import { networkObjects, poolsToMake } from "./pools.ts";
 import { REFS } from "./refs.ts";
-import { apiService, CLUSTER, nodeCacheObjects, nodeObject, systemObjects } from "./system.ts";
+import { apiEndpoints, apiService, CLUSTER, nodeCacheObjects, nodeObject, systemObjects } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
 export interface LabOptions {
@@ -48,6 +49,8 @@ export interface LabOptions {
   readonly apiPort: number;
   /** The API's objects outlive the lab, and the next one of this name goes on with them. */
   readonly keep: boolean;
+  /** The API is a server elsewhere, whose kubeconfig lies in the lab's directory. */
+  readonly foreign: boolean;
   /** A DNS cache on every node, at a link-local address and at the cluster's DNS address itself. */
   readonly nodeLocalDns: boolean;
 }
@@ -111,12 +114,12 @@ export class Lab {
   /** Raises fabric, API, nodes and the cluster's own objects. */
   async start(): Promise<void> {
     const { options, responders, log, progress } = this.#start;
-    const names = Array.from({ length: options.nodes }, (_, index) => `node-${index + 1}`);
+    const names = nodeNames(options.nodes);
     const places = placeNodes(names, options.subnets);
     checkNftables();
     progress("making the underlay");
     this.#fabric = createFabric(this.kernel, options);
-    const plane = this.#startPlane(this.#fabric, names);
+    const plane = await this.#startPlane(this.#fabric, names);
     this.#plane = plane;
     await this.#startUpstream(this.#fabric);
     const duties = { source: plane.source, writer: plane.writer, log };
@@ -126,16 +129,7 @@ export class Lab {
     progress(`starting ${options.nodes} node${options.nodes === 1 ? "" : "s"}`);
     this.#watchPods();
     for (const object of options.networkObjects) await this.#ensure(object);
-    for (const place of places) {
-      const node = nodeObject(place.name, place.addresses, `zone-${place.subnet + 1}`, new Date().toISOString());
-      await this.#ensure(node);
-      this.objects.change<Node>(
-        { resource: REFS.nodes, name: place.name },
-        "status",
-        (now) => ({ ...now, status: node.status }) as Node,
-        "status",
-      );
-    }
+    for (const place of places) await this.#register(place);
     // A routed node prefers blocks of its podCIDR: it should know it from the start.
     await plane.awaitPodCidrs(names);
     this.#closers.push(this.source.subscribe((snapshot) => this.#makePools(snapshot)));
@@ -145,9 +139,9 @@ export class Lab {
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
     const system = systemObjects(Math.min(2, options.nodes), this.networks);
-    if (!plane.hasOwnService) system.push(...apiService(this.networks));
+    if (!plane.hasOwnService) system.push(apiService(this.networks), apiEndpoints());
     if (options.nodeLocalDns) system.push(...nodeCacheObjects(this.networks));
-    for (const object of system) await this.#ensure(object);
+    for (const object of system) await this.#ensure(plane.own(object));
     await responders.serve({
       key: "outside",
       netns: this.#fabric.outside.path,
@@ -161,10 +155,21 @@ export class Lab {
     await plane.serving();
   }
 
-  #startPlane({ router }: Fabric, nodes: readonly string[]): ControlPlane {
-    const { options, paths, apiFd, log } = this.#start;
+  async #startPlane({ router }: Fabric, nodes: readonly string[]): Promise<ControlPlane> {
+    const { options, paths, apiFd, log, progress } = this.#start;
+    if (options.foreign) {
+      progress("reading the cluster");
+      return startForeignPlane({ options, paths, router, nodes, log });
+    }
     const pods = createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? ""));
     return startEmbeddedPlane({ options, paths, apiFd, router, nodes, pods, log });
+  }
+
+  /** Makes the Node, and says that it is ready. */
+  async #register({ name, addresses, subnet }: NodePlace): Promise<void> {
+    const node = nodeObject(name, addresses, `zone-${subnet + 1}`, new Date().toISOString());
+    await this.#ensure(this.plane.own(node));
+    this.objects.change<Node>({ resource: REFS.nodes, name }, "status", (now) => ({ ...now, status: node.status }) as Node, "status");
   }
 
   /** Makes an object, unless there is one of its name. */
@@ -173,14 +178,14 @@ export class Lab {
     const { name, namespace } = object.metadata;
     if (await this.objects.api.get(resource, name, namespace)) return;
     try {
-      await this.objects.api.create(resource, this.plane.own(object));
+      await this.objects.api.create(resource, object);
     } catch (error) {
       // Somebody else was quicker.
       if (!(error instanceof ApiConflict)) throw error;
     }
   }
 
-  async #startNode(name: string, place: Parameters<Fabric["addNode"]>[0], fabric: Fabric, responders: Responders): Promise<void> {
+  async #startNode(name: string, place: NodePlace, fabric: Fabric, responders: Responders): Promise<void> {
     const { paths, log, options } = this.#start;
     const node = await startLabNode({
       place,
@@ -213,7 +218,7 @@ export class Lab {
 
   async #ensurePool(pool: KubeObject): Promise<void> {
     if (this.objects.get(REFS.ipPools, undefined, pool.metadata.name)) return;
-    await this.#ensure(pool).catch((error) => this.#start.log(`IPPool ${pool.metadata.name}: ${messageOf(error)}`));
+    await this.#ensure(this.plane.own(pool)).catch((error) => this.#start.log(`IPPool ${pool.metadata.name}: ${messageOf(error)}`));
   }
 
   /** Hands every pod to the kubelet of its node. */

@@ -1,15 +1,17 @@
 // Starts a lab's daemon, and finds the daemon of a lab that is up.
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { FairleadError } from "../base/index.ts";
+import { FairleadError, messageOf } from "../base/index.ts";
+import { apiFromKubernetes, readKubeconfig } from "../cluster/index.ts";
 import { KernelError, makeBoundSocket } from "../kernel/index.ts";
+import { admit, leave, ownerOf } from "./control/membership.ts";
 import type { DaemonMessage } from "./daemon.ts";
-import { placeNodes } from "./fabric.ts";
+import { nodeNames, placeNodes } from "./fabric.ts";
 import { checkPrivileges, checkTools } from "./host.ts";
 import type { LabOptions } from "./lab.ts";
 import { planNetworks } from "./networks.ts";
-import { labPaths, labsDirectory, makeLabDirectory } from "./paths.ts";
+import { type LabPaths, labPaths, labsDirectory, makeLabDirectory } from "./paths.ts";
 import { callRpc } from "./rpc.ts";
 
 /** How long a daemon may take to end after it has answered, in milliseconds. */
@@ -25,15 +27,16 @@ export async function isUp(name: string): Promise<boolean> {
   );
 }
 
-/** Takes a lab down; resolves when its daemon has ended and nothing is left. @throws FairleadError `no-daemon` */
-export async function takeDown(name: string): Promise<void> {
+/** Takes a lab down; resolves when its daemon has ended, with what the person should know of what is left. @throws FairleadError `no-daemon` */
+export async function takeDown(name: string): Promise<readonly string[]> {
   const { socket, directory } = labPaths(name);
   const { pid } = await callRpc<{ pid: number }>(socket, "status", {});
-  await callRpc(socket, "down", {});
+  const { notices } = await callRpc<{ notices: readonly string[] }>(socket, "down", {});
   for (const end = performance.now() + END_WAIT_MS; !hasEnded(pid) && performance.now() < end; ) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  rmSync(directory, { recursive: true, force: true });
+  if (notices.length === 0) rmSync(directory, { recursive: true, force: true });
+  return notices;
 }
 
 /** Whether a process is over: gone, or (Z) with nothing left but the status that its parent, perhaps a slow init, has not read yet. */
@@ -46,16 +49,65 @@ function hasEnded(pid: number): boolean {
   }
 }
 
-/** Removes what a killed daemon left: the kernel has taken back the rest. True if there was something. */
-export async function removeRemains(name: string): Promise<boolean> {
-  const { directory } = labPaths(name);
-  if (!existsSync(directory) || (await isUp(name))) return false;
-  rmSync(directory, { recursive: true, force: true });
+/**
+ * Removes what a killed daemon left: the kernel has taken back the rest, and a cluster elsewhere is asked for what it has of the lab's
+ * unless that is to be forgotten. True if there was something. @throws FairleadError `left-behind`
+ */
+export async function removeRemains(name: string, forget = false): Promise<boolean> {
+  const paths = labPaths(name);
+  if (!existsSync(paths.directory) || (await isUp(name))) return false;
+  if (existsSync(paths.owner) && !forget) await leaveCluster(paths);
+  rmSync(paths.directory, { recursive: true, force: true });
   return true;
 }
 
+async function leaveCluster({ kubeconfig, owner, directory }: LabPaths): Promise<void> {
+  const access = readKubeconfig(kubeconfig);
+  const api = apiFromKubernetes(access);
+  try {
+    await leave(api, readFileSync(owner, "utf8"));
+  } catch (cause) {
+    throw new FairleadError("left-behind", `${access.server.origin} still has the lab's Nodes and what it made: ${messageOf(cause)}`, {
+      where: directory,
+      remedy: "try again when the server is back; or leave them there: fairlead lab down --forget",
+      cause,
+    });
+  } finally {
+    api.close();
+  }
+}
+
+/** The API server that a lab is to work for. */
+export interface ForeignServer {
+  /** A kubeconfig that needs no other files. */
+  readonly kubeconfig: string;
+  /** Its cluster may have nodes that are not the lab's. */
+  readonly join: boolean;
+}
+
+/** Whether the lab may go there. @throws FairleadError `no-privilege`, and as `admit` says */
+async function ask({ kubeconfig, join }: ForeignServer, options: LabOptions): Promise<void> {
+  if (process.getuid?.() !== 0)
+    throw new FairleadError("no-privilege", "the lab of an ordinary user has no way out of its namespace, to a server elsewhere", {
+      remedy: "run as root, or without --kubeconfig",
+    });
+  const access = readKubeconfig(kubeconfig);
+  const api = apiFromKubernetes(access);
+  try {
+    const nodes = nodeNames(options.nodes);
+    await admit(api, { owner: ownerOf(options.name), nodes, server: access.server.origin, join });
+  } finally {
+    api.close();
+  }
+}
+
 /** Raises a lab in a daemon of its own; `signal` ends it again. Resolves when its API serves. @throws FairleadError `lab-exists`, `lab-failed`, `no-privilege` */
-export async function launchLab(options: LabOptions, progress: (text: string) => void, signal?: AbortSignal): Promise<void> {
+export async function launchLab(
+  options: LabOptions,
+  progress: (text: string) => void,
+  signal?: AbortSignal,
+  foreign?: ForeignServer,
+): Promise<void> {
   if (await isUp(options.name)) {
     throw new FairleadError("lab-exists", `a lab named ${options.name} is up already`, {
       remedy: `take it down with "fairlead lab down --name ${options.name}", or give the new one another name`,
@@ -67,11 +119,16 @@ export async function launchLab(options: LabOptions, progress: (text: string) =>
   const root = process.getuid?.() === 0;
   if (root) checkPrivileges();
   checkTools();
+  if (foreign) await ask(foreign, options);
   await removeRemains(options.name);
   const paths = labPaths(options.name);
   // Made here, so that it listens where the person is, whatever namespace the lab lives in.
-  const api = bindApi(options.apiPort);
+  const api = foreign ? undefined : bindApi(options.apiPort);
   makeLabDirectory(paths);
+  if (foreign) {
+    writeFileSync(paths.kubeconfig, foreign.kubeconfig, { mode: 0o600 });
+    writeFileSync(paths.owner, ownerOf(options.name), { mode: 0o600 });
+  }
   const log = openSync(paths.log, "a", 0o600);
   const node = [
     process.execPath,
@@ -82,10 +139,10 @@ export async function launchLab(options: LabOptions, progress: (text: string) =>
   const [command = "", ...args] = root ? node : ["unshare", "--user", "--map-root-user", "--net", "--mount", "--", ...node];
   const child = spawn(command, args, {
     detached: true,
-    stdio: ["ignore", log, log, "ipc", api],
+    stdio: ["ignore", log, log, "ipc", api ?? "ignore"],
     env: { ...process.env, FAIRLEAD_STATE: labsDirectory(), ...(root ? {} : { FAIRLEAD_ROOTLESS: "1" }) },
   });
-  closeSync(api);
+  if (api !== undefined) closeSync(api);
   closeSync(log);
   await new Promise<void>((resolve, reject) => {
     const fail = (message: string, remedy?: string) => {

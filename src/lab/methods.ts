@@ -82,7 +82,7 @@ export interface ExecPlace {
 }
 
 /** The daemon's methods over a lab. */
-export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
+export function labMethods(lab: Lab, shutDown: () => Promise<readonly string[]>): Methods {
   return {
     status: () => statusOf(lab),
     apply: async (params: { objects: KubeObject[] }) => ({ notices: await lab.apply(params.objects) }),
@@ -106,7 +106,7 @@ export function labMethods(lab: Lab, shutDown: () => Promise<void>): Methods {
       followNode(nodeOf(lab, params.node).namespace, params.path, (text) => call.item(text), call.signal),
     place: (params: { what: string }) => place(lab, params.what),
     kubeconfig: () => lab.plane.kubeconfig(),
-    down: () => shutDown(),
+    down: async () => ({ notices: await shutDown() }),
   };
 }
 

@@ -9,7 +9,9 @@ import {
   formatPrefix,
   type IpPrefix,
   networkOf,
+  parseAddress,
   parsePrefix,
+  prefixContains,
 } from "../base/index.ts";
 
 /** The guide's own ranges. */
@@ -49,6 +51,33 @@ const FABRIC_NETWORKS = [
   { name: "lab's outside", cidr: "198.51.100.0/24" },
   { name: "lab's outside", cidr: "2001:db8:64::/64" },
 ];
+
+/** Whether an address lies in what the fabric occupies. */
+export function isFabricAddress(address: string): boolean {
+  return FABRIC_NETWORKS.some(({ cidr }) => prefixContains(parsePrefix(cidr), parseAddress(address)));
+}
+
+/**
+ * The ranges of a cluster that has its own: the addresses of its Services, and what its nodes were given. Where that lies within the
+ * pod ranges that were planned, these stand. @throws FairleadError `overlapping-networks`
+ */
+export function takenNetworks(
+  planned: ClusterNetworks,
+  taken: { readonly apiAddress?: string | undefined; readonly dnsAddress?: string | undefined; readonly podCidrs: readonly string[] },
+): ClusterNetworks {
+  const given = taken.podCidrs.map(parsePrefix);
+  const inside = given.every((cidr) => planned.podCidrs.map(parsePrefix).some((range) => prefixContains(range, cidr)));
+  const podCidrs = inside ? planned.podCidrs : given.map(formatPrefix);
+  checkNetworks([...podCidrs.map((cidr) => ({ name: "pod network that the cluster has given", cidr })), ...FABRIC_NETWORKS]);
+  const apiAddress = taken.apiAddress ?? planned.apiAddress;
+  return { ...planned, podCidrs, apiAddress, dnsAddress: taken.dnsAddress ?? besides(apiAddress) };
+}
+
+/** The DNS server's usual address, where the API's is number 1. */
+function besides(apiAddress: string): string {
+  const { family, value } = parseAddress(apiAddress);
+  return formatAddress({ family, value: value + DNS_NUMBER - 1n });
+}
 
 /** @throws FairleadError `bad-network`, `overlapping-networks` naming the option, the range and the way out */
 export function planNetworks({ podCidrs, serviceCidrs, nodes }: NetworkOptions): ClusterNetworks {

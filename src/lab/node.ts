@@ -11,6 +11,7 @@ import type { NodePlace } from "./fabric.ts";
 import { createCniRuntime } from "./kubelet/cni-runtime.ts";
 import { createKubelet, type Kubelet, type KubeletContext } from "./kubelet/kubelet.ts";
 import { REFS } from "./refs.ts";
+import { readyConditions } from "./system.ts";
 import type { Responders } from "./workload/responders.ts";
 
 export interface LabNodeOptions {
@@ -95,8 +96,12 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     log: (message) => log(`${place.name}: ${message}`),
     now: () => new Date().toISOString().replace(/\.\d+Z$/, "Z"),
   });
-  const heartbeat = setInterval(() => void renewLease(objects, place.name), LEASE_SECONDS * 250).unref();
-  void renewLease(objects, place.name);
+  const beat = () => {
+    void renewLease(objects, place.name);
+    sayReady(objects, place.name);
+  };
+  const heartbeat = setInterval(beat, LEASE_SECONDS * 250).unref();
+  beat();
   return {
     name: place.name,
     place,
@@ -145,6 +150,20 @@ async function renewLease({ api }: ClusterObjects, node: string): Promise<void> 
   } catch {
     // The next one is soon.
   }
+}
+
+/** Who took the node for lost, as it was not heard of for a while, is told that it is not. */
+function sayReady(objects: ClusterObjects, name: string): void {
+  const isReady = ({ status }: Node) => status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") ?? false;
+  const node = objects.get<Node>(REFS.nodes, undefined, name);
+  if (!node || isReady(node)) return;
+  const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  objects.change<Node>(
+    { resource: REFS.nodes, name },
+    "status",
+    (found) => (isReady(found) ? undefined : { ...found, status: { ...found.status, conditions: readyConditions(now) } }),
+    "status",
+  );
 }
 
 /** null takes an annotation away. */

@@ -1,6 +1,5 @@
 // What every lab's cluster holds from the start: namespaces, cluster DNS; and the API's own Service.
-import { serviceCidrObject } from "../api/index.ts";
-import type { KubeObject } from "../resources/index.ts";
+import type { Condition, KubeObject } from "../resources/index.ts";
 import { NODE_CACHE } from "./dns/node-cache.ts";
 import { FABRIC } from "./fabric.ts";
 import type { ClusterNetworks } from "./networks.ts";
@@ -34,7 +33,6 @@ export const DEFAULT_COREFILE = `.:53 {
 export function systemObjects(replicas: number, networks: ClusterNetworks): Loose[] {
   const dnsLabels = { "k8s-app": "kube-dns" };
   return [
-    serviceCidrObject(networks.serviceCidrs),
     { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "coredns", namespace: "kube-system" }, data: { Corefile: DEFAULT_COREFILE } },
     {
       apiVersion: "v1",
@@ -80,41 +78,52 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
         },
       },
     },
-    {
-      apiVersion: "v1",
-      kind: "Service",
-      metadata: { name: "kube-dns", namespace: "kube-system", labels: { ...dnsLabels, "kubernetes.io/name": "CoreDNS" } },
-      spec: {
-        selector: dnsLabels,
-        clusterIP: networks.dnsAddress,
-        ports: [
-          { name: "dns", port: 53, protocol: "UDP" },
-          { name: "dns-tcp", port: 53, protocol: "TCP" },
-          { name: "metrics", port: 9153, protocol: "TCP" },
-        ],
-      },
-    },
+    dnsService(networks),
   ];
 }
 
-/** Service default/kubernetes, with what it sends to in the fabric. */
-export function apiService(networks: ClusterNetworks): Loose[] {
-  return [
-    {
-      apiVersion: "v1",
-      kind: "Service",
-      metadata: { name: "kubernetes", namespace: "default", labels: { component: "apiserver", provider: "kubernetes" } },
-      spec: { clusterIP: networks.apiAddress, ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: CLUSTER.apiPort }] },
+/** The Service that the cluster's DNS is asked at. */
+export function dnsService({ dnsAddress }: Pick<ClusterNetworks, "dnsAddress">): Loose {
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: {
+      name: "kube-dns",
+      namespace: "kube-system",
+      labels: { "k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS" },
     },
-    {
-      apiVersion: "discovery.k8s.io/v1",
-      kind: "EndpointSlice",
-      metadata: { name: "kubernetes", namespace: "default", labels: { "kubernetes.io/service-name": "kubernetes" } },
-      addressType: "IPv4",
-      endpoints: [{ addresses: [FABRIC.apiServer], conditions: { ready: true } }],
-      ports: [{ name: "https", port: CLUSTER.apiPort, protocol: "TCP" }],
+    spec: {
+      selector: { "k8s-app": "kube-dns" },
+      clusterIP: dnsAddress,
+      ports: [
+        { name: "dns", port: 53, protocol: "UDP" },
+        { name: "dns-tcp", port: 53, protocol: "TCP" },
+        { name: "metrics", port: 9153, protocol: "TCP" },
+      ],
     },
-  ];
+  };
+}
+
+/** Service default/kubernetes. */
+export function apiService({ apiAddress }: Pick<ClusterNetworks, "apiAddress">): Loose {
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "kubernetes", namespace: "default", labels: { component: "apiserver", provider: "kubernetes" } },
+    spec: { clusterIP: apiAddress, ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: CLUSTER.apiPort }] },
+  };
+}
+
+/** What it sends to in the fabric. */
+export function apiEndpoints(): Loose {
+  return {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: { name: "kubernetes", namespace: "default", labels: { "kubernetes.io/service-name": "kubernetes" } },
+    addressType: "IPv4",
+    endpoints: [{ addresses: [FABRIC.apiServer], conditions: { ready: true } }],
+    ports: [{ name: "https", port: CLUSTER.apiPort, protocol: "TCP" }],
+  };
 }
 
 /** The node-local DNS cache, as its own manifests have it: a Service to ask, its Corefile, a pod on every node. */
@@ -205,6 +214,20 @@ export function nodeCacheObjects(networks: ClusterNetworks): Loose[] {
   ];
 }
 
+/** What kubelet says of a node that works. */
+export function readyConditions(now: string): Condition[] {
+  return [
+    {
+      type: "Ready",
+      status: "True",
+      reason: "KubeletReady",
+      message: "kubelet is posting ready status",
+      lastTransitionTime: now,
+      lastHeartbeatTime: now,
+    } as Condition,
+  ];
+}
+
 /** The Node object of a lab's node. */
 export function nodeObject(name: string, addresses: readonly string[], zone: string, now: string): Loose {
   return {
@@ -230,16 +253,7 @@ export function nodeObject(name: string, addresses: readonly string[], zone: str
       ],
       capacity: { cpu: "8", memory: "16Gi", pods: "110" },
       allocatable: { cpu: "8", memory: "16Gi", pods: "110" },
-      conditions: [
-        {
-          type: "Ready",
-          status: "True",
-          reason: "KubeletReady",
-          message: "kubelet is posting ready status",
-          lastTransitionTime: now,
-          lastHeartbeatTime: now,
-        },
-      ],
+      conditions: readyConditions(now),
       nodeInfo: {
         kubeletVersion: "v1.35.0-fairlead",
         containerRuntimeVersion: "fairlead://0.1.0",

@@ -62,6 +62,7 @@ export function namespaceController(context: ControllerContext, resources: Resou
 }
 
 export interface PodNetworks {
+  /** None: nodes get them from elsewhere. */
   readonly podCidrs: readonly string[];
   /** Prefix lengths of a node's share: 24 and 64. */
   readonly nodeMask: Readonly<Record<Family, number>>;

@@ -53,7 +53,7 @@ export function startControllers(options: ControllersOptions): Controllers {
   const controllers: Controller[] = [
     customKindController(context, store.resources),
     namespaceController(context, store.resources),
-    podCidrController(context, options),
+    ...(options.podCidrs.length > 0 ? [podCidrController(context, options)] : []),
     garbageController(context, store.resources),
     unboundPodController(context),
     deploymentController(context),

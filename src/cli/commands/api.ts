@@ -12,13 +12,14 @@ import {
   startApiServer,
   startControllers,
 } from "../../api/index.ts";
+import { addressAt, formatAddress, parsePrefix } from "../../base/index.ts";
 import type { Service } from "../../resources/index.ts";
 import { stopped } from "../signals.ts";
 
 interface ApiFlags {
   readonly data: string;
   readonly listen: { readonly host: string; readonly port: number };
-  readonly podCidr: string;
+  readonly podCidr: readonly string[];
   readonly serviceCidr: string;
 }
 
@@ -28,8 +29,11 @@ const SERVICE_CIDRS = { group: "networking.k8s.io", version: "v1", plural: "serv
 export function command(command: Command): void {
   command
     .option("--data <directory>", "where objects, keys and the kubeconfig are kept", "fairlead-api")
-    .option("--listen <address:port>", "where it serves; port 0 for any that is free", address, { host: "127.0.0.1", port: 6443 })
-    .option("--pod-cidr <ranges>", "range of the pods' addresses, given out to nodes", "10.244.0.0/16,fd00:10:244::/48")
+    .option("--listen <address:port>", "where it serves; port 0 for any that is free", listenAddress, { host: "127.0.0.1", port: 6443 })
+    .option("--pod-cidr <ranges>", "range of the pods' addresses, given out to nodes; none: nodes get them from elsewhere", ranges, [
+      "10.244.0.0/16",
+      "fd00:10:244::/48",
+    ])
     .option("--service-cidr <ranges>", "range of the Services' addresses", "10.96.0.0/12,fd00:10:96::/112")
     .addHelpText(
       "after",
@@ -50,14 +54,17 @@ Examples:
       addresses.adopt(store.list<Service>(SERVICES).items);
       const network = serviceCidrObject(serviceCidrs);
       if (!store.get(SERVICE_CIDRS, undefined, network.metadata.name)) store.create(SERVICE_CIDRS, network);
+      const address = formatAddress(addressAt(parsePrefix(serviceCidrs[0] ?? ""), 1n));
       const log = (message: string) => void process.stderr.write(`${new Date().toISOString()} ${message}\n`);
       const serving = startApiServer({
         store,
         listen: flags.listen,
-        names: [flags.listen.host],
+        names: [flags.listen.host, address, "kubernetes.default", "kubernetes.default.svc.cluster.local"],
         identityFile: join(flags.data, "identity.json"),
       });
-      const controllers = startControllers({ store, podCidrs: flags.podCidr.split(","), nodeMask: { 4: 24, 6: 64 }, log, serving });
+      const controllers = startControllers({ store, podCidrs: flags.podCidr, nodeMask: { 4: 24, 6: 64 }, log, serving });
+      // As every API server makes it; who has a way for pods to here gives it end points.
+      if (!store.get(SERVICES, "default", "kubernetes")) store.create(SERVICES, apiService(address));
       const server = await serving;
       const kubeconfig = join(flags.data, "kubeconfig");
       writeFileSync(kubeconfig, server.kubeconfig("fairlead"), { mode: 0o600 });
@@ -69,7 +76,18 @@ Examples:
     });
 }
 
-function address(text: string): ApiFlags["listen"] {
+const ranges = (text: string): string[] => (text === "none" ? [] : text.split(","));
+
+function apiService(clusterIP: string): Service {
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "kubernetes", namespace: "default", labels: { component: "apiserver", provider: "kubernetes" } },
+    spec: { clusterIP, ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: 6443 }] },
+  };
+}
+
+function listenAddress(text: string): ApiFlags["listen"] {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
   if (!match || Number(match[3]) > 65_535) throw new InvalidArgumentError("write it like 127.0.0.1:6443 or [::1]:6443");
   return { host: match[1] ?? match[2] ?? "", port: Number(match[3]) };

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { NETWORKS, type Network, SERVICE_MODES, type ServiceMode } from "../../agent/index.ts";
 import { FairleadError } from "../../base/index.ts";
+import { flattenKubeconfig } from "../../cluster/index.ts";
 import {
   asksForRouted,
   DEFAULT_NETWORKS,
@@ -34,6 +35,9 @@ export interface UpFlags {
   readonly timeout: number;
   readonly foreground?: boolean;
   readonly keep?: boolean;
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly join?: boolean;
   readonly quiet?: boolean;
 }
 
@@ -62,12 +66,16 @@ export function command(command: Command): void {
     .option("--node-local-dns", "a DNS cache on every node (169.254.20.10, and the cluster's DNS address itself)", false)
     .option("--timeout <seconds>", "how long to wait until all is ready", number(1, 3600), 60)
     .option("--keep", "the cluster's objects outlive the lab; raised again with --keep it goes on with them")
+    .option("--kubeconfig <file>", "the API server that the nodes work for, instead of the lab's own")
+    .option("--context <name>", "a context of that file, instead of its current one")
+    .option("--join", "also where that cluster has nodes that are not this lab's")
     .option("--foreground", "stay until Ctrl-C, then take the lab down")
     .addHelpText(
       "after",
-      "\nExamples:\n  fairlead lab up examples/shop\n  fairlead lab up --nodes 5 --subnets 2 --mtu 9000 app.yaml\n  fairlead lab up --pod-cidr 10.50.0.0/16 --service-cidr 10.60.0.0/20\n  export KUBECONFIG=$(fairlead lab kubeconfig); kubectl get pods -A -o wide\n",
+      "\nExamples:\n  fairlead lab up examples/shop\n  fairlead lab up --nodes 5 --subnets 2 --mtu 9000 app.yaml\n  fairlead lab up --pod-cidr 10.50.0.0/16 --service-cidr 10.60.0.0/20\n  fairlead lab up --kubeconfig cluster.kubeconfig examples/shop\n  export KUBECONFIG=$(fairlead lab kubeconfig); kubectl get pods -A -o wide\n",
     )
     .action(async (paths: string[], flags: UpFlags) => {
+      refuseContradictions(command, flags);
       await refuseChanges(command, flags);
       await raise(paths, flags);
       const status = await callLab<LabStatus>(flags, "status");
@@ -100,8 +108,13 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
         networkObjects: networkObjects(objects),
         agentProcesses: flags.agents === "processes",
         keep: flags.keep === true,
+        foreign: flags.kubeconfig !== undefined,
       };
-      await launchLab(launching, (text) => progress?.update(text), interruption.signal);
+      const foreign =
+        flags.kubeconfig === undefined
+          ? undefined
+          : { kubeconfig: flattenKubeconfig(flags.kubeconfig, flags.context), join: flags.join === true };
+      await launchLab(launching, (text) => progress?.update(text), interruption.signal, foreign);
       raised = true;
     } else if (paths.length === 0) {
       throw new FairleadError("lab-exists", `a lab named ${flags.name} is up already`, {
@@ -152,11 +165,37 @@ export function nameFlag({ name }: Pick<UpFlags, "name">): string {
   return name === "lab" ? "" : ` --name ${name}`;
 }
 
+/** What an API server elsewhere brings is not the lab's to say. @throws FairleadError `contradiction` */
+function refuseContradictions(command: Command, { kubeconfig }: UpFlags): void {
+  const own = ["keep", "apiPort", "serviceCidr"];
+  const foreign = ["context", "join"];
+  const given = (kubeconfig === undefined ? foreign : own).filter((option) => command.getOptionValueSource(option) === "cli");
+  if (given.length === 0) return;
+  const options = command.options.filter((option) => given.includes(option.attributeName())).map((option) => option.long);
+  throw kubeconfig === undefined
+    ? new FairleadError("contradiction", `${options.join(", ")} is about another API server, and none is given`, {
+        remedy: "add --kubeconfig FILE",
+      })
+    : new FairleadError("contradiction", `${options.join(", ")} is about the lab's own API, and --kubeconfig gives another`, {
+        remedy: "leave out one of them",
+      });
+}
+
 /** What a lab is made with can't be changed by a second `lab up`. @throws FairleadError `lab-exists` */
 async function refuseChanges(command: Command, flags: UpFlags): Promise<void> {
-  const given = ["nodes", "subnets", "mtu", "agents", "services", "network", "podCidr", "serviceCidr", "apiPort", "nodeLocalDns"].filter(
-    (option) => command.getOptionValueSource(option) === "cli",
-  );
+  const given = [
+    "nodes",
+    "subnets",
+    "mtu",
+    "agents",
+    "services",
+    "network",
+    "podCidr",
+    "serviceCidr",
+    "apiPort",
+    "nodeLocalDns",
+    "kubeconfig",
+  ].filter((option) => command.getOptionValueSource(option) === "cli");
   if (given.length === 0 || !(await isUp(flags.name))) return;
   const options = command.options.filter((option) => given.includes(option.attributeName())).map((option) => option.long);
   throw new FairleadError("lab-exists", `a lab named ${flags.name} is up already, and ${options.join(", ")} can't be changed while it is`, {

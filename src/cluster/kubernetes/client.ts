@@ -1,7 +1,9 @@
 // Requests to a Kubernetes API server: one answer, or a stream of JSON lines.
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { isIP } from "node:net";
 import { StringDecoder } from "node:string_decoder";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { messageOf } from "../../base/index.ts";
 import { KubernetesApiError } from "../errors.ts";
 import type { ApiAccess } from "./kubeconfig.ts";
@@ -34,7 +36,7 @@ const MAX_ERROR = 64 * 1024;
 /** A client that keeps its connections open between requests. */
 export function createApiClient(access: ApiAccess): ApiClient {
   const secure = access.server.protocol === "https:";
-  const agent = secure ? new HttpsAgent({ keepAlive: true, ...access.tls }) : new HttpAgent({ keepAlive: true });
+  const agent = secure ? new HttpsAgent({ keepAlive: true, ...tlsOf(access) }) : new HttpAgent({ keepAlive: true });
   const prefix = access.server.pathname.replace(/\/$/, "");
 
   function send({ method = "GET", path, body, contentType, signal, idleMilliseconds = IDLE }: ApiRequest): Promise<IncomingMessage> {
@@ -100,6 +102,13 @@ export function createApiClient(access: ApiAccess): ApiClient {
     },
     close: () => agent.destroy(),
   };
+}
+
+/** A name that is an address is not told to the server (RFC 6066, section 3); its certificate must have it all the same. */
+function tlsOf({ tls: { servername, ...tls } }: ApiAccess) {
+  if (servername === undefined) return tls;
+  if (isIP(servername) === 0) return { ...tls, servername };
+  return { ...tls, checkServerIdentity: (_host: string, certificate: PeerCertificate) => checkServerIdentity(servername, certificate) };
 }
 
 async function refuse(incoming: IncomingMessage, where: string): Promise<never> {

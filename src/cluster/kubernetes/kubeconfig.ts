@@ -91,6 +91,52 @@ export function readKubeconfig(textOrPath: string, context?: string): ApiAccess 
   };
 }
 
+/**
+ * A kubeconfig's one context as text that needs no other file, but for tokens that are renewed in theirs.
+ * @throws KubeconfigError
+ */
+export function flattenKubeconfig(path: string, context?: string): string {
+  readKubeconfig(path, context);
+  const config = fieldsOf(parse(readFileSync(path, "utf8")));
+  const entry = (list: string, name: unknown): Fields =>
+    (Array.isArray(config[list]) ? (config[list] as unknown[]) : []).map(fieldsOf).find((each) => each.name === name) ?? {};
+  const flat = (fields: Fields): Fields =>
+    Object.fromEntries(
+      Object.entries(fields).map(([field, value]): [string, unknown] => {
+        if (!textOf(value) || !FILES.includes(field) || textOf(fields[`${field}-data`])) return [field, value];
+        const file = resolve(dirname(path), String(value));
+        return field === "tokenFile" ? [field, file] : [`${field}-data`, readFileSync(file).toString("base64")];
+      }),
+    );
+  const named = context ?? config["current-context"];
+  const chosen = entry("contexts", named);
+  const { cluster, user } = fieldsOf(chosen.context);
+  const users = user === undefined || user === "" ? [] : [{ name: user, user: flat(fieldsOf(entry("users", user).user)) }];
+  const document = {
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": named,
+    contexts: [chosen],
+    clusters: [{ name: cluster, cluster: flat(fieldsOf(entry("clusters", cluster).cluster)) }],
+    users,
+  };
+  return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+const FILES = ["certificate-authority", "client-certificate", "client-key", "tokenFile"];
+
+/** The same cluster, reached at another address (host, or host:port): the server's certificate is asked for the name that it has. */
+export function redirectKubeconfig(flattened: string, address: string): string {
+  const config = JSON.parse(flattened) as { readonly clusters: readonly { readonly cluster: Record<string, unknown> }[] };
+  for (const { cluster } of config.clusters) {
+    const server = new URL(String(cluster.server));
+    cluster["tls-server-name"] ??= server.hostname.replace(/^\[(.*)\]$/, "$1");
+    // Set by hand: a URL keeps the port that it had where none is given.
+    cluster.server = `${server.protocol}//${address}${server.pathname.replace(/\/$/, "")}`;
+  }
+  return JSON.stringify(config);
+}
+
 /** The access that a pod has by its service account. @throws KubeconfigError if this is no pod */
 export function inClusterAccess(environment: Readonly<Record<string, string | undefined>> = process.env): ApiAccess {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = "443" } = environment;

@@ -1,7 +1,7 @@
 // A Kubernetes API server as the source of snapshots, and the few writes that a node makes there.
 import type { KubeObject } from "../../resources/index.ts";
 import { KubernetesApiError } from "../errors.ts";
-import type { ClusterSource } from "../snapshot.ts";
+import type { ClusterSource, ObjectChange } from "../snapshot.ts";
 import { ChangeSource, NETWORK_RESOURCES, type WatchedResource } from "../source.ts";
 import type { ClusterWriter, ObjectPlace } from "../writer.ts";
 import { createApiClient } from "./client.ts";
@@ -22,9 +22,23 @@ export interface KubernetesOptions {
 
 /** Follows the kinds at an API server. Synced once each has been listed. @throws KubeconfigError at once; the rest goes to `onProblem` */
 export function sourceFromKubernetes(options: KubernetesOptions): ClusterSource {
-  const { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = withJitter, keep } = options;
-  const client = createApiClient(accessOf(options.kubeconfig));
   const source = new ChangeSource();
+  const stop = followKubernetes(options, (_resource, changes) => source.change(changes), source.markSynced.bind(source));
+  const close = source.close.bind(source);
+  source.close = () => {
+    stop();
+    close();
+  };
+  return source;
+}
+
+/** Tells each kind's changes, and once that every kind has been listed. Returns the way to stop. @throws KubeconfigError at once */
+export function followKubernetes(
+  { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = withJitter, keep, kubeconfig }: KubernetesOptions,
+  change: (resource: WatchedResource, changes: readonly ObjectChange[]) => void,
+  synced: () => void,
+): () => void {
+  const client = createApiClient(accessOf(kubeconfig));
   const stop = new AbortController();
   const missing = new Set(resources);
   for (const resource of resources) {
@@ -32,23 +46,20 @@ export function sourceFromKubernetes(options: KubernetesOptions): ClusterSource 
       client,
       resource,
       signal: stop.signal,
-      change: (changes) => source.change(changes),
+      change: (changes) => change(resource, changes),
       listed: () => {
-        if (missing.delete(resource) && missing.size === 0) source.markSynced();
+        if (missing.delete(resource) && missing.size === 0) synced();
       },
       problem: onProblem,
       pause,
       ...(keep ? { keep } : {}),
     });
   }
-  if (resources.length === 0) source.markSynced();
-  const close = source.close.bind(source);
-  source.close = () => {
+  if (resources.length === 0) synced();
+  return () => {
     stop.abort();
     client.close();
-    close();
   };
-  return source;
 }
 
 export interface ObjectPatch {

@@ -1,0 +1,226 @@
+// An API server somewhere else, with its own store, controllers and scheduler: the lab's nodes join it, and leave it at the end.
+import { readFileSync } from "node:fs";
+import { FairleadError, messageOf } from "../../base/index.ts";
+import {
+  ApiConflict,
+  type ClusterSnapshot,
+  KubernetesApiError,
+  type KubernetesObjects,
+  NETWORK_RESOURCES,
+  objectsFromKubernetes,
+  readKubeconfig,
+  redirectKubeconfig,
+  sourceFromStore,
+  type WatchedResource,
+  writerToKubernetes,
+} from "../../cluster/index.ts";
+import type { NetworkNamespace } from "../../kernel/index.ts";
+import type { KubeObject, Node, Service } from "../../resources/index.ts";
+import { FABRIC } from "../fabric.ts";
+import type { LabOptions } from "../lab.ts";
+import { planNetworks, takenNetworks } from "../networks.ts";
+import type { LabPaths } from "../paths.ts";
+import { REFS } from "../refs.ts";
+import { apiEndpoints, apiService, dnsService } from "../system.ts";
+import { openApiDoor } from "./api-door.ts";
+import type { ControlPlane } from "./control-plane.ts";
+import { leave, marked, ownerOf } from "./membership.ts";
+import { missingShares } from "./pod-shares.ts";
+import { unserved } from "./unserved.ts";
+
+export interface ForeignOptions {
+  readonly options: LabOptions;
+  /** The kubeconfig is there, without other files. */
+  readonly paths: LabPaths;
+  readonly router: NetworkNamespace;
+  /** Names of the lab's nodes. */
+  readonly nodes: readonly string[];
+  readonly log: (message: string) => void;
+}
+
+/** What the lab reads beside what the network is calculated from. */
+const LAB_RESOURCES: readonly WatchedResource[] = [
+  REFS.secrets,
+  REFS.deployments,
+  REFS.statefulSets,
+  REFS.daemonSets,
+  REFS.replicationControllers,
+  REFS.jobs,
+];
+/** How long a cluster may take to give its nodes their pod networks, in milliseconds. */
+const SHARE_WAIT_MS = 3000;
+const LOOK_MS = 20;
+/** Leaving is tried for so long, in milliseconds. */
+const LEAVE_MS = 8000;
+
+/** Reads what the server has, and makes there what every lab needs before its first pod. @throws FairleadError, KubernetesApiError */
+export async function startForeignPlane(foreign: ForeignOptions): Promise<ControlPlane> {
+  const kubeconfig = readFileSync(foreign.paths.kubeconfig, "utf8");
+  const resources = [...NETWORK_RESOURCES, ...LAB_RESOURCES];
+  const objects = await objectsFromKubernetes({ access: readKubeconfig(kubeconfig), resources, onProblem: sayOnce(foreign.log) });
+  try {
+    return await join(foreign, kubeconfig, objects);
+  } catch (error) {
+    await tryToLeave(() => leave(objects.api, ownerOf(foreign.options.name)));
+    objects.close();
+    throw error;
+  }
+}
+
+async function join(
+  { options, router, nodes, log }: ForeignOptions,
+  kubeconfig: string,
+  objects: KubernetesObjects,
+): Promise<ControlPlane> {
+  const access = readKubeconfig(kubeconfig);
+  const { server } = access;
+  const owner = ownerOf(options.name);
+  const source = sourceFromStore(objects);
+  const writer = writerToKubernetes(access);
+  const planned = planNetworks(options);
+  // What a killed lab has left of nodes that there are no more.
+  await leave(objects.api, owner, nodes);
+  const api = await ensureService(objects, apiService(planned), owner);
+  const hasEndpoints = objects
+    .list(REFS.endpointSlices, { namespace: "default" })
+    .items.some(({ metadata }) => metadata.labels?.["kubernetes.io/service-name"] === "kubernetes");
+  if (!hasEndpoints) await ensure(objects, REFS.endpointSlices, marked(apiEndpoints(), owner));
+  const named = takenNetworks(planned, { apiAddress: api.spec.clusterIP, dnsAddress: dnsAddress(objects), podCidrs: [] });
+  const dns = await ensureService(objects, dnsService(named), owner);
+  let networks = takenNetworks(planned, { apiAddress: api.spec.clusterIP, dnsAddress: dns.spec.clusterIP, podCidrs: [] });
+  const port = Number(server.port) || (server.protocol === "https:" ? 443 : 80);
+  const host = server.hostname.replace(/^\[(.*)\]$/, "$1");
+  const closeDoor = openApiDoor({ router, objects, server: { host, port }, known: [FABRIC.apiServer], log });
+  let looked: { readonly snapshot: ClusterSnapshot; readonly unserved: number } | undefined;
+
+  const podCidrsOf = (name: string) => objects.get<Node>(REFS.nodes, undefined, name)?.spec?.podCIDRs ?? [];
+
+  return {
+    objects,
+    source,
+    writer,
+    get networks() {
+      return networks;
+    },
+    hasOwnService: true,
+    get idle() {
+      const { snapshot } = source;
+      if (looked?.snapshot !== snapshot) looked = { snapshot, unserved: unserved(snapshot).length };
+      return objects.idle && looked.unserved === 0;
+    },
+    url: server.href.replace(/\/$/, ""),
+    kubeconfig: () => kubeconfig,
+    podKubeconfig: async () => {
+      const { apiAddress } = networks;
+      return redirectKubeconfig(kubeconfig, `${apiAddress.includes(":") ? `[${apiAddress}]` : apiAddress}:443`);
+    },
+    token: ({ metadata, spec }, { audience, expirationSeconds = 3600 }) =>
+      objects.requestToken({
+        namespace: metadata.namespace ?? "default",
+        account: spec.serviceAccountName ?? "default",
+        pod: { name: metadata.name, uid: metadata.uid ?? "" },
+        audiences: audience === undefined ? [] : [audience],
+        seconds: expirationSeconds,
+      }),
+    own: (object) => marked(object, owner),
+    async awaitPodCidrs() {
+      const all = () => nodes.every((name) => podCidrsOf(name).length > 0);
+      if (!(await until(all, SHARE_WAIT_MS))) {
+        log("the cluster gives nodes no podCIDR: the lab does");
+        shareOut(objects, missingShares(nodes, objects.list<Node>(REFS.nodes).items, planned));
+        if (!(await until(all, SHARE_WAIT_MS))) throw noPodCidr(nodes.filter((name) => podCidrsOf(name).length === 0));
+      }
+      networks = takenNetworks(networks, {
+        apiAddress: networks.apiAddress,
+        dnsAddress: networks.dnsAddress,
+        podCidrs: nodes.flatMap(podCidrsOf),
+      });
+    },
+    async serving() {},
+    halt() {},
+    async close() {
+      closeDoor();
+      const left = await tryToLeave(() => leave(objects.api, owner));
+      objects.close();
+      source.close();
+      writer.close();
+      if (left === undefined) return [];
+      log(`the cluster keeps the lab's objects: ${left}`);
+      return [`${server.origin} still has the lab's Nodes and what it made (${left}): when the server is back, fairlead lab down again`];
+    },
+  };
+}
+
+/** Why it did not come about; undefined if it did. */
+async function tryToLeave(attempt: () => Promise<void>): Promise<string | undefined> {
+  for (const end = performance.now() + LEAVE_MS; ; ) {
+    try {
+      await attempt();
+      return undefined;
+    } catch (error) {
+      if (performance.now() > end) return messageOf(error);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+}
+
+function shareOut(objects: KubernetesObjects, shares: ReadonlyMap<string, readonly string[]>): void {
+  for (const [name, podCIDRs] of shares) {
+    if (podCIDRs.length === 0) continue;
+    objects.change<Node>({ resource: REFS.nodes, name }, "podCIDR", (node) =>
+      // Whoever was quicker has said it for good.
+      node.spec?.podCIDRs ? undefined : { ...node, spec: { ...node.spec, podCIDR: podCIDRs[0] ?? "", podCIDRs: [...podCIDRs] } },
+    );
+  }
+}
+
+function noPodCidr(nodes: readonly string[]): FairleadError {
+  return new FairleadError("no-pod-cidr", `${nodes.join(", ")} got no podCIDR, neither from the cluster nor from the lab`, {
+    remedy: "is a range left? give a wider or another --pod-cidr",
+  });
+}
+
+function dnsAddress(objects: KubernetesObjects): string | undefined {
+  return objects.get<Service>(REFS.services, "kube-system", "kube-dns")?.spec.clusterIP;
+}
+
+/** The Service as it is there; with an address of the server's choice where it refuses ours. */
+async function ensureService(objects: KubernetesObjects, wanted: KubeObject, owner: string): Promise<Service> {
+  const { name, namespace } = wanted.metadata;
+  const there = await objects.api.get<Service>(REFS.services, name, namespace);
+  if (there) return there;
+  const service = marked(wanted, owner) as Service;
+  try {
+    return await objects.api.create<Service>(REFS.services, service);
+  } catch (error) {
+    if (!(error instanceof KubernetesApiError) || error.status !== 422) throw error;
+    const { clusterIP, ...spec } = service.spec;
+    return objects.api.create<Service>(REFS.services, { ...service, spec });
+  }
+}
+
+async function ensure(objects: KubernetesObjects, resource: WatchedResource, object: KubeObject): Promise<void> {
+  try {
+    await objects.api.create(resource, object);
+  } catch (error) {
+    if (!(error instanceof ApiConflict)) throw error;
+  }
+}
+
+async function until(holds: () => boolean, milliseconds: number): Promise<boolean> {
+  const end = performance.now() + milliseconds;
+  while (!holds() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  return holds();
+}
+
+/** A server that is away is tried again and again: each problem is said once a minute at most. */
+function sayOnce(log: (message: string) => void): (message: string) => void {
+  const said = new Map<string, number>();
+  return (message) => {
+    const before = said.get(message);
+    if (before !== undefined && performance.now() - before < 60_000) return;
+    if (said.size > 100) said.clear();
+    said.set(message, performance.now());
+    log(message);
+  };
+}
