@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { type Agent, type Network, type ServiceMode, startAgent } from "../agent/index.ts";
 import { type EventSink, eventRecorder, LEASE_NAMESPACE } from "../api/index.ts";
-import type { ClusterObjects, ClusterSource } from "../cluster/index.ts";
+import { type ClusterObjects, type ClusterSource, KubernetesApiError } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
 import type { KubeObject, Node, Pod, Service } from "../resources/index.ts";
@@ -40,6 +40,8 @@ export interface LabNode {
   readonly namespace: NetworkNamespace;
   readonly agent: Agent | AgentProcess;
   readonly kubelet: Kubelet;
+  /** Why the API server was not reached when the node last said that it lives; undefined if it was. */
+  readonly unheard: string | undefined;
   close(): Promise<void>;
 }
 
@@ -96,18 +98,22 @@ export async function startLabNode(options: LabNodeOptions): Promise<LabNode> {
     log: (message) => log(`${place.name}: ${message}`),
     now: () => new Date().toISOString().replace(/\.\d+Z$/, "Z"),
   });
-  const beat = () => {
-    void renewLease(objects, place.name);
+  let unheard: string | undefined;
+  const beat = async () => {
     sayReady(objects, place.name);
+    unheard = await renewLease(objects, place.name);
   };
   const heartbeat = setInterval(beat, LEASE_SECONDS * 250).unref();
-  beat();
+  void beat();
   return {
     name: place.name,
     place,
     namespace,
     agent,
     kubelet,
+    get unheard() {
+      return unheard;
+    },
     async close() {
       clearInterval(heartbeat);
       kubelet.abandon();
@@ -133,8 +139,8 @@ function eventsOf(objects: ClusterObjects): EventSink {
   };
 }
 
-/** Says that the node lives. */
-async function renewLease({ api }: ClusterObjects, node: string): Promise<void> {
+/** Says that the node lives; why that did not reach the server. */
+async function renewLease({ api }: ClusterObjects, node: string): Promise<string | undefined> {
   const renewTime = new Date().toISOString().replace(/Z$/, "000Z");
   const spec = { holderIdentity: node, leaseDurationSeconds: LEASE_SECONDS, renewTime };
   try {
@@ -147,8 +153,10 @@ async function renewLease({ api }: ClusterObjects, node: string): Promise<void> 
         metadata: { name: node, namespace: LEASE_NAMESPACE },
         spec,
       } as unknown as KubeObject);
-  } catch {
-    // The next one is soon.
+    return undefined;
+  } catch (error) {
+    // Whatever else it is: the next one is soon.
+    return error instanceof KubernetesApiError && error.status === 0 ? error.message : undefined;
   }
 }
 

@@ -32,7 +32,10 @@ export function readiness(lab: Lab): Readiness {
   ] as const) {
     for (const object of lab.objects.list<KubeObject & { spec: Record<string, number>; status?: Record<string, number> }>(ref).items) {
       const asked = wanted === undefined ? (object.status?.desiredNumberScheduled ?? 1) : (object.spec[wanted] ?? 1);
-      if ((object.status?.[have] ?? 0) < asked)
+      const { observedGeneration = Number.POSITIVE_INFINITY } = object.status ?? {};
+      if (observedGeneration < (object.metadata.generation ?? 0))
+        missing.push(`${object.kind} ${object.metadata.namespace}/${object.metadata.name}: its last change has not been looked at`);
+      else if ((object.status?.[have] ?? 0) < asked)
         missing.push(
           `${object.kind} ${object.metadata.namespace}/${object.metadata.name}: ${object.status?.[have] ?? 0} of ${asked} ready`,
         );
@@ -49,7 +52,9 @@ export function readiness(lab: Lab): Readiness {
     const status = node.agent.status;
     if (!status.ready) missing.push(`${node.name}: ${status.reason ?? "not ready"}`);
     else if (node.agent.plan && status.revision < revision) missing.push(`${node.name}: not at the newest revision yet`);
+    if (node.unheard !== undefined) missing.push(`${node.name}: the API server does not answer: ${node.unheard}`);
   }
+  missing.push(...lab.plane.missing);
   return { ready: missing.length === 0 && lab.controllersIdle, missing, pods: counts };
 }
 

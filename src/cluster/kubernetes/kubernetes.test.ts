@@ -9,7 +9,7 @@ import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import type { ClusterSource } from "../snapshot.ts";
 import { jsonLines } from "./client.ts";
-import { readKubeconfig } from "./kubeconfig.ts";
+import { flattenKubeconfig, readKubeconfig, redirectKubeconfig } from "./kubeconfig.ts";
 import { patchObject, sourceFromKubernetes } from "./kubernetes.ts";
 
 const NODES = { group: "", version: "v1", plural: "nodes" };
@@ -201,6 +201,37 @@ test("kubeconfig: data, files, tokens, and what cannot be used", (t) => {
     [config({}, { "certificate-authority": "gone.pem" }), /certificate-authority: .*ENOENT/],
   ];
   for (const [text, expected] of faults) assert.throws(() => readKubeconfig(text), expected);
+});
+
+test("a kubeconfig's one context as text that stands alone, and the same cluster at another address", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "kubeconfig-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  for (const file of ["ca.pem", "key.pem", "token"]) writeFileSync(join(folder, file), file);
+  const path = join(folder, "config");
+  const cluster = (name: string) => ({ name, cluster: { server: `https://${name}:6443/k8s/`, "certificate-authority": "ca.pem" } });
+  const document = {
+    "current-context": "a",
+    contexts: ["a", "b"].map((name) => ({ name, context: { cluster: name, user: name } })),
+    clusters: ["a", "b"].map(cluster),
+    users: [
+      { name: "a", user: { tokenFile: "token", "client-key": "key.pem", "client-certificate-data": "Q0VSVA==" } },
+      { name: "b", user: { token: "secret-of-b" } },
+    ],
+  };
+  writeFileSync(path, JSON.stringify(document));
+  const text = flattenKubeconfig(path);
+  assert.ok(!text.includes("secret-of-b"), "nothing of other contexts");
+  rmSync(join(folder, "ca.pem"));
+  rmSync(join(folder, "key.pem"));
+  const access = readKubeconfig(text);
+  assert.deepEqual(
+    [access.server.hostname, String(access.tls.ca), String(access.tls.cert), String(access.tls.key)],
+    ["a", "ca.pem", "CERT", "key.pem"],
+  );
+  assert.equal(access.authorization(), "Bearer token", "a token that is renewed in its file is read there");
+  const moved = readKubeconfig(redirectKubeconfig(text, "[fd00::1]:443"));
+  assert.deepEqual([moved.server.href, moved.tls.servername], ["https://[fd00::1]/k8s", "a"]);
+  assert.throws(() => flattenKubeconfig(path, "c"), /no context "c"/);
 });
 
 test("a patch that is refused says why", async (t) => {

@@ -14,6 +14,8 @@ export interface ControlPlane {
   readonly hasOwnService: boolean;
   /** Whether all that follows from the objects has been done, as far as it can be seen from here. */
   readonly idle: boolean;
+  /** What of that has still to be done, in words, where others do it. */
+  readonly missing: readonly string[];
   readonly url: string;
   /** A person's, as text. */
   kubeconfig(): string;

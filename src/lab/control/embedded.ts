@@ -79,6 +79,7 @@ export function startEmbeddedPlane({ options, paths, apiFd, router, nodes, pods,
     get idle() {
       return controllers.idle;
     },
+    missing: [],
     get url() {
       return served().url;
     },

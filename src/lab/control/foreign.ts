@@ -91,7 +91,7 @@ async function join(
   const port = Number(server.port) || (server.protocol === "https:" ? 443 : 80);
   const host = server.hostname.replace(/^\[(.*)\]$/, "$1");
   const closeDoor = openApiDoor({ router, objects, server: { host, port }, known: [FABRIC.apiServer], log });
-  let looked: { readonly snapshot: ClusterSnapshot; readonly unserved: number } | undefined;
+  let looked: { readonly snapshot: ClusterSnapshot; readonly missing: readonly string[] } | undefined;
 
   const podCidrsOf = (name: string) => objects.get<Node>(REFS.nodes, undefined, name)?.spec?.podCIDRs ?? [];
 
@@ -104,9 +104,13 @@ async function join(
     },
     hasOwnService: true,
     get idle() {
+      return objects.idle;
+    },
+    get missing() {
       const { snapshot } = source;
-      if (looked?.snapshot !== snapshot) looked = { snapshot, unserved: unserved(snapshot).length };
-      return objects.idle && looked.unserved === 0;
+      if (looked?.snapshot !== snapshot)
+        looked = { snapshot, missing: unserved(snapshot).map((pod) => `pod ${pod}: not among the end points of its Service yet`) };
+      return looked.missing;
     },
     url: server.href.replace(/\/$/, ""),
     kubeconfig: () => kubeconfig,
@@ -153,14 +157,16 @@ async function join(
 
 /** Why it did not come about; undefined if it did. */
 async function tryToLeave(attempt: () => Promise<void>): Promise<string | undefined> {
-  for (const end = performance.now() + LEAVE_MS; ; ) {
+  let failed = `no answer within ${LEAVE_MS / 1000} s`;
+  const over = new Promise<"over">((resolve) => setTimeout(resolve, LEAVE_MS, "over").unref());
+  for (;;) {
     try {
-      await attempt();
+      if ((await Promise.race([attempt(), over])) === "over") return failed;
       return undefined;
     } catch (error) {
-      if (performance.now() > end) return messageOf(error);
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      failed = messageOf(error);
     }
+    if ((await Promise.race([new Promise((resolve) => setTimeout(resolve, 500)), over])) === "over") return failed;
   }
 }
 
