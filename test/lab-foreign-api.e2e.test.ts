@@ -115,6 +115,41 @@ describe("a lab with the shop on another API server", () => {
     assert.deepEqual(seen.items.map(({ metadata }) => metadata.name).sort(), await names("pods", "-n", "production"));
   });
 
+  test("the lab's own kubeconfig passes everything on, and serves logs, exec and port-forward of its pods to who may", async () => {
+    const path = (await place.ok("lab", "kubeconfig")).trim();
+    const inLab = (...args: string[]) => place.run("kubectl", args, { KUBECONFIG: path });
+    const talker = {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "talker", namespace: "default" },
+      spec: { containers: [{ name: "main", image: "image", command: ["sh", "-c", "echo I am; exec sleep infinity"] }] },
+    };
+    const made = await inLab("apply", "-f", file("talker.json", talker));
+    assert.equal(made.status, 0, made.err);
+    assert.ok(await eventually(async () => (await inLab("logs", "talker")).out === "I am\n", 20_000), (await inLab("logs", "talker")).err);
+    assert.equal((await inLab("exec", "talker", "--", "sh", "-c", "echo $HOSTNAME; exit 3")).out, "talker\n");
+    assert.equal((await inLab("exec", "talker", "--", "sh", "-c", "exit 3")).status, 3);
+    const followed = await place.run("sh", ["-c", "timeout 5 kubectl logs -f talker"], { KUBECONFIG: path });
+    assert.deepEqual([followed.out, followed.status], ["I am\n", 124], "followed until the client goes");
+    const forward = `kubectl port-forward -n production deploy/api 0:8080 > "$0" & pid=$!
+      for i in $(seq 100); do port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\) .*/\\1/p' "$0"); [ -n "$port" ] && break; sleep 0.1; done
+      curl -sS "http://127.0.0.1:$port/"; kill $pid`;
+    const forwarded = await place.run("sh", ["-c", forward, file("forward.txt", {})], { KUBECONFIG: path });
+    assert.match(forwarded.out, /production\/api-/, forwarded.err);
+    const forbidden = await inLab("exec", "talker", "--as", "somebody", "--", "true");
+    assert.notEqual(forbidden.status, 0);
+    assert.match(forbidden.err, /forbidden/i);
+    const stranger = await place.run(
+      "sh",
+      ["-c", `sed 's/"token": "[^"]*"/"token": "wrong"/' "$KUBECONFIG" > "$0"; KUBECONFIG="$0" kubectl get pods`, file("wrong", {})],
+      {
+        KUBECONFIG: path,
+      },
+    );
+    assert.match(stranger.err, /Unauthorized|must be logged in/);
+    assert.equal((await inLab("delete", "pod", "talker", "--now")).status, 0);
+  });
+
   test("a policy applied there is enforced here, and let go with it", async () => {
     const verdict = async () => (await probe("production/api", "svc/production/order-svc", "--timeout", "500")).verdict;
     assert.equal(await verdict(), "connected");
@@ -132,6 +167,8 @@ describe("a lab with the shop on another API server", () => {
 
   test("the server killed: connections go on; back again, what changed there comes about", async () => {
     await server.end("SIGKILL");
+    const missing = async () => (await place.json<LabStatus>("lab", "status")).missing.join();
+    assert.ok(await eventually(async () => /the API server does not answer/.test(await missing()), 30_000), "lab status says so");
     assert.equal((await probe("production/api", "svc/production/order-svc")).verdict, "connected");
     assert.match(await place.ok("exec", "production/api", "--", "dig", "+short", "order-svc.production.svc.cluster.local"), /^10\.60\./m);
     await server.start();

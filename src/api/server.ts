@@ -50,7 +50,8 @@ async function upgrade({ pods, store }: ApiServerOptions, access: Access, raw: U
   await servePodStream(pods, store, { subresource, namespace, name, query: url.searchParams }, raw);
 }
 
-function refuseUpgrade(socket: Duplex, error: ApiError): void {
+/** Answers a request for a stream that there will be none for. */
+export function refuseUpgrade(socket: Duplex, error: ApiError): void {
   const body = JSON.stringify(error.toStatus());
   socket.end(
     `HTTP/1.1 ${error.httpCode} ${error.reason}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
@@ -120,7 +121,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
 }
 
 /** JSON is YAML, so kubectl reads this. */
-function kubeconfig(of: {
+export function kubeconfig(of: {
   readonly name: string;
   readonly url: string;
   readonly caPem: string;

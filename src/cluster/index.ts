@@ -5,6 +5,7 @@ export { createSnapshotBuilder, objectsOf, type SnapshotBuilder, snapshotOf } fr
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
 export { ApiConflict, KubeconfigError, KubernetesApiError } from "./errors.ts";
 export { apiFromKubernetes } from "./kubernetes/api-objects.ts";
+export { type Transport, transportTo } from "./kubernetes/client.ts";
 export { type ApiAccess, flattenKubeconfig, inClusterAccess, readKubeconfig, redirectKubeconfig } from "./kubernetes/kubeconfig.ts";
 export {
   type KubernetesOptions,

@@ -157,12 +157,11 @@ export class Lab {
 
   async #startPlane({ router }: Fabric, nodes: readonly string[]): Promise<ControlPlane> {
     const { options, paths, apiFd, log, progress } = this.#start;
-    if (options.foreign) {
-      progress("reading the cluster");
-      return startForeignPlane({ options, paths, router, nodes, log });
-    }
     const pods = createPodHost((pod) => this.nodes.get(pod.spec.nodeName ?? "")?.kubelet.worker(pod.metadata.uid ?? ""));
-    return startEmbeddedPlane({ options, paths, apiFd, router, nodes, pods, log });
+    const common = { options, paths, apiFd, router, nodes, pods, log };
+    if (!options.foreign) return startEmbeddedPlane(common);
+    progress("reading the cluster");
+    return startForeignPlane(common);
   }
 
   /** Makes the Node, and says that it is ready. */

@@ -61,8 +61,8 @@ export async function removeRemains(name: string, forget = false): Promise<boole
   return true;
 }
 
-async function leaveCluster({ kubeconfig, owner, directory }: LabPaths): Promise<void> {
-  const access = readKubeconfig(kubeconfig);
+async function leaveCluster({ given, owner, directory }: LabPaths): Promise<void> {
+  const access = readKubeconfig(given);
   const api = apiFromKubernetes(access);
   try {
     await leave(api, readFileSync(owner, "utf8"));
@@ -123,10 +123,10 @@ export async function launchLab(
   await removeRemains(options.name);
   const paths = labPaths(options.name);
   // Made here, so that it listens where the person is, whatever namespace the lab lives in.
-  const api = foreign ? undefined : bindApi(options.apiPort);
+  const api = bindApi(options.apiPort);
   makeLabDirectory(paths);
   if (foreign) {
-    writeFileSync(paths.kubeconfig, foreign.kubeconfig, { mode: 0o600 });
+    writeFileSync(paths.given, foreign.kubeconfig, { mode: 0o600 });
     writeFileSync(paths.owner, ownerOf(options.name), { mode: 0o600 });
   }
   const log = openSync(paths.log, "a", 0o600);
@@ -139,10 +139,10 @@ export async function launchLab(
   const [command = "", ...args] = root ? node : ["unshare", "--user", "--map-root-user", "--net", "--mount", "--", ...node];
   const child = spawn(command, args, {
     detached: true,
-    stdio: ["ignore", log, log, "ipc", api ?? "ignore"],
+    stdio: ["ignore", log, log, "ipc", api],
     env: { ...process.env, FAIRLEAD_STATE: labsDirectory(), ...(root ? {} : { FAIRLEAD_ROOTLESS: "1" }) },
   });
-  if (api !== undefined) closeSync(api);
+  closeSync(api);
   closeSync(log);
   await new Promise<void>((resolve, reject) => {
     const fail = (message: string, remedy?: string) => {

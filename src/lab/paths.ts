@@ -10,7 +10,9 @@ export interface LabPaths {
   /** Process id and start time of the daemon, for finding one that was killed. */
   readonly daemon: string;
   readonly kubeconfig: string;
-  /** Says whose objects are the lab's in the cluster of that kubeconfig, where that is not the lab's own. */
+  /** The kubeconfig that a person gave, of a cluster that is not the lab's own. */
+  readonly given: string;
+  /** Says whose objects are the lab's in that cluster. */
   readonly owner: string;
   /** What outlives the lab where that is asked for (--keep): the API's objects, and what makes the server the same. */
   readonly kept: string;
@@ -44,6 +46,7 @@ export function labPaths(name: string): LabPaths {
     socket: join(directory, "daemon.sock"),
     daemon: join(directory, "daemon.json"),
     kubeconfig: join(directory, "kubeconfig"),
+    given: join(directory, "given-kubeconfig"),
     owner: join(directory, "owner"),
     kept,
     database: join(kept, "api.db"),

@@ -167,7 +167,7 @@ export function nameFlag({ name }: Pick<UpFlags, "name">): string {
 
 /** What an API server elsewhere brings is not the lab's to say. @throws FairleadError `contradiction` */
 function refuseContradictions(command: Command, { kubeconfig }: UpFlags): void {
-  const own = ["keep", "apiPort", "serviceCidr"];
+  const own = ["keep", "serviceCidr"];
   const foreign = ["context", "join"];
   const given = (kubeconfig === undefined ? foreign : own).filter((option) => command.getOptionValueSource(option) === "cli");
   if (given.length === 0) return;

@@ -1,5 +1,5 @@
 // Requests to a Kubernetes API server: one answer, or a stream of JSON lines.
-import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
 import { StringDecoder } from "node:string_decoder";
@@ -33,10 +33,45 @@ const MAX_LINE = 16 * 1024 * 1024;
 /** So many bytes of an answer that is no success are read for its message. */
 const MAX_ERROR = 64 * 1024;
 
-/** A client that keeps its connections open between requests. */
-export function createApiClient(access: ApiAccess): ApiClient {
+/** Requests to a server, over connections that are kept. */
+export interface Transport {
+  /** `path`: below the server's URL. The Authorization header is the access's own. @throws where the credentials can't be read */
+  request(options: {
+    readonly method: string;
+    readonly path: string;
+    readonly headers: OutgoingHttpHeaders;
+    readonly signal?: AbortSignal;
+  }): ClientRequest;
+  close(): void;
+}
+
+export function transportTo(access: ApiAccess): Transport {
   const secure = access.server.protocol === "https:";
   const agent = secure ? new HttpsAgent({ keepAlive: true, ...tlsOf(access) }) : new HttpAgent({ keepAlive: true });
+  const prefix = access.server.pathname.replace(/\/$/, "");
+  const { hostname, port } = access.server;
+  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  return {
+    request({ method, path, headers, signal }) {
+      const authorization = access.authorization();
+      const options = {
+        agent,
+        method,
+        host,
+        path: `${prefix}${path}`,
+        headers: { ...headers, ...(authorization ? { authorization } : {}) },
+        ...(port ? { port } : {}),
+        ...(signal ? { signal } : {}),
+      };
+      return secure ? httpsRequest(options) : httpRequest(options);
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+/** A client that keeps its connections open between requests. */
+export function createApiClient(access: ApiAccess): ApiClient {
+  const transport = transportTo(access);
   const prefix = access.server.pathname.replace(/\/$/, "");
 
   function send({ method = "GET", path, body, contentType, signal, idleMilliseconds = IDLE }: ApiRequest): Promise<IncomingMessage> {
@@ -45,25 +80,12 @@ export function createApiClient(access: ApiAccess): ApiClient {
       const where = `${method} ${access.server.origin}${prefix}${path.split("?")[0]}`;
       const fail = (cause: unknown) => reject(new KubernetesApiError(0, messageOf(cause), { where, cause }));
       try {
-        const authorization = access.authorization();
         const headers = {
           accept: "application/json",
           "user-agent": "fairlead",
-          ...(authorization ? { authorization } : {}),
           ...(body === undefined ? {} : { "content-type": contentType ?? "application/json", "content-length": Buffer.byteLength(body) }),
         };
-        const { hostname, port } = access.server;
-        const host = hostname.replace(/^\[(.*)\]$/, "$1");
-        const options = {
-          agent,
-          method,
-          host,
-          path: `${prefix}${path}`,
-          headers,
-          ...(port ? { port } : {}),
-          ...(signal ? { signal } : {}),
-        };
-        outgoing = secure ? httpsRequest(options) : httpRequest(options);
+        outgoing = transport.request({ method, path, headers, ...(signal ? { signal } : {}) });
       } catch (cause) {
         fail(cause);
         return;
@@ -100,7 +122,7 @@ export function createApiClient(access: ApiAccess): ApiClient {
         incoming.destroy();
       }
     },
-    close: () => agent.destroy(),
+    close: () => transport.close(),
   };
 }
 

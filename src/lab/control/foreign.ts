@@ -1,5 +1,6 @@
 // An API server somewhere else, with its own store, controllers and scheduler: the lab's nodes join it, and leave it at the end.
 import { readFileSync } from "node:fs";
+import type { PodHost } from "../../api/index.ts";
 import { FairleadError, messageOf } from "../../base/index.ts";
 import {
   ApiConflict,
@@ -24,17 +25,21 @@ import { REFS } from "../refs.ts";
 import { apiEndpoints, apiService, dnsService } from "../system.ts";
 import { openApiDoor } from "./api-door.ts";
 import type { ControlPlane } from "./control-plane.ts";
+import { type Front, startFront } from "./front.ts";
 import { leave, marked, ownerOf } from "./membership.ts";
 import { missingShares } from "./pod-shares.ts";
 import { unserved } from "./unserved.ts";
 
 export interface ForeignOptions {
   readonly options: LabOptions;
-  /** The kubeconfig is there, without other files. */
+  /** The given kubeconfig is there, and needs no other files. */
   readonly paths: LabPaths;
+  /** Descriptor of the listening socket for persons. */
+  readonly apiFd: number;
   readonly router: NetworkNamespace;
   /** Names of the lab's nodes. */
   readonly nodes: readonly string[];
+  readonly pods: PodHost;
   readonly log: (message: string) => void;
 }
 
@@ -55,7 +60,7 @@ const LEAVE_MS = 8000;
 
 /** Reads what the server has, and makes there what every lab needs before its first pod. @throws FairleadError, KubernetesApiError */
 export async function startForeignPlane(foreign: ForeignOptions): Promise<ControlPlane> {
-  const kubeconfig = readFileSync(foreign.paths.kubeconfig, "utf8");
+  const kubeconfig = readFileSync(foreign.paths.given, "utf8");
   const resources = [...NETWORK_RESOURCES, ...LAB_RESOURCES];
   const objects = await objectsFromKubernetes({ access: readKubeconfig(kubeconfig), resources, onProblem: sayOnce(foreign.log) });
   try {
@@ -68,7 +73,7 @@ export async function startForeignPlane(foreign: ForeignOptions): Promise<Contro
 }
 
 async function join(
-  { options, router, nodes, log }: ForeignOptions,
+  { options, apiFd, router, nodes, pods, log }: ForeignOptions,
   kubeconfig: string,
   objects: KubernetesObjects,
 ): Promise<ControlPlane> {
@@ -91,6 +96,14 @@ async function join(
   const port = Number(server.port) || (server.protocol === "https:" ? 443 : 80);
   const host = server.hostname.replace(/^\[(.*)\]$/, "$1");
   const closeDoor = openApiDoor({ router, objects, server: { host, port }, known: [FABRIC.apiServer], log });
+  // Its certificate takes a while to make; the rest goes on meanwhile.
+  const fronting = startFront({ fd: apiFd, access, objects, pods, nodes });
+  fronting.catch(() => {});
+  let front: Front | undefined;
+  const started = (): Front => {
+    if (!front) throw new FairleadError("not-started", "the lab's API does not serve yet");
+    return front;
+  };
   let looked: { readonly snapshot: ClusterSnapshot; readonly missing: readonly string[] } | undefined;
 
   const podCidrsOf = (name: string) => objects.get<Node>(REFS.nodes, undefined, name)?.spec?.podCIDRs ?? [];
@@ -112,8 +125,10 @@ async function join(
         looked = { snapshot, missing: unserved(snapshot).map((pod) => `pod ${pod}: not among the end points of its Service yet`) };
       return looked.missing;
     },
-    url: server.href.replace(/\/$/, ""),
-    kubeconfig: () => kubeconfig,
+    get url() {
+      return started().url;
+    },
+    kubeconfig: () => started().kubeconfig(options.name),
     podKubeconfig: async () => {
       const { apiAddress } = networks;
       return redirectKubeconfig(kubeconfig, `${apiAddress.includes(":") ? `[${apiAddress}]` : apiAddress}:443`);
@@ -140,10 +155,13 @@ async function join(
         podCidrs: nodes.flatMap(podCidrsOf),
       });
     },
-    async serving() {},
+    async serving() {
+      front = await fronting;
+    },
     halt() {},
     async close() {
       closeDoor();
+      (await fronting.catch(() => undefined))?.close();
       const left = await tryToLeave(() => leave(objects.api, owner));
       objects.close();
       source.close();
