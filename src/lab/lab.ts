@@ -139,7 +139,7 @@ export class Lab {
       if (index % 10 === 9) progress(`starting nodes: ${index + 1} of ${options.nodes}`);
     }
     const system = systemObjects(Math.min(2, options.nodes), this.networks);
-    if (!plane.hasOwnService) system.push(apiService(this.networks), apiEndpoints());
+    if (!plane.elsewhere) system.push(apiService(this.networks), apiEndpoints());
     if (options.nodeLocalDns) system.push(...nodeCacheObjects(this.networks));
     for (const object of system) await this.#ensure(plane.own(object));
     await responders.serve({
@@ -294,7 +294,8 @@ export class Lab {
         });
       }
     }
-    const idle = idleKinds(objects);
+    // Who acts elsewhere is not known here.
+    const idle = this.plane.elsewhere ? [] : idleKinds(objects);
     if (idle.length > 0) notices.push(`stored, but nothing in this lab acts on it: ${idle.join(", ")}`);
     return notices;
   }

@@ -10,8 +10,8 @@ export interface ControlPlane {
   readonly writer: ClusterWriter;
   /** The cluster's address ranges; those of pods are known for good once the nodes have theirs. */
   readonly networks: ClusterNetworks;
-  /** Whether it brings Service default/kubernetes itself. */
-  readonly hasOwnService: boolean;
+  /** Whether it is a server elsewhere, with a Service default/kubernetes and controllers of its own. */
+  readonly elsewhere: boolean;
   /** Whether all that follows from the objects has been done, as far as it can be seen from here. */
   readonly idle: boolean;
   /** What of that has still to be done, in words, where others do it. */

@@ -75,7 +75,7 @@ export function startEmbeddedPlane({ options, paths, apiFd, router, nodes, pods,
     source,
     writer: storeWriter(store),
     networks,
-    hasOwnService: false,
+    elsewhere: false,
     get idle() {
       return controllers.idle;
     },

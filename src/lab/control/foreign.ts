@@ -115,7 +115,7 @@ async function join(
     get networks() {
       return networks;
     },
-    hasOwnService: true,
+    elsewhere: true,
     get idle() {
       return objects.idle;
     },
