@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DEFAULT_NETWORKS, planNetworks } from "./networks.ts";
+import { DEFAULT_NETWORKS, planNetworks, takenNetworks } from "./networks.ts";
 
 test("networks: a node's share, and the addresses that are given out first", () => {
   const rows: readonly (readonly [string[], string[], number, { 4: number; 6: number }, string, string])[] = [
@@ -32,4 +32,18 @@ test("networks: every range that is wrong is named with its option, and a way ou
     [{ podCidrs: ["10.50.0.0/27"], nodes: 5 }, /too small for 5 nodes \(a node needs a \/29/],
   ];
   for (const [change, expected] of rows) assert.throws(() => planNetworks({ ...fallback, ...change }), { message: expected });
+});
+
+test("networks of another cluster: its Services' addresses, and its nodes' ranges where they are not within those planned", () => {
+  const planned = planNetworks({ podCidrs: ["10.50.0.0/16"], serviceCidrs: ["10.60.0.0/16"], nodes: 3 });
+  const of = (taken: Partial<Parameters<typeof takenNetworks>[1]>) => takenNetworks(planned, { podCidrs: [], ...taken });
+  assert.deepEqual(of({}), planned);
+  assert.equal(of({ apiAddress: "172.20.0.1" }).dnsAddress, "172.20.0.10");
+  assert.equal(of({ apiAddress: "fd00:1::1" }).dnsAddress, "fd00:1::a");
+  assert.equal(of({ apiAddress: "172.20.0.1", dnsAddress: "172.20.7.7" }).dnsAddress, "172.20.7.7");
+  assert.deepEqual(of({ podCidrs: ["10.50.3.0/24", "10.50.4.0/24"] }).podCidrs, ["10.50.0.0/16"]);
+  assert.deepEqual(of({ podCidrs: ["10.50.3.0/24", "172.16.0.0/24"] }).podCidrs, ["10.50.3.0/24", "172.16.0.0/24"]);
+  assert.throws(() => of({ podCidrs: ["10.112.3.0/24"] }), {
+    message: /that the cluster has given 10\.112\.3\.0\/24 and the lab's underlay/,
+  });
 });

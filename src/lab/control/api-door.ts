@@ -57,7 +57,7 @@ export function openApiDoor({ router, objects, server, known, log }: ApiDoorOpti
         inside.destroy();
         outside.destroy();
       };
-      // Each side's end is the other's: half-closed connections are passed on as such.
+      // Whichever side ends or breaks takes the other along.
       inside.on("error", end).on("close", end);
       outside.on("error", end).on("close", end);
       inside.setNoDelay(true);

@@ -3,9 +3,7 @@ import { readFileSync } from "node:fs";
 import type { PodHost } from "../../api/index.ts";
 import { FairleadError, messageOf } from "../../base/index.ts";
 import {
-  ApiConflict,
   type ClusterSnapshot,
-  KubernetesApiError,
   type KubernetesObjects,
   NETWORK_RESOURCES,
   objectsFromKubernetes,
@@ -16,18 +14,16 @@ import {
   writerToKubernetes,
 } from "../../cluster/index.ts";
 import type { NetworkNamespace } from "../../kernel/index.ts";
-import type { KubeObject, Node, Service } from "../../resources/index.ts";
 import { FABRIC } from "../fabric.ts";
 import type { LabOptions } from "../lab.ts";
-import { planNetworks, takenNetworks } from "../networks.ts";
+import { planNetworks } from "../networks.ts";
 import type { LabPaths } from "../paths.ts";
 import { REFS } from "../refs.ts";
-import { apiEndpoints, apiService, dnsService } from "../system.ts";
 import { openApiDoor } from "./api-door.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import { type Front, startFront } from "./front.ts";
 import { leave, marked, ownerOf } from "./membership.ts";
-import { missingShares } from "./pod-shares.ts";
+import { settlePodCidrs, settleServices } from "./settle.ts";
 import { unserved } from "./unserved.ts";
 
 export interface ForeignOptions {
@@ -52,9 +48,6 @@ const LAB_RESOURCES: readonly WatchedResource[] = [
   REFS.replicationControllers,
   REFS.jobs,
 ];
-/** How long a cluster may take to give its nodes their pod networks, in milliseconds. */
-const SHARE_WAIT_MS = 3000;
-const LOOK_MS = 20;
 /** Leaving is tried for so long, in milliseconds. */
 const LEAVE_MS = 8000;
 
@@ -82,17 +75,9 @@ async function join(
   const owner = ownerOf(options.name);
   const source = sourceFromStore(objects);
   const writer = writerToKubernetes(access);
-  const planned = planNetworks(options);
   // What a killed lab has left of nodes that there are no more.
   await leave(objects.api, owner, nodes);
-  const api = await ensureService(objects, apiService(planned), owner);
-  const hasEndpoints = objects
-    .list(REFS.endpointSlices, { namespace: "default" })
-    .items.some(({ metadata }) => metadata.labels?.["kubernetes.io/service-name"] === "kubernetes");
-  if (!hasEndpoints) await ensure(objects, REFS.endpointSlices, marked(apiEndpoints(), owner));
-  const named = takenNetworks(planned, { apiAddress: api.spec.clusterIP, dnsAddress: dnsAddress(objects), podCidrs: [] });
-  const dns = await ensureService(objects, dnsService(named), owner);
-  let networks = takenNetworks(planned, { apiAddress: api.spec.clusterIP, dnsAddress: dns.spec.clusterIP, podCidrs: [] });
+  let networks = await settleServices(objects, planNetworks(options), owner);
   const port = Number(server.port) || (server.protocol === "https:" ? 443 : 80);
   const host = server.hostname.replace(/^\[(.*)\]$/, "$1");
   const closeDoor = openApiDoor({ router, objects, server: { host, port }, known: [FABRIC.apiServer], log });
@@ -105,8 +90,6 @@ async function join(
     return front;
   };
   let looked: { readonly snapshot: ClusterSnapshot; readonly missing: readonly string[] } | undefined;
-
-  const podCidrsOf = (name: string) => objects.get<Node>(REFS.nodes, undefined, name)?.spec?.podCIDRs ?? [];
 
   return {
     objects,
@@ -143,17 +126,7 @@ async function join(
       }),
     own: (object) => marked(object, owner),
     async awaitPodCidrs() {
-      const all = () => nodes.every((name) => podCidrsOf(name).length > 0);
-      if (!(await until(all, SHARE_WAIT_MS))) {
-        log("the cluster gives nodes no podCIDR: the lab does");
-        shareOut(objects, missingShares(nodes, objects.list<Node>(REFS.nodes).items, planned));
-        if (!(await until(all, SHARE_WAIT_MS))) throw noPodCidr(nodes.filter((name) => podCidrsOf(name).length === 0));
-      }
-      networks = takenNetworks(networks, {
-        apiAddress: networks.apiAddress,
-        dnsAddress: networks.dnsAddress,
-        podCidrs: nodes.flatMap(podCidrsOf),
-      });
+      networks = await settlePodCidrs(objects, nodes, networks, log);
     },
     async serving() {
       front = await fronting;
@@ -186,55 +159,6 @@ async function tryToLeave(attempt: () => Promise<void>): Promise<string | undefi
     }
     if ((await Promise.race([new Promise((resolve) => setTimeout(resolve, 500)), over])) === "over") return failed;
   }
-}
-
-function shareOut(objects: KubernetesObjects, shares: ReadonlyMap<string, readonly string[]>): void {
-  for (const [name, podCIDRs] of shares) {
-    if (podCIDRs.length === 0) continue;
-    objects.change<Node>({ resource: REFS.nodes, name }, "podCIDR", (node) =>
-      // Whoever was quicker has said it for good.
-      node.spec?.podCIDRs ? undefined : { ...node, spec: { ...node.spec, podCIDR: podCIDRs[0] ?? "", podCIDRs: [...podCIDRs] } },
-    );
-  }
-}
-
-function noPodCidr(nodes: readonly string[]): FairleadError {
-  return new FairleadError("no-pod-cidr", `${nodes.join(", ")} got no podCIDR, neither from the cluster nor from the lab`, {
-    remedy: "is a range left? give a wider or another --pod-cidr",
-  });
-}
-
-function dnsAddress(objects: KubernetesObjects): string | undefined {
-  return objects.get<Service>(REFS.services, "kube-system", "kube-dns")?.spec.clusterIP;
-}
-
-/** The Service as it is there; with an address of the server's choice where it refuses ours. */
-async function ensureService(objects: KubernetesObjects, wanted: KubeObject, owner: string): Promise<Service> {
-  const { name, namespace } = wanted.metadata;
-  const there = await objects.api.get<Service>(REFS.services, name, namespace);
-  if (there) return there;
-  const service = marked(wanted, owner) as Service;
-  try {
-    return await objects.api.create<Service>(REFS.services, service);
-  } catch (error) {
-    if (!(error instanceof KubernetesApiError) || error.status !== 422) throw error;
-    const { clusterIP, ...spec } = service.spec;
-    return objects.api.create<Service>(REFS.services, { ...service, spec });
-  }
-}
-
-async function ensure(objects: KubernetesObjects, resource: WatchedResource, object: KubeObject): Promise<void> {
-  try {
-    await objects.api.create(resource, object);
-  } catch (error) {
-    if (!(error instanceof ApiConflict)) throw error;
-  }
-}
-
-async function until(holds: () => boolean, milliseconds: number): Promise<boolean> {
-  const end = performance.now() + milliseconds;
-  while (!holds() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-  return holds();
 }
 
 /** A server that is away is tried again and again: each problem is said once a minute at most. */

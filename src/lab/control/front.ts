@@ -9,6 +9,7 @@ import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { type Duplex, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import type { ReadableStream } from "node:stream/web";
 import {
   ApiError,
   isPodStream,
@@ -103,7 +104,7 @@ export async function startFront({ fd, access, objects, pods, nodes }: FrontOpti
     const { body, headers } = servePodLog(pods, objects, { namespace, name, query: own.query });
     outgoing.writeHead(200, Object.fromEntries(headers));
     outgoing.flushHeaders();
-    const lines = Readable.fromWeb(body as import("node:stream/web").ReadableStream);
+    const lines = Readable.fromWeb(body as ReadableStream);
     outgoing.on("close", () => lines.destroy());
     lines.on("error", () => outgoing.destroy());
     lines.pipe(outgoing);
