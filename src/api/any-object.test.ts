@@ -6,15 +6,7 @@ import { Agent, request } from "node:https";
 import { test } from "node:test";
 import fc from "fast-check";
 import { findKind } from "../resources/index.ts";
-import {
-  kindRules,
-  quotaAdmission,
-  SqliteStore,
-  serviceAccountAdmission,
-  serviceAddresses,
-  startApiServer,
-  startControllers,
-} from "./index.ts";
+import { openClusterStore, startApiServer, startControllers } from "./index.ts";
 
 const RUNS = Number(process.env.RUNS ?? 150);
 
@@ -122,8 +114,7 @@ function bend(value: unknown, odd: unknown, at: readonly number[]): unknown {
 }
 
 test(`${RUNS} random objects: an answer below 500 each time`, async (t) => {
-  const addresses = serviceAddresses({ serviceCidrs: ["10.96.0.0/12", "fd00:10:96::/112"] });
-  const store = new SqliteStore({ path: ":memory:", rules: kindRules, hooks: [addresses, serviceAccountAdmission, quotaAdmission] });
+  const store = openClusterStore({ path: ":memory:", serviceCidrs: ["10.96.0.0/12", "fd00:10:96::/112"] });
   const logged: string[] = [];
   const serving = startApiServer({ store, listen: { host: "127.0.0.1", port: 0 } });
   const controllers = startControllers({

@@ -1,6 +1,7 @@
 // The face of the embedded API: its store, its server, and what hangs into them.
 export type { AdmissionContext, AdmissionHook, MutableObject } from "./admission.ts";
 export { makeCertificatesAside } from "./certificates.ts";
+export { openClusterStore } from "./cluster-store.ts";
 export { REF } from "./controllers/context.ts";
 export { type EventNote, type EventSink, eventRecorder } from "./controllers/events.ts";
 export { type Controllers, type ControllersOptions, startControllers } from "./controllers/index.ts";
@@ -10,11 +11,9 @@ export { parsePath, type Target } from "./http/request.ts";
 export { statusError } from "./http/routes.ts";
 export { kindRules } from "./kind-rules.ts";
 export { applyMergePatch } from "./patch/merge-patch.ts";
-export { quotaAdmission } from "./quota.ts";
 export { builtinResources, groupVersionOf, type Resource, ResourceTable } from "./resource-table.ts";
 export { type ApiServer, type ApiServerOptions, kubeconfig, refuseUpgrade, startApiServer } from "./server.ts";
-export { serviceAccountAdmission } from "./service-accounts.ts";
-export { checkNetworks, type ServiceAddressOptions, serviceAddresses, serviceCidrObject } from "./service-addresses.ts";
+export { checkNetworks, serviceAddresses } from "./service-addresses.ts";
 export { type KindRules, SqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
 export type { DeleteOptions, ListOptions, ObjectStore, ResourceRef, UpdateOptions, WatchEvent } from "./store.ts";
 export type { CommandStreams, CommandWishes, TerminalSize } from "./stream/command-streams.ts";

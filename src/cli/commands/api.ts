@@ -2,16 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
-import {
-  kindRules,
-  quotaAdmission,
-  SqliteStore,
-  serviceAccountAdmission,
-  serviceAddresses,
-  serviceCidrObject,
-  startApiServer,
-  startControllers,
-} from "../../api/index.ts";
+import { openClusterStore, startApiServer, startControllers } from "../../api/index.ts";
 import { addressAt, formatAddress, parsePrefix } from "../../base/index.ts";
 import type { Service } from "../../resources/index.ts";
 import { stopped } from "../signals.ts";
@@ -24,7 +15,6 @@ interface ApiFlags {
 }
 
 const SERVICES = { group: "", version: "v1", plural: "services" } as const;
-const SERVICE_CIDRS = { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" } as const;
 
 export function command(command: Command): void {
   command
@@ -48,12 +38,7 @@ Examples:
     .action(async (flags: ApiFlags) => {
       mkdirSync(flags.data, { recursive: true, mode: 0o700 });
       const serviceCidrs = flags.serviceCidr.split(",");
-      const addresses = serviceAddresses({ serviceCidrs });
-      const hooks = [addresses, serviceAccountAdmission, quotaAdmission];
-      const store = new SqliteStore({ path: join(flags.data, "api.db"), hooks, rules: kindRules });
-      addresses.adopt(store.list<Service>(SERVICES).items);
-      const network = serviceCidrObject(serviceCidrs);
-      if (!store.get(SERVICE_CIDRS, undefined, network.metadata.name)) store.create(SERVICE_CIDRS, network);
+      const store = openClusterStore({ path: join(flags.data, "api.db"), serviceCidrs });
       const address = formatAddress(addressAt(parsePrefix(serviceCidrs[0] ?? ""), 1n));
       const log = (message: string) => void process.stderr.write(`${new Date().toISOString()} ${message}\n`);
       const serving = startApiServer({

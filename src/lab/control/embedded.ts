@@ -1,20 +1,10 @@
 // The lab's own API: store, server and controllers in the daemon's process.
 import { mkdirSync } from "node:fs";
-import {
-  type ApiServer,
-  kindRules,
-  type PodHost,
-  quotaAdmission,
-  SqliteStore,
-  serviceAccountAdmission,
-  serviceAddresses,
-  startApiServer,
-  startControllers,
-} from "../../api/index.ts";
+import { type ApiServer, openClusterStore, type PodHost, startApiServer, startControllers } from "../../api/index.ts";
 import { FairleadError } from "../../base/index.ts";
 import { objectsFromStore, sourceFromStore } from "../../cluster/index.ts";
 import type { NetworkNamespace } from "../../kernel/index.ts";
-import type { Node, Service } from "../../resources/index.ts";
+import type { Node } from "../../resources/index.ts";
 import { FABRIC } from "../fabric.ts";
 import type { LabOptions } from "../lab.ts";
 import { planNetworks } from "../networks.ts";
@@ -41,11 +31,9 @@ export interface EmbeddedOptions {
 /** Starts it. The server's certificate takes a while to make; the rest goes on meanwhile. */
 export function startEmbeddedPlane({ options, paths, apiFd, router, nodes, pods, log }: EmbeddedOptions): ControlPlane {
   const networks = planNetworks(options);
-  const addresses = serviceAddresses({ serviceCidrs: networks.serviceCidrs });
   if (options.keep) mkdirSync(paths.kept, { recursive: true, mode: 0o700 });
   const path = options.keep ? paths.database : ":memory:";
-  const store = new SqliteStore({ path, hooks: [addresses, serviceAccountAdmission, quotaAdmission], rules: kindRules });
-  addresses.adopt(store.list<Service>(REFS.services).items);
+  const store = openClusterStore({ path, serviceCidrs: networks.serviceCidrs });
   const source = sourceFromStore(store);
   let api: ApiServer | undefined;
   const serving = startApiServer({
