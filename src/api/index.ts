@@ -3,7 +3,7 @@ export type { AdmissionContext, AdmissionHook, MutableObject } from "./admission
 export { makeCertificatesAside } from "./certificates.ts";
 export { openClusterStore } from "./cluster-store.ts";
 export { REF } from "./controllers/context.ts";
-export { type EventNote, type EventSink, eventRecorder } from "./controllers/events.ts";
+export { countedUp, type Event, type EventNote, type EventSink, eventRecorder } from "./controllers/events.ts";
 export { type Controllers, type ControllersOptions, startControllers } from "./controllers/index.ts";
 export { LEASE_NAMESPACE } from "./controllers/nodes.ts";
 export { ApiError, conflict, forbidden, invalid, type Status, type StatusCause } from "./errors.ts";

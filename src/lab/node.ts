@@ -1,7 +1,7 @@
 // One node of a lab: its namespace, its agent, its CNI configuration, and kubelet's part.
 import { join } from "node:path";
 import { type Agent, type Network, type ServiceMode, startAgent } from "../agent/index.ts";
-import { type EventSink, eventRecorder, LEASE_NAMESPACE } from "../api/index.ts";
+import { countedUp, type Event, type EventSink, eventRecorder, LEASE_NAMESPACE } from "../api/index.ts";
 import { type ClusterObjects, type ClusterSource, KubernetesApiError } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
@@ -132,11 +132,13 @@ function placeOf({ name, namespace = "" }: KubeObject["metadata"]) {
 }
 
 /** Where kubelet's events go; one that can't be written is let go. */
-function eventsOf(objects: ClusterObjects): EventSink {
-  return {
-    create: (event) => void objects.api.create(EVENTS, event).catch(() => {}),
-    change: (namespace, name, change) => objects.change({ resource: EVENTS, namespace, name }, "count", change),
+function eventsOf({ api }: ClusterObjects): EventSink {
+  const put = async (event: Event) => {
+    const before = await api.get<Event>(EVENTS, event.metadata.name, event.metadata.namespace);
+    if (before) await api.update(EVENTS, countedUp(before, event));
+    else await api.create(EVENTS, event);
   };
+  return { put: (event) => void put(event).catch(() => {}) };
 }
 
 /** Says that the node lives; why that did not reach the server. */

@@ -8,6 +8,7 @@ import { SqliteStore } from "../sqlite-store.ts";
 import type { ResourceRef } from "../store.ts";
 import { type ControllerContext, PodIndex, REF } from "./context.ts";
 import { cronJobController } from "./cron-jobs.ts";
+import { type Event, eventRecorder, eventsInStore } from "./events.ts";
 import { startControllers } from "./index.ts";
 import { nodeController } from "./nodes.ts";
 
@@ -275,4 +276,17 @@ test("an orphan stays, a dependent goes with its owner", async (t) => {
     assert.equal(store.get(REF.configMaps, "default", metadata.name), undefined, policy);
     assert.equal(store.get(REF.configMaps, "default", name) !== undefined, stays, policy);
   }
+});
+
+test("events: the same again is counted, also after somebody took it away", () => {
+  const store = storeWith("default");
+  const note = eventRecorder(eventsInStore(store), "test", () => "2026-01-01T00:00:00Z");
+  const events = { group: "", version: "v1", plural: "events" } as const;
+  const object = { apiVersion: "v1", kind: "Pod", metadata: { name: "a", namespace: "default", uid: "u" } };
+  const counts = () => store.list<Event>(events).items.map(({ count, message }) => `${message} ${count}`);
+  for (const message of ["x", "x", "y"]) note(object, { type: "Normal", reason: "Test", message });
+  assert.deepEqual(counts().sort(), ["x 2", "y 1"]);
+  for (const { metadata } of store.list(events).items) store.delete(events, metadata.namespace, metadata.name);
+  note(object, { type: "Normal", reason: "Test", message: "x" });
+  assert.deepEqual(counts(), ["x 3"]);
 });
