@@ -94,7 +94,7 @@ export class SqliteStore implements ObjectStore {
     this.#count = this.#db.prepare("UPDATE counter SET version = ?");
     this.#begin = this.#db.prepare("BEGIN IMMEDIATE");
     this.#commit = this.#db.prepare("COMMIT");
-    this.#hub = new WatchHub(this.#version, options.historySize ?? 20_000);
+    this.#hub = new WatchHub(this.#version, options.historySize ?? 10_000);
   }
 
   get resourceVersion(): string {
@@ -253,6 +253,7 @@ export class SqliteStore implements ObjectStore {
       this.#admitting = false;
       this.#hub.publish({ resource: keyOf(resource), version, type, object: stored, previous: old });
       if (old) dropText(old);
+      if (leaves) dropText(stored);
       return stored;
     } finally {
       this.#admitting = false;

@@ -42,7 +42,7 @@ export class WatchHub {
   #queue: Change[] = [];
   #delivering = false;
 
-  /** `floor`: the version at which history begins; older ones cannot be resumed. */
+  /** `floor`: the version at which history begins; older ones cannot be resumed. `capacity`: so many changes can be. */
   constructor(floor: number, capacity: number) {
     this.#floor = floor;
     this.#capacity = capacity;
@@ -51,10 +51,9 @@ export class WatchHub {
   /** Tells watchers in order; a change made by a listener is told after the present one. */
   publish(change: Change): void {
     this.#history.push(change);
-    if (this.#history.length > this.#capacity * 2) {
-      this.#floor = this.#history[this.#history.length - this.#capacity - 1]?.version ?? this.#floor;
-      this.#history = this.#history.slice(-this.#capacity);
-    }
+    // In steps: taking off each by itself would move all the others.
+    const step = Math.max(1, this.#capacity >> 4);
+    if (this.#history.length >= this.#capacity + step) this.#floor = this.#history.splice(0, step).at(-1)?.version ?? this.#floor;
     this.#queue.push(change);
     if (this.#delivering) return;
     this.#delivering = true;

@@ -98,12 +98,10 @@ export class PodIndex {
     ];
     for (const [indexes, key] of places) {
       if (key === undefined) continue;
-      let index = indexes.get(key);
-      if (!index) {
-        index = new Map();
-        indexes.set(key, index);
-      }
+      const index = indexes.get(key) ?? new Map<string, Pod>();
       change(index);
+      if (index.size > 0) indexes.set(key, index);
+      else indexes.delete(key);
     }
   }
 

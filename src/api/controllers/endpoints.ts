@@ -37,9 +37,10 @@ export function endpointSliceController(context: ControllerContext): Controller 
   context.watch(REF.services, ({ type, object }) => {
     const { namespace = "", name } = object.metadata;
     const names = services.get(namespace) ?? new Map<string, Service>();
-    services.set(namespace, names);
     if (type === "DELETED") names.delete(name);
     else names.set(name, object as Service);
+    if (names.size > 0) services.set(namespace, names);
+    else services.delete(namespace);
     queue.add(keyOf(object));
   });
   context.watch(REF.endpointSlices, ({ type, object }) => {
@@ -48,9 +49,10 @@ export function endpointSliceController(context: ControllerContext): Controller 
     if (slice.metadata.labels?.["endpointslice.kubernetes.io/managed-by"] !== "endpointslice-controller.k8s.io") return;
     const key = `${slice.metadata.namespace}/${slice.metadata.labels["kubernetes.io/service-name"]}`;
     const names = slices.get(key) ?? new Map<string, EndpointSlice>();
-    slices.set(key, names);
     if (type === "DELETED") names.delete(slice.metadata.name);
     else names.set(slice.metadata.name, slice);
+    if (names.size > 0) slices.set(key, names);
+    else slices.delete(key);
     queue.add(key);
   });
   const known = new Map<string, Pod>();

@@ -4,9 +4,10 @@
 import type { KubeObject } from "../../resources/index.ts";
 import { ApiError, badRequest } from "../errors.ts";
 
-/** Milliseconds that the rest of a list can be asked for, and how many such lists are kept. */
+/** Milliseconds that the rest of a list can be asked for; how many such lists are kept, and of how many objects in all. */
 const KEPT_MS = 5 * 60_000;
 const MOST_LISTS = 200;
+const MOST_ITEMS = 500_000;
 
 interface KeptList {
   readonly items: readonly KubeObject[];
@@ -39,22 +40,30 @@ export function pageOf(owner: object, request: PageRequest): Page {
   checkVersion(query, version, token);
   const lists = kept.get(owner) ?? new Map<string, KeptList>();
   kept.set(owner, lists);
-  if (token !== "") return nextPage(lists, token, { limit, question, now });
+  for (const [id, list] of lists) if (list.until < now) lists.delete(id);
+  if (token !== "") return nextPage(lists, token, { limit, question });
   if (items.length <= limit) return { items, metadata: { resourceVersion: version } };
-  for (const [id, list] of lists) if (list.until < now || lists.size >= MOST_LISTS) lists.delete(id);
+  makeRoom(lists, items.length);
   const id = crypto.randomUUID();
   lists.set(id, { items, version, question, until: now + KEPT_MS });
   return cut(lists, id, 0, limit);
 }
 
-function nextPage(
-  lists: Map<string, KeptList>,
-  token: string,
-  { limit, question, now }: { limit: number; question: string; now: number },
-): Page {
+/** The oldest lists go where there are too many, or where they hold too much: objects that have changed since live on in them. */
+function makeRoom(lists: Map<string, KeptList>, more: number): void {
+  let held = more;
+  for (const { items } of lists.values()) held += items.length;
+  for (const [id, { items }] of lists) {
+    if (lists.size < MOST_LISTS && held <= MOST_ITEMS) return;
+    lists.delete(id);
+    held -= items.length;
+  }
+}
+
+function nextPage(lists: Map<string, KeptList>, token: string, { limit, question }: { limit: number; question: string }): Page {
   const { id, at } = readToken(token);
   const list = lists.get(id);
-  if (!list || list.until < now)
+  if (!list)
     throw new ApiError(
       "Expired",
       "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
