@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { LabStatus, MatrixAnswer, ProbeResult } from "../src/lab/index.ts";
 import { ApiProcess } from "./api-server.ts";
+import { kubectls } from "./clients.ts";
 import { eventually, makePlace, SHOP } from "./fairlead.ts";
 
 interface List {
@@ -20,13 +21,15 @@ interface List {
   }[];
 }
 
+const KUBECTL = kubectls().at(-1)?.program ?? assert.fail("there is no kubectl here: scripts/clients.sh brings one");
+
 /** A server and a place for labs, with what a person does there. */
 function makeWorld(...words: readonly string[]) {
   const data = mkdtempSync(join(tmpdir(), "api-foreign-"));
   const server = new ApiProcess(data, ...words);
   const place = makePlace();
   const kubectl = async (...args: string[]): Promise<string> => {
-    const run = await place.run("kubectl", args, { KUBECONFIG: server.kubeconfig });
+    const run = await place.run(KUBECTL, args, { KUBECONFIG: server.kubeconfig });
     assert.equal(run.status, 0, `kubectl ${args.join(" ")}: ${run.err}`);
     return run.out;
   };
@@ -117,7 +120,7 @@ describe("a lab with the shop on another API server", () => {
 
   test("the lab's own kubeconfig passes everything on, and serves logs, exec and port-forward of its pods to who may", async () => {
     const path = (await place.ok("lab", "kubeconfig")).trim();
-    const inLab = (...args: string[]) => place.run("kubectl", args, { KUBECONFIG: path });
+    const inLab = (...args: string[]) => place.run(KUBECTL, args, { KUBECONFIG: path });
     const talker = {
       apiVersion: "v1",
       kind: "Pod",
@@ -129,9 +132,9 @@ describe("a lab with the shop on another API server", () => {
     assert.ok(await eventually(async () => (await inLab("logs", "talker")).out === "I am\n", 20_000), (await inLab("logs", "talker")).err);
     assert.equal((await inLab("exec", "talker", "--", "sh", "-c", "echo $HOSTNAME; exit 3")).out, "talker\n");
     assert.equal((await inLab("exec", "talker", "--", "sh", "-c", "exit 3")).status, 3);
-    const followed = await place.run("sh", ["-c", "timeout 5 kubectl logs -f talker"], { KUBECONFIG: path });
+    const followed = await place.run("sh", ["-c", `timeout 5 ${KUBECTL} logs -f talker`], { KUBECONFIG: path });
     assert.deepEqual([followed.out, followed.status], ["I am\n", 124], "followed until the client goes");
-    const forward = `kubectl port-forward -n production deploy/api 0:8080 > "$0" & pid=$!
+    const forward = `${KUBECTL} port-forward -n production deploy/api 0:8080 > "$0" & pid=$!
       for i in $(seq 100); do port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\) .*/\\1/p' "$0"); [ -n "$port" ] && break; sleep 0.1; done
       curl -sS "http://127.0.0.1:$port/"; kill $pid`;
     const forwarded = await place.run("sh", ["-c", forward, file("forward.txt", {})], { KUBECONFIG: path });
@@ -141,7 +144,7 @@ describe("a lab with the shop on another API server", () => {
     assert.match(forbidden.err, /forbidden/i);
     const stranger = await place.run(
       "sh",
-      ["-c", `sed 's/"token": "[^"]*"/"token": "wrong"/' "$KUBECONFIG" > "$0"; KUBECONFIG="$0" kubectl get pods`, file("wrong", {})],
+      ["-c", `sed 's/"token": "[^"]*"/"token": "wrong"/' "$KUBECONFIG" > "$0"; KUBECONFIG="$0" ${KUBECTL} get pods`, file("wrong", {})],
       {
         KUBECONFIG: path,
       },
