@@ -219,7 +219,11 @@ export class ServiceNetwork {
       socket.end(`${pod} ${plain(socket.remoteAddress)}`);
     });
     server.listen({ fd: namespace.bindSocket({ protocol: "tcp", address: "::", port: 8080, backlog: 128 }) });
+    // Of a connection that was cut, a pod never hears that its client has gone.
+    const open = new Set<Socket>();
     const echo = createServer((socket) => {
+      open.add(socket);
+      socket.on("close", () => open.delete(socket));
       socket.on("error", () => {});
       socket.write(pod);
       socket.pipe(socket);
@@ -231,6 +235,9 @@ export class ServiceNetwork {
     this.#closers.push(
       () => server.close(),
       () => echo.close(),
+      () => {
+        for (const socket of open) socket.destroy();
+      },
       () => udp.close(),
     );
   }
@@ -266,12 +273,18 @@ export class ServiceNetwork {
     });
     const heard = (wanted: number) =>
       new Promise<string>((resolve, reject) => {
-        const timer = setTimeout(() => reject(failure ?? new Error(`nothing heard from ${address}:${port}`)), 3000);
+        const fail = () => {
+          clearTimeout(timer);
+          reject(failure ?? new Error(`nothing heard from ${address}:${port}`));
+        };
+        const timer = setTimeout(fail, 3000);
+        socket.once("error", fail);
         let text = "";
         const listen = (chunk: Buffer) => {
           text += chunk.toString();
           if (text.length < wanted) return;
           clearTimeout(timer);
+          socket.off("error", fail);
           socket.off("data", listen);
           resolve(text);
         };

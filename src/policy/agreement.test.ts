@@ -81,6 +81,8 @@ function walk(table: TableContribution, start: string, packet: Packet): "drop" |
         return String(packet.port);
       case "meta nfproto":
         return `ipv${family}`;
+      case "tcp flags":
+        return "syn";
       case "ct state":
         return "new";
       case "icmpv6 type":

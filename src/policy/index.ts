@@ -6,6 +6,7 @@ export { type Connection, evaluatePolicies } from "./evaluate.ts";
 export { type DirectionWalk, explainPolicies, type PolicyExplanation } from "./explain.ts";
 export type { PolicyFinding } from "./finding.ts";
 export { cutFlows } from "./flows.ts";
+export { isMidstream } from "./midstream.ts";
 export { DNS_GROUP, DNS_HELD, DNS_PORT, DNS_WATCH } from "./name-watch.ts";
 export { type DnsAnswers, joinBooks, NO_NAMES, nameBook, nameMatches } from "./names.ts";
 export { type PodChoice, type PolicyNeed, policyNeeds } from "./needs.ts";

@@ -7,7 +7,7 @@
 //   filter-input   ─▶ policy-input: the same for what pods send to the node itself (egress only)
 //
 // A chain stands for a distinct set of policies, whichever pods share it, so that a new pod is new elements and no new
-// chain. Nothing stands in filter-output: what the node itself sends to its pods is always allowed.
+// chain. What the node itself sends to its pods is always allowed: in filter-output stands midstream.ts alone.
 import { type Family, familyOf, formatAddress, tryParseAddress } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { NftChain, NftElement, NftMatch, NftRule, NftSet, NftType, Owner, TableContribution } from "../kernel/index.ts";
@@ -18,6 +18,7 @@ import { endPoints } from "./end-points.ts";
 import { podAddresses } from "./ends.ts";
 import { planHosts } from "./host-chains.ts";
 import { hostSubjects, type Interfaces } from "./hosts.ts";
+import { MIDSTREAM, planMidstream } from "./midstream.ts";
 import { namePatterns, namePods, planNameWatch } from "./name-watch.ts";
 import { NO_NAMES } from "./names.ts";
 import { PeerSets } from "./peer-sets.ts";
@@ -135,14 +136,16 @@ export function planPolicy(
 
   const watch = planNameWatch({ 4: elements.get(namePods(4)) ?? [], 6: elements.get(namePods(6)) ?? [] });
   const guarded = locals.length > 0 && locals.every((local) => local.mac !== undefined);
-  const maps = families.flatMap((family) => mapsOf(family, elements, guarded));
+  const midstream = planMidstream(families, { 4: selectedOf(4, elements), 6: selectedOf(6, elements) });
+  const maps = [...families.flatMap((family) => mapsOf(family, elements, guarded)), ...midstream.sets];
   const self = families.map((family) => selfRule(family));
   const forged = guarded ? families.map((family) => forgedRule(family, bridge)) : [];
   const egress = families.map((family) => mapRule(family, "egress"));
   const ingress = families.map((family) => mapRule(family, "ingress"));
   const entry: NftChain[] = [
-    { name: "policy-forward", rules: [ESTABLISHED, DISCOVERY, ...forged, ...self, ...egress, ...ingress, SETTLE] },
-    { name: "policy-input", rules: [ESTABLISHED, DISCOVERY, ...forged, ...egress, SETTLE] },
+    { name: "policy-forward", rules: [ESTABLISHED, DISCOVERY, ...forged, MIDSTREAM, ...self, ...egress, ...ingress, SETTLE] },
+    { name: "policy-input", rules: [ESTABLISHED, DISCOVERY, ...forged, MIDSTREAM, ...egress, SETTLE] },
+    midstream.chain,
   ];
   const hook = (chain: string): NftRule[] => [{ matches: [], statements: [{ verdict: "jump", chain }] }];
   for (const chain of host.chains) chains.set(chain.name, chain);
@@ -159,7 +162,7 @@ export function planPolicy(
     table: {
       chains: [...condensed.chains, ...entry, ...version.chains, ...dscp.chains],
       sets: [...maps, ...condensed.sets, ...version.sets, ...dscp.sets, ...watch.sets],
-      hooks: [...dscp.hooks, ...watch.hooks, ...hooks, ...version.hooks],
+      hooks: [...dscp.hooks, ...watch.hooks, ...hooks, ...version.hooks, { chain: "filter-output", order: 50, rules: [MIDSTREAM] }],
     },
     namePatterns: [...patterns].sort(),
     remarks,
@@ -202,6 +205,13 @@ function mapsOf(family: Family, elements: ReadonlyMap<string, readonly NftElemen
     set("pod-self", [type, type]),
     ...(guarded ? [set("pod-sources", ["ether_addr", type])] : []),
   ];
+}
+
+/** Each address that policies select, once: a pod is its own whatever the direction. */
+function selectedOf(family: Family, elements: ReadonlyMap<string, readonly NftElement[]>): readonly NftElement[] {
+  const selected = DIRECTIONS.flatMap((direction) => elements.get(`pod-${direction}${family}`) ?? []);
+  const unique = new Map(selected.map(({ key, owner }) => [key[0], { key, ...(owner ? { owner } : {}) }]));
+  return [...unique.values()];
 }
 
 function mapRule(family: Family, direction: Direction): NftRule {

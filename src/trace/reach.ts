@@ -1,7 +1,7 @@
 // Whether policies let pods' packets through, for all pods at once: the policy chains of every node's table, evaluated for many packets together.
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import { type Drops, ManyWalk, type NftElement, type NftRule, type NftTable } from "../kernel/index.ts";
-import { isVersionChain } from "../policy/index.ts";
+import { isMidstream, isVersionChain } from "../policy/index.ts";
 import { podAddressesOf } from "./objects.ts";
 import type { World } from "./world.ts";
 
@@ -94,7 +94,7 @@ function readPolicy(table: NftTable, addresses: readonly string[]): NodePolicy |
   const chains = { egress: new Map<string, string>(), ingress: new Map<string, string>() };
   const entry = table.chains.find(({ name }) => name === ENTRY);
   for (const rule of entry?.rules ?? []) {
-    if (concernsNoNewPacket(rule)) continue;
+    if (isMidstream(rule) || concernsNoNewPacket(rule)) continue;
     const [statement] = rule.statements;
     // That what is allowed was asked of one version concerns no packet that waits for no commit.
     if (statement && "chain" in statement && isVersionChain(statement.chain)) continue;
