@@ -64,7 +64,9 @@ const rows = measured.map((each) => [
 ]);
 if (values.json) console.log(JSON.stringify({ measured, failed }));
 else {
-  console.log(textTable(["MODE", "SERVICES", "CONNECT µs", "OF 10'S", "FIRST SYNC ms", "ONE MORE p50 ms", "p99 ms", "p99 CPU ms", "MEMORY MB"], rows));
+  console.log(
+    textTable(["MODE", "SERVICES", "CONNECT µs", "OF 10'S", "FIRST SYNC ms", "ONE MORE p50 ms", "p99 ms", "p99 CPU ms", "MEMORY MB"], rows),
+  );
   for (const failure of failed) console.log(failure);
 }
 mkdirSync(values.out, { recursive: true });

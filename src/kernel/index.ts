@@ -2,6 +2,7 @@
 export { diffState } from "./diff.ts";
 export { isErrno, KernelError } from "./errors.ts";
 export { createFakeKernel, type FakeKernel } from "./fake/kernel.ts";
+export { type ChainChanges, chainChanges, deriveIptables } from "./iptables/derived.ts";
 export { type IptablesOwnership, isMarked, sweepIptables } from "./iptables/diff.ts";
 export { netfilterTables } from "./iptables/translate.ts";
 export type { IpvsOwnership } from "./ipvs/lingering.ts";

@@ -1,5 +1,5 @@
 // What a new plan has in common with the one before becomes the same objects, so that whoever follows plans sees by identity what changed.
-import { type KernelState, type NftSet, setChanges } from "../kernel/index.ts";
+import { chainChanges, type IptablesTable, type KernelState, type NftSet, setChanges } from "../kernel/index.ts";
 import type { NodePlan } from "./plan.ts";
 
 /** The new plan, built of the old one's parts as far as they are equal by value. */
@@ -14,8 +14,9 @@ export function keepSame(before: NodePlan | undefined, after: NodePlan): NodePla
 function share<T>(before: unknown, after: T): T {
   if (before === after || typeof before !== "object" || typeof after !== "object" || before === null || after === null) return after;
   if (Array.isArray(before) !== Array.isArray(after)) return after;
-  // A set that says what it changed of the one before is compared by that.
+  // A set or a table of iptables that says what it changed of the one before is compared by that.
   if (setChanges(after as unknown as NftSet, before as NftSet)) return after;
+  if (chainChanges(after as unknown as IptablesTable, before as IptablesTable)) return after;
   return (Array.isArray(after) ? shareArray(before as unknown[], after) : shareObject(before, after)) as T;
 }
 

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { node, service, slice } from "../../test/service-objects.ts";
-import { snapshotOf } from "../cluster/index.ts";
-import { createFakeKernel } from "../kernel/index.ts";
-import type { EndpointSlice, KubeObject } from "../resources/index.ts";
-import { planServiceMode } from "./index.ts";
+import { createSnapshotBuilder, snapshotOf } from "../cluster/index.ts";
+import { chainChanges, createFakeKernel, createReconciler, EMPTY_STATE, type IptablesTable, ROUTE_PROTOCOL } from "../kernel/index.ts";
+import type { EndpointSlice, KubeObject, Service } from "../resources/index.ts";
+import { planServiceMode, SERVICE_CHAINS } from "./index.ts";
 import { joinNetworks } from "./pod-sources.ts";
 
 const elements = (...networks: string[]) => networks.map((network) => ({ key: [network] }));
@@ -125,4 +125,53 @@ test("pod networks are joined to the fewest prefixes, exactly", () => {
   assert.deepEqual(joined("10.244.1.0/24", "10.244.2.0/24"), ["10.244.1.0/24", "10.244.2.0/24"]);
   assert.deepEqual(joined("10.244.0.0/16", "10.244.7.0/24"), ["10.244.0.0/16"]);
   assert.deepEqual(joined("fd00::/65", "fd00::8000:0:0:0/65", "nonsense"), ["fd00::/64"]);
+});
+
+test("a plan that follows another is equal to one made anew, and the kernel to both", () => {
+  const builder = createSnapshotBuilder();
+  const objects = new Map<string, Service | EndpointSlice>();
+  const put = (object: Service | EndpointSlice, type: "MODIFIED" | "DELETED" = "MODIFIED") => {
+    if (type === "DELETED") objects.delete(`${object.kind} ${object.metadata.name}`);
+    else objects.set(`${object.kind} ${object.metadata.name}`, object);
+    builder.apply([{ type, object }]);
+  };
+  const made = (number: number, spec: object = {}) =>
+    service(`s${number}`, { clusterIP: `10.96.0.${number}`, ports: [{ port: 80 }], ...spec });
+  const points = (number: number, ...hosts: number[]) =>
+    slice(`s${number}`, { endpoints: hosts.map((host) => ({ address: `10.244.1.${host}` })), port: 8080 });
+  const planOf = (snapshot: ReturnType<typeof snapshotOf>) =>
+    planServiceMode(snapshot, "node-1", { mode: "iptables", podNetworks: PODS }).state.iptables ?? [];
+  // In a loose chain, the order of all rules but the last is free.
+  const listed = (tables: readonly IptablesTable[]) =>
+    tables.map(({ family, name, chains }) => [family, name, new Map(chains.map((chain) => [chain.name, new Set(chain.rules)]))]);
+  for (let number = 1; number <= 40; number++) {
+    put(made(number));
+    put(points(number, number, number + 100));
+  }
+  const namespace = createFakeKernel().createNamespace();
+  const owns = { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [], iptables: SERVICE_CHAINS };
+  const reconciler = createReconciler({ namespace, owns, watch: false });
+  let before = planOf(builder.snapshot());
+  reconciler.set({ ...EMPTY_STATE, iptables: before });
+  const steps: readonly (readonly [says: string, followed: boolean, run: () => unknown])[] = [
+    ["one comes", true, () => [made(50), points(50, 7)].map((object) => put(object))],
+    ["an end point goes and another comes", true, () => put(points(3, 3, 9))],
+    ["one goes", true, () => put(made(5), "DELETED")],
+    ["an address that another has had", true, () => [points(60, 1), made(60, { externalIPs: ["10.96.0.7"] })].map((object) => put(object))],
+    ["a port is another", true, () => put(made(8, { ports: [{ port: 81 }] }))],
+    ["nobody is left: a rule of a chain in order", false, () => put(points(9))],
+    ["somebody is back", false, () => put(points(9, 9))],
+    ["a node port comes", false, () => put(made(10, { type: "NodePort", ports: [{ port: 80, nodePort: 30_010 }] }))],
+    ["what has a node port gets an end point", true, () => put(points(10, 1, 2, 3))],
+  ];
+  for (const [says, followed, run] of steps) {
+    run();
+    const plan = planOf(builder.snapshot());
+    const [nat, old] = [plan.find(({ family, name }) => family === 4 && name === "nat"), before[0]];
+    assert.equal(nat !== undefined && old !== undefined && chainChanges(nat, old) !== undefined, followed, says);
+    assert.equal(reconciler.set({ ...EMPTY_STATE, iptables: plan }).inSync, true, says);
+    assert.deepEqual(listed(plan), listed(planOf(snapshotOf([...objects.values()].map((object) => structuredClone(object))))), says);
+    assert.equal(reconciler.resync().drifts, 0, says);
+    before = plan;
+  }
 });

@@ -10,9 +10,10 @@
 // of the nft table hold beside these chains: they know a Service's ports, so that its other ports are refused.
 import type { Family } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import type { IptablesChain, IptablesOwnership, IptablesTable } from "../kernel/index.ts";
+import { deriveIptables, type IptablesChain, type IptablesOwnership, type IptablesTable } from "../kernel/index.ts";
 import type { ServiceEntry } from "./entry.ts";
 import { healthChecks } from "./health.ts";
+import { changesOf } from "./iptables-changes.ts";
 import { commentOf, iptablesRules, OUTSIDERS, type PodSources, type SharedChain, toNode } from "./iptables-rules.ts";
 import type { ModePlan } from "./mode.ts";
 import { keepRefusals, ownerOf, planServices } from "./nftables.ts";
@@ -32,21 +33,73 @@ export const SERVICE_CHAINS: IptablesOwnership = {
   mark: { chain: CANARY, rule: MARK },
 };
 
-/** What a node must hold in the iptables mode. */
+/** What a node must hold in the iptables mode. Of a table that follows another, only what changed is written anew. */
 export function planIptables(snapshot: ClusterSnapshot, node: string, podNetworks: PodNetworks): ModePlan {
   const plan = planServices(snapshot, node);
   const table = serviceTable(snapshot);
-  const standpoint = standpointOf(snapshot, node);
   const settings = serviceSettings(snapshot);
-  const iptables = FAMILIES.flatMap((family) => {
-    const networks = podSources(podNetworks[family], settings.podNetworks, family);
-    const shared = new Shared(table, standpoint, { networks }, family);
-    return [
-      natTable(family, shared, { networks, nodePorts: nodePortElements(settings, snapshot.nodes.get(node), family) }),
-      filterTable(family, shared, healthRules(snapshot, node)),
-    ];
-  });
+  const way: PlanWay = {
+    standpoint: standpointOf(snapshot, node),
+    networks: byFamily((family) => podSources(podNetworks[family], settings.podNetworks, family)),
+    nodePorts: byFamily((family) => nodePortElements(settings, snapshot.nodes.get(node), family)),
+    health: healthRules(snapshot, node),
+  };
+  const byPlace = plans.get(table) ?? new Map<string, readonly IptablesTable[]>();
+  plans.set(table, byPlace);
+  const place = JSON.stringify(way);
+  let iptables = byPlace.get(place);
+  if (!iptables) {
+    iptables = nextTables(table, place, way) ?? allTables(table, way);
+    byPlace.set(place, iptables);
+  }
   return { table: keepRefusals(plan.table), state: { iptables }, remarks: plan.remarks };
+}
+
+const plans = new WeakMap<ServiceTable, Map<string, readonly IptablesTable[]>>();
+
+/** What a plan depends on beside the table. */
+interface PlanWay {
+  readonly standpoint: Standpoint;
+  readonly networks: Readonly<Record<Family, readonly string[]>>;
+  readonly nodePorts: Readonly<Record<Family, readonly string[]>>;
+  readonly health: readonly string[];
+}
+
+function byFamily<T>(of: (family: Family) => T): Readonly<Record<Family, T>> {
+  return { 4: of(4), 6: of(6) };
+}
+
+function allTables(table: ServiceTable, way: PlanWay): readonly IptablesTable[] {
+  return FAMILIES.flatMap((family) => tablesOf(table, way, family));
+}
+
+function tablesOf(table: ServiceTable, { standpoint, networks, nodePorts, health }: PlanWay, family: Family): readonly IptablesTable[] {
+  const pods = { networks: networks[family] };
+  const shared = new Shared(table, standpoint, pods, family);
+  return [natTable(family, shared, { ...pods, nodePorts: nodePorts[family] }), filterTable(family, shared, health)];
+}
+
+/** The tables made from those of the table before; undefined where that would cost as much as making them anew. */
+function nextTables(table: ServiceTable, place: string, way: PlanWay): readonly IptablesTable[] | undefined {
+  const { origin } = table;
+  const before = origin && plans.get(origin.table)?.get(place);
+  if (!origin || !before) return undefined;
+  const next: IptablesTable[] = [];
+  for (const family of FAMILIES) {
+    const changes = changesOf(table, origin, { standpoint: way.standpoint, pods: { networks: way.networks[family] }, family });
+    if (!changes) return undefined;
+    let made: readonly IptablesTable[] | undefined;
+    for (const [at, name] of (["nat", "filter"] as const).entries()) {
+      const old = before.find((each) => each.family === family && each.name === name);
+      if (!old) return undefined;
+      const list = () => {
+        made ??= tablesOf(table, way, family);
+        return made[at]?.chains ?? [];
+      };
+      next.push(changes[name] ? deriveIptables(old, list, changes[name]) : old);
+    }
+  }
+  return next;
 }
 
 /** The shared chains' rules, and every entry's own chains. */

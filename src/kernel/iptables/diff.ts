@@ -3,6 +3,7 @@
 // iptables-restore commits what stands between *TABLE and COMMIT as one transaction. The kernel's cost is quadratic in the
 // chains of one (10,000 Services: 23 s in one, 4 s in pieces), so a large change comes in several: what is jumped to first.
 import type { IptablesChain, IptablesTable } from "../state.ts";
+import { type ChainChanges, chainChanges, lazyTable } from "./derived.ts";
 import { canonicalRule, targetOf } from "./rule.ts";
 import { isBuiltin } from "./save.ts";
 
@@ -34,6 +35,60 @@ export function diffIptables(
   desired: IptablesTable | undefined,
   owns: Pick<IptablesOwnership, "chains"> & Partial<IptablesOwnership>,
 ): IptablesChange {
+  return (observed && desired && followed(observed, desired)) ?? compared(observed, desired, owns);
+}
+
+/** What is known of a table that we have written: whose desired state it holds, and what else stands in it. */
+interface Held {
+  readonly desired: IptablesTable;
+  /** Others' chains, and the kernel's own with all their rules. */
+  readonly others: readonly IptablesChain[];
+}
+
+const held = new WeakMap<IptablesTable, Held>();
+
+/** The table that holds what is desired, beside these others. */
+function holding(desired: IptablesTable, others: readonly IptablesChain[]): IptablesTable {
+  const table = lazyTable(desired, () => [...others, ...desired.chains.filter((chain) => !isBuiltin(chain))]);
+  held.set(table, { desired, others });
+  return table;
+}
+
+/** The change where it is known what became of the desired table that is there; undefined where it is not. */
+function followed(observed: IptablesTable, desired: IptablesTable): IptablesChange | undefined {
+  const was = held.get(observed);
+  if (was?.desired === desired) return { write: "", clean: "", written: observed, cleaned: observed };
+  const changes = was && chainChanges(desired, was.desired);
+  if (!was || !changes || changes.chains.length + changes.gone.length + changes.edits.length > CHAINS_AT_ONCE) return undefined;
+  const table = holding(desired, was.others);
+  return { write: printBlocks(desired.name, blocksOf(changes)), clean: "", written: table, cleaned: table };
+}
+
+function blocksOf({ chains, edits, gone }: ChainChanges): Block[] {
+  return [
+    ...chains.map(refilled),
+    ...edits.map(({ chain, added, removed }) => ({
+      head: [],
+      rules: [...removed.map((rule) => `-D ${chain} ${rule}`), ...added.map((rule) => `-I ${chain} 1 ${rule}`)],
+    })),
+    ...gone.map(deleted),
+  ];
+}
+
+function refilled({ name, rules }: IptablesChain): Block {
+  return { head: [`:${name} - [0:0]`], rules: rules.map((rule) => `-A ${name} ${rule}`) };
+}
+
+function deleted(name: string): Block {
+  return { head: [`:${name} - [0:0]`], rules: [`-X ${name}`] };
+}
+
+/** The change between two tables of which nothing else is known. */
+function compared(
+  observed: IptablesTable | undefined,
+  desired: IptablesTable | undefined,
+  owns: Pick<IptablesOwnership, "chains"> & Partial<IptablesOwnership>,
+): IptablesChange {
   const { family, name } = desired ?? observed ?? { family: 4, name: "filter" };
   const before = new Map((observed?.chains ?? []).map((chain) => [chain.name, chain]));
   const wanted = new Map((desired?.chains ?? []).map((chain) => [chain.name, chain]));
@@ -60,7 +115,7 @@ export function diffIptables(
           rules: (after.get(chain.name) ?? chain).rules.filter((r) => !rest.has(r)),
         });
       } else if (owns.chains(chain.name) && !wanted.has(chain.name)) {
-        tidied.push({ head: [`:${chain.name} - [0:0]`], rules: [`-X ${chain.name}`] });
+        tidied.push(deleted(chain.name));
         after.delete(chain.name);
       }
     }
@@ -68,9 +123,14 @@ export function diffIptables(
   // Who jumps goes before what is jumped to.
   const [builtin, made] = [tidied.filter(({ head }) => head.length === 0), tidied.filter(({ head }) => head.length > 0)];
   const last = [...builtin, ...byCaller(made, before)];
-  const cleaned = { family, name, chains: [...after.values()] };
+  const cleaned = desired
+    ? holding(
+        desired,
+        [...after.values()].filter((chain) => isBuiltin(chain) || !wanted.has(chain.name)),
+      )
+    : { family, name, chains: [...after.values()] };
   // A transaction with a jump has the kernel look at every chain (10,000 Services: 80 ms), so a small change is one.
-  if (blocks.length > 0 && last.length > 0 && blocks.length + last.length <= CHAINS_AT_ONCE)
+  if (last.length === 0 || (blocks.length > 0 && blocks.length + last.length <= CHAINS_AT_ONCE))
     return { write: printBlocks(name, [...blocks, ...last]), clean: "", written: cleaned, cleaned };
   return { write: printBlocks(name, blocks), clean: printBlocks(name, last), written, cleaned };
 }
@@ -148,9 +208,7 @@ function changedRules(before: IptablesChain | undefined, wanted: IptablesChain):
   )
     return undefined;
   const edits = before && wanted.rules.length > LONG ? editRules(before, wanted) : undefined;
-  return edits
-    ? { head: [], rules: edits }
-    : { head: [`:${wanted.name} - [0:0]`], rules: wanted.rules.map((rule) => `-A ${wanted.name} ${rule}`) };
+  return edits ? { head: [], rules: edits } : refilled(wanted);
 }
 
 function sameRules(a: readonly string[], b: readonly string[]): boolean {
