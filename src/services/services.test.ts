@@ -6,7 +6,7 @@ import { node, type SliceSpec, service, slice } from "../../test/service-objects
 import { createSnapshotBuilder, snapshotOf } from "../cluster/index.ts";
 import type { ConntrackFlow, NftSet } from "../kernel/index.ts";
 import type { EndpointSlice, Service, ServiceSpec } from "../resources/index.ts";
-import { isStale, planServices, serviceTable } from "./index.ts";
+import { entriesIn, isStale, planServices, type ServiceEntry, serviceTable } from "./index.ts";
 
 const A = { address: "10.244.1.2", node: "node-1" };
 const B = { address: "10.244.2.2", node: "node-2" };
@@ -403,6 +403,7 @@ test("a table that follows another by changes is the table of its objects, and s
         const again = serviceTable(fresh);
         assert.deepEqual(older.entries, again.entries);
         assert.deepEqual(older.faults, again.faults);
+        assert.deepEqual(entriesIn(older, LOCAL), entriesIn(again, LOCAL));
         for (const entry of again.entries)
           for (const at of [entry.clusterIP ?? "", ...entry.externalAddresses])
             assert.deepEqual(older.lookup(at, entry.protocol, entry.port), again.lookup(at, entry.protocol, entry.port));
@@ -411,6 +412,8 @@ test("a table that follows another by changes is the table of its objects, and s
     { numRuns: 12 },
   );
 });
+
+const LOCAL = { takes: ({ externalLocal }: ServiceEntry) => externalLocal };
 
 test("an older table still says what it said", () => {
   const builder = createSnapshotBuilder();

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { KernelError } from "../errors.ts";
 import type { NftRule, NftTable } from "../netfilter.ts";
-import { diffTable } from "../nft/diff.ts";
+import { changeTable, diffTable } from "../nft/diff.ts";
 import { FakeNftables } from "./nftables.ts";
 
 const BASE = `table inet t {
@@ -174,4 +174,29 @@ test("any text is carried out or refused as a whole", () => {
     }),
     { numRuns: 2000, seed: 84 },
   );
+});
+
+test("large new sets are filled before anything looks into them; what is there already is changed at once", () => {
+  const elements = (count: number) => Array.from({ length: count }, (_, at) => ({ key: [`10.0.${at >> 8}.${at & 255}`] }));
+  const table = (count: number): NftTable => ({
+    family: "inet",
+    name: "fairlead",
+    chains: [
+      { name: "c", rules: [{ matches: [{ left: "ip daddr", op: "==", right: { set: "many" } }], statements: [{ verdict: "drop" }] }] },
+    ],
+    sets: [{ name: "many", key: ["ipv4_addr"], elements: elements(count) }],
+  });
+  const nft = new FakeNftables();
+  const { fills, commands } = changeTable(undefined, table(12_000));
+  assert.equal(fills.length, 4);
+  for (const fill of fills) {
+    nft.run(fill);
+    assert.deepEqual(nft.readTable("inet", "fairlead")?.chains, []);
+  }
+  assert.doesNotMatch(commands, /element/);
+  nft.run(commands);
+  assert.equal(diffTable(nft.readTable("inet", "fairlead"), table(12_000)), "");
+  const next = changeTable(table(100), table(12_000));
+  assert.deepEqual(next.fills, []);
+  assert.match(next.commands, /add element/);
 });

@@ -40,7 +40,7 @@ import { type Birthplace, makeVethPair } from "./veth.ts";
 import { type Echo, NamespaceEvents } from "./watch.ts";
 
 /** Gives the nftables of the namespace that `run` enters. */
-export type OpenNftables = (run: <T>(action: () => T) => T) => Nftables & { close(): void };
+export type OpenNftables = (run: <T>(action: () => T) => T, socket: () => NetlinkSocket) => Nftables & { close(): void };
 
 const NOTHING: ReadonlySet<never> = new Set<never>();
 const SETTINGS_ECHO: Echo = { links: NOTHING, topics: new Set(["netconf"]) };
@@ -180,7 +180,10 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   get nft(): Nftables {
-    this.#nft ??= this.#openNftables((action) => this.#quietly(action));
+    this.#nft ??= this.#openNftables(
+      (action) => this.#quietly(action),
+      () => this.#netfilterSocket(),
+    );
     return this.#nft;
   }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { diffTable } from "./diff.ts";
-import { parseTable, parseTableList } from "./parse.ts";
+import { parseTable } from "./parse.ts";
 
 const LISTING = `table inet fairlead {
 	map services4 {
@@ -31,10 +31,6 @@ test("protocols are the same by name and by number", () => {
 test("a table that is not there, and bytes that are no listing", () => {
   assert.equal(parseTable(LISTING, "ip", "fairlead"), undefined);
   assert.equal(parseTable("", "inet", "fairlead"), undefined);
-  assert.deepEqual(parseTableList("table inet fairlead\ntable ip nat\n# warning\n"), [
-    { family: "inet", name: "fairlead" },
-    { family: "ip", name: "nat" },
-  ]);
 });
 
 const FOREIGN = `table ip odd {

@@ -20,8 +20,3 @@ function namedProtocols(set: NftSet): NftSet {
     elements: set.elements.map((element) => ({ ...element, key: element.key.with(at, protocolName(element.key[at] ?? "")) })),
   };
 }
-
-/** The tables that `nft list tables` names. */
-export function parseTableList(listing: string): { family: NftFamily; name: string }[] {
-  return [...listing.matchAll(/^table (\S+) (\S+)$/gm)].map(([, family, name]) => ({ family: family as NftFamily, name: name ?? "" }));
-}
