@@ -100,7 +100,7 @@ function againHooks(hooks: TableContribution["hooks"]): TableContribution["hooks
   ]);
 }
 
-/** A number that stands for what the chains and sets hold. Another one for other contents, but for one case in two thousand million. */
+/** A number that stands for what the chains and sets hold; whose a rule or element is decides nothing. Another one for other contents, but for one case in two thousand million. */
 function versionOf(chains: readonly NftChain[], sets: readonly NftSet[]): number {
   let sum = 0;
   for (const chain of chains) sum = (sum + chainNumber(chain)) % NUMBERS;
@@ -113,7 +113,7 @@ const chainNumbers = new WeakMap<readonly NftRule[], number>();
 function chainNumber({ name, rules }: NftChain): number {
   let number = chainNumbers.get(rules);
   if (number === undefined) {
-    number = numberOf(`${name} ${JSON.stringify(rules)}`);
+    number = numberOf(`${name} ${JSON.stringify(rules.map(({ owner: _, ...rule }) => rule))}`);
     chainNumbers.set(rules, number);
   }
   return number;
@@ -138,7 +138,8 @@ function elementsNumber(elements: readonly NftElement[]): number {
   for (const element of elements) {
     let number = elementNumbers.get(element);
     if (number === undefined) {
-      number = numberOf(JSON.stringify(element));
+      const { owner: _, ...held } = element;
+      number = numberOf(JSON.stringify(held));
       elementNumbers.set(element, number);
     }
     sum = (sum + number) % NUMBERS;

@@ -5,7 +5,7 @@ import { randomCalico } from "../../test/random-calico.ts";
 import { randomCilium } from "../../test/random-cilium.ts";
 import { randomCluster, randomClusterPolicies } from "../../test/random-policies.ts";
 import { type ClusterSnapshot, createSnapshotBuilder, type ObjectChange } from "../cluster/index.ts";
-import { planPolicy, policyNeeds } from "../policy/index.ts";
+import { isVersionChain, planPolicy, policyNeeds } from "../policy/index.ts";
 import type { KubeObject, Pod } from "../resources/index.ts";
 import { Fanout } from "./fanout.ts";
 import { keyOf, objectOfKey, readLine } from "./lines.ts";
@@ -22,13 +22,16 @@ function rulesOf(snapshot: ClusterSnapshot, node: string): unknown {
   }));
   const own = new Set(pods.flatMap(({ addresses }) => addresses));
   const { table } = planPolicy(snapshot, node, pods);
-  const sets = table.sets.map(({ elements, ...set }) => {
-    const keys = (elements ?? []).map(({ key }) => key.join(" ")).sort();
-    // Which port a name stands for is asked of the policy's own pods, too; of those, only the node's count here.
-    const isPorts = set.key.length > 1;
-    return [set.name, isPorts ? keys.filter((key) => own.has(key.split(" ")[0] ?? "")) : keys];
-  });
-  return { chains: table.chains, sets };
+  // The number of a version is made of all that is planned, also of what does not count here.
+  const sets = table.sets
+    .filter(({ name }) => name !== "policy-version")
+    .map(({ elements, ...set }) => {
+      const keys = (elements ?? []).map(({ key }) => key.join(" ")).sort();
+      // Which port a name stands for is asked of the policy's own pods, too; of those, only the node's count here.
+      const isPorts = set.key.length > 1;
+      return [set.name, isPorts ? keys.filter((key) => own.has(key.split(" ")[0] ?? "")) : keys];
+    });
+  return { chains: table.chains.filter(({ name }) => !isVersionChain(name)), sets };
 }
 
 const LANGUAGES: Readonly<Record<string, (seed: number) => KubeObject[]>> = {

@@ -27,7 +27,7 @@ export interface ServiceTable {
 }
 
 /** Entries that are in one table only, and those (in both lists) that got or lost an address or node port. */
-export interface TableChanges {
+interface TableChanges {
   readonly removed: readonly ServiceEntry[];
   readonly added: readonly ServiceEntry[];
 }
