@@ -99,8 +99,11 @@ export async function waitReady(lab: Lab, options: WaitOptions): Promise<Readine
   }
   if (!look.ready) return look;
   options.progress("asking the cluster's DNS");
-  const [node] = lab.nodes.values();
-  while (node && performance.now() < end && !options.signal.aborted) {
+  // From one node after the other: policies may keep some from the servers, but never a node from its own pods.
+  const nodes = [...lab.nodes.values()];
+  for (let turn = 0; performance.now() < end && !options.signal.aborted; turn++) {
+    const node = nodes[turn % nodes.length];
+    if (!node) return look;
     const { dnsAddress } = lab.networks;
     const type = dnsAddress.includes(":") ? TYPE.AAAA : TYPE.A;
     const answer = await askDns(node.namespace, dnsAddress, `kubernetes.default.svc.${CLUSTER.domain}`, type, 500);
