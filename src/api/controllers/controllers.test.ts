@@ -290,3 +290,27 @@ test("events: the same again is counted, also after somebody took it away", () =
   note(object, { type: "Normal", reason: "Test", message: "x" });
   assert.deepEqual(counts(), ["x 3"]);
 });
+
+test("many replicas are made in turns, between which requests are answered; and taken away likewise", async (t) => {
+  const store = storeWith("default");
+  const controllers = startControllers({ store, podCidrs: ["10.244.0.0/16"], nodeMask: { 4: 24, 6: 64 }, log: () => {} });
+  t.after(() => controllers.close());
+  const template = { metadata: { labels: { a: "b" } }, spec: { containers: [{ name: "a", image: "a" }] } };
+  const count = () => store.list(REF.pods).items.length;
+  const scale = async (replicas: number) => {
+    const spec = { replicas, selector: { matchLabels: { a: "b" } }, template };
+    const set = { apiVersion: "apps/v1", kind: "ReplicaSet", metadata: { name: "many", namespace: "default" }, spec } as Loose;
+    if (store.get(REF.replicaSets, "default", "many")) store.update(REF.replicaSets, set);
+    else store.create(REF.replicaSets, set);
+    let most = 0;
+    for (let turn = 0, before = count(); turn < 500 && before !== replicas; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      most = Math.max(most, Math.abs(count() - before));
+      before = count();
+    }
+    assert.equal(count(), replicas);
+    return most;
+  };
+  assert.equal(await scale(450), 100);
+  assert.ok((await scale(3)) <= 100);
+});

@@ -2,7 +2,7 @@
 import type { KubeObject, Pod, PodTemplate } from "../../resources/index.ts";
 import { type Controller, type ControllerContext, isReady, REF, splitKey } from "./context.ts";
 import { watchOwners } from "./owners.ts";
-import { createPod, writeStatus } from "./pods.ts";
+import { BURST, createPod, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";
 
 interface Job extends KubeObject {
@@ -38,7 +38,9 @@ export function jobController(context: ControllerContext): Controller {
     if (!complete && !exhausted && !job.spec.suspend) {
       const left = job.spec.completions === undefined ? (job.spec.parallelism ?? 1) : wanted - succeeded.length;
       const free = freeIndexes(job, [...succeeded, ...active]);
-      for (let i = active.length; i < Math.min(job.spec.parallelism ?? 1, left); i++) start(job, free.next().value);
+      const most = Math.min(job.spec.parallelism ?? 1, left);
+      for (let i = active.length; i < Math.min(most, active.length + BURST); i++) start(job, free.next().value);
+      if (most - active.length > BURST) queue.add(key);
     }
     report(job, { active, succeeded, failed, complete, exhausted });
   }

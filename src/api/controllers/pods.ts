@@ -4,6 +4,9 @@ import { messageOf } from "../../base/index.ts";
 import type { KubeObject, OwnerReference, Pod, PodTemplate } from "../../resources/index.ts";
 import { type ControllerContext, REF } from "./context.ts";
 
+/** So many pods at most a controller makes or deletes in one turn; requests are answered before the next. */
+export const BURST = 100;
+
 /** Letters and digits that make no words and are not mistaken for each other (as Kubernetes' own random names). */
 const ALPHABET = "bcdfghjklmnpqrstvwxz2456789";
 

@@ -2,7 +2,7 @@
 import type { Pod, ReplicaSet } from "../../resources/index.ts";
 import { type Controller, type ControllerContext, isGone, isReady, REF, splitKey } from "./context.ts";
 import { watchOwners } from "./owners.ts";
-import { createPod, deletePod, writeStatus } from "./pods.ts";
+import { BURST, createPod, deletePod, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";
 
 /** Keeps as many pods as a ReplicaSet asks for; or a ReplicationController, which differs in its selector only. */
@@ -18,8 +18,10 @@ export function replicaSetController(
     if (!set || set.metadata.deletionTimestamp !== undefined) return;
     const pods = context.pods.ownedBy(set.metadata.uid).filter((pod) => !isGone(pod));
     const wanted = set.spec.replicas ?? 1;
-    for (let i = pods.length; i < wanted; i++) createPod(context, set, set.spec.template);
-    if (pods.length > wanted) for (const pod of pods.sort(expendableFirst).slice(0, pods.length - wanted)) deletePod(context, pod);
+    for (let i = pods.length; i < Math.min(wanted, pods.length + BURST); i++) createPod(context, set, set.spec.template);
+    const tooMany = Math.min(BURST, pods.length - wanted);
+    if (tooMany > 0) for (const pod of pods.sort(expendableFirst).slice(0, tooMany)) deletePod(context, pod);
+    if (Math.abs(wanted - pods.length) > BURST) queue.add(key);
     const ready = pods.filter(isReady).length;
     writeStatus(context, ref, set, {
       replicas: pods.length,

@@ -2,7 +2,7 @@
 import { type DaemonSet, type Node, type Pod, type StatefulSet, whyNotOn } from "../../resources/index.ts";
 import { type Controller, type ControllerContext, isGone, isReady, REF, splitKey } from "./context.ts";
 import { watchOwners } from "./owners.ts";
-import { createPod, deletePod, templateHash, writeStatus } from "./pods.ts";
+import { BURST, createPod, deletePod, templateHash, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";
 
 /** One pod of each DaemonSet on every node that takes it. */
@@ -59,7 +59,8 @@ export function statefulSetController(context: ControllerContext): Controller {
     const parallel = set.spec.podManagementPolicy === "Parallel";
     const hash = `${name}-${templateHash(set.spec.template)}`;
     const byName = new Map(context.pods.ownedBy(set.metadata.uid).map((pod) => [pod.metadata.name, pod]));
-    for (let i = 0; i < wanted; i++) {
+    let made = 0;
+    for (let i = 0; i < wanted && made < BURST; i++) {
       const podName = `${name}-${i}`;
       const pod = byName.get(podName);
       if (!pod) {
@@ -73,9 +74,11 @@ export function statefulSetController(context: ControllerContext): Controller {
           labels,
           spec: { hostname: podName, ...(set.spec.serviceName ? { subdomain: set.spec.serviceName } : {}) },
         });
+        made++;
       }
       if (!parallel && (!pod || !isReady(pod))) break;
     }
+    if (made === BURST) queue.add(key);
     const surplus = [...byName.values()]
       .filter((pod) => ordinalOf(pod, name) >= wanted)
       .sort((a, b) => ordinalOf(b, name) - ordinalOf(a, name));

@@ -160,3 +160,33 @@ test("any schema, any value: nothing is thrown, and what was pruned and filled i
     { numRuns: Number(process.env.RUNS ?? 200) },
   );
 });
+
+test("a value of another type than its field's is refused, with its path", () => {
+  const read = (spec: object, kind = "Pod", apiVersion = "v1") =>
+    withoutUnknown({ apiVersion, kind, metadata: {}, spec }, { apiVersion, kind }, () => {});
+  const rows: readonly (readonly [object, string])[] = [
+    [{ containers: [{ env: [{ name: 7 }] }] }, "number into Go struct field EnvVar.spec.containers[0].env[0].name of type string"],
+    [{ containers: { name: "a" } }, "object into Go struct field PodSpec.spec.containers of type []struct"],
+    [
+      { containers: [{ ports: [{ containerPort: "80" }] }] },
+      "string into Go struct field ContainerPort.spec.containers[0].ports[0].containerPort of type int",
+    ],
+    [{ nodeSelector: { a: true } }, "bool into Go struct field PodSpec.spec.nodeSelector of type string"],
+    [{ hostNetwork: "yes" }, "string into Go struct field PodSpec.spec.hostNetwork of type bool"],
+    [{ securityContext: [] }, "array into Go struct field PodSpec.spec.securityContext of type struct"],
+    [{ terminationGracePeriodSeconds: 1.5 }, "number into Go struct field PodSpec.spec.terminationGracePeriodSeconds of type int"],
+  ];
+  for (const [spec, says] of rows)
+    assert.throws(() => read(spec), { message: `Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal ${says}` });
+  read({ containers: [{ name: "a", resources: { limits: { cpu: 1, memory: "1Gi" } }, command: ["a"], env: null }] });
+  read(
+    {
+      ports: [
+        { port: 80, targetPort: "http" },
+        { port: 81, targetPort: 8080 },
+      ],
+    },
+    "Service",
+  );
+  read({ user: "a", extra: { scopes: ["x"] } }, "SubjectAccessReview", "authorization.k8s.io/v1");
+});
