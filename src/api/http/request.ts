@@ -49,7 +49,8 @@ export function parsePath(path: string): Target | undefined {
 export async function bodyOf(incoming: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+  // What is left unread of a body that is too large does not end the connection before the answer is told.
+  for await (const chunk of incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     size += chunk.length;
     if (size > bodyLimit) throw new ApiError("RequestEntityTooLarge", `the request is larger than ${bodyLimit} bytes`);
     chunks.push(chunk);
