@@ -150,7 +150,7 @@ for (const way of ["the store", "HTTPS"] as const)
           writer: over,
           place,
           identity,
-          seconds: 0.5,
+          seconds: 1,
           log,
           held: () => {
             holds.push(identity);
@@ -170,7 +170,7 @@ for (const way of ["the store", "HTTPS"] as const)
       try {
         assert.ok(await eventually(async () => holds.join() === "a", 5000));
         const b = candidate("b");
-        await new Promise((resolve) => setTimeout(resolve, 800));
+        await new Promise((resolve) => setTimeout(resolve, 1600));
         assert.deepEqual([holds, holder()], [["a"], "a"], "it is held as long as it is renewed");
         cut = true;
         assert.ok(await eventually(async () => holds.join() === "b", 5000), `${holds}`);
