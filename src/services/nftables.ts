@@ -110,7 +110,7 @@ function firstPlan(table: ServiceTable, way: PlanWay): Planned {
   const elements = (name: string) => way.given.get(name) ?? book.elements(name)?.toArray();
   const sets = [
     ...[...STATIC_SETS, ...(way.balancing?.sets ?? [])].map((set) => filled(set, elements(set.name))),
-    ...[...FILLED_SETS, ...book.picks.map(emptyPickSet)].flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
+    ...[...FILLED_SETS, ...picksOf(book).map(emptyPickSet)].flatMap((set) => (elements(set.name) ? [filled(set, elements(set.name))] : [])),
   ];
   return { plan: { table: contribution(book, sets, way.balancing), remarks: [] }, book: table.size > FEW ? book : undefined };
 }
@@ -134,13 +134,18 @@ function nextPlan(table: ServiceTable, place: string, way: PlanWay): Planned | u
     if (!was) return filled(set, elements?.toArray());
     return change ? deriveSet(was, () => elements?.toArray() ?? [], change) : was;
   };
-  const used = [...FILLED_SETS, ...book.picks.map(emptyPickSet)].filter((set) => book.elements(set.name));
+  const used = [...FILLED_SETS, ...picksOf(book).map(emptyPickSet)].filter((set) => book.elements(set.name));
   const sets = [...STATIC_SETS, ...(way.balancing?.sets ?? []), ...used].map(moved);
   return { plan: { table: contribution(book, sets, way.balancing), remarks: [] }, book };
 }
 
+/** By name, whatever came first: the same Services give the same plan. */
+function picksOf(book: Book): readonly Pick[] {
+  return book.picks.toSorted((a, b) => (pickName(a) < pickName(b) ? -1 : 1));
+}
+
 function contribution(book: Book, sets: readonly NftSet[], balancing: Balancing | undefined): TableContribution {
-  const picks = book.picks.toSorted((a, b) => (pickName(a) < pickName(b) ? -1 : 1));
+  const picks = picksOf(book);
   const sticky = new Set(picks.filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
   const dynamic = STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family)));
   const hooks = balancing ? [...HOOKS, ...balancing.hooks] : HOOKS;
