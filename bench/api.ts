@@ -3,14 +3,13 @@
 //   node bench/api.ts [PODS] [WATCHERS]
 //
 // The server is a process of its own (`fairlead api`); writers and watchers are this one's, over TLS, so that both share the machine.
-import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { textTable } from "../src/base/index.ts";
+import { ApiProcess } from "../test/api-server.ts";
 
 const [pods = 10_000, watchers = 100] = process.argv.slice(2).map(Number);
 const WRITERS = 32;
@@ -23,10 +22,9 @@ interface Kubeconfig {
 }
 
 const folder = mkdtempSync(join(tmpdir(), "bench-api-"));
-const bin = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
-const server = spawn(bin, ["api", "--data", folder, "--listen", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "inherit"] });
-await new Promise((resolve) => server.stdout.once("data", resolve));
-const config = parse(readFileSync(join(folder, "kubeconfig"), "utf8")) as Kubeconfig;
+const server = new ApiProcess(folder);
+await server.start();
+const config = parse(readFileSync(server.kubeconfig, "utf8")) as Kubeconfig;
 const { cluster } = config.clusters[0];
 const ca = Buffer.from(cluster["certificate-authority-data"], "base64");
 const headers = { authorization: `Bearer ${config.users[0].user.token}`, "content-type": "application/json" };
@@ -138,7 +136,6 @@ try {
   process.stdout.write(textTable(["what", "Fairlead", "goal"], rows));
 } finally {
   agent.destroy();
-  server.kill("SIGTERM");
-  await new Promise((resolve) => server.once("exit", resolve));
+  await server.end("SIGTERM");
   rmSync(folder, { recursive: true });
 }

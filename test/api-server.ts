@@ -22,6 +22,10 @@ export class ApiProcess {
     return join(this.#data, "kubeconfig");
   }
 
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** Resolves when it serves; the second time at the same port. */
   async start(): Promise<void> {
     const words = ["api", "--data", this.#data, "--listen", this.#listen, ...this.#words];

@@ -1,9 +1,11 @@
 // The API server: TLS with an authority of its own, who may speak, and the streams that leave HTTP.
+
 import type { IncomingMessage } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { createAdaptorServer } from "@hono/node-server";
+import { urlHost } from "../base/index.ts";
 import type { Access } from "./access/authenticate.ts";
 import { BOOTSTRAP_ROLES } from "./access/bootstrap-roles.ts";
 import { ADMINISTRATORS, authenticated } from "./access/identity.ts";
@@ -92,7 +94,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const servers = [server, ...(await Promise.all((options.alsoListen ?? []).map(listenAt)))];
   const address = server.address() as AddressInfo;
   const host = ["0.0.0.0", "::"].includes(address.address) ? "127.0.0.1" : address.address;
-  const url = `https://${host.includes(":") ? `[${host}]` : host}:${address.port}`;
+  const url = `https://${urlHost(host)}:${address.port}`;
   return {
     url,
     caPem,

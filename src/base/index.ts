@@ -11,6 +11,7 @@ export {
   formatAddress,
   formatPrefix,
   freeSubnet,
+  hostOfUrl,
   type IpAddress,
   type IpPrefix,
   networkOf,
@@ -21,5 +22,6 @@ export {
   prefixSize,
   tryParseAddress,
   tryParsePrefix,
+  urlHost,
 } from "./ip.ts";
 export { textTable, width } from "./text-table.ts";

@@ -107,6 +107,16 @@ export function freeSubnet(
   return undefined;
 }
 
+/** A host as URLs have it: an IPv6 address in brackets (RFC 3986, section 3.2.2). */
+export function urlHost(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** The host that a URL names, as sockets have it: without brackets. */
+export function hostOfUrl({ hostname }: URL): string {
+  return hostname.replace(/^\[(.*)\]$/, "$1");
+}
+
 /** Network byte order: 4 or 16 bytes. */
 export function addressToBytes(address: IpAddress): Uint8Array {
   const bytes = new Uint8Array(addressBits(address.family) / 8);

@@ -1,6 +1,6 @@
 // A cluster's objects near at hand: read at once from memory, written where they are kept. The interface, and the embedded API.
 import { messageOf } from "../base/index.ts";
-import type { KubeObject } from "../resources/index.ts";
+import { apiVersionOf, type KubeObject } from "../resources/index.ts";
 import { apiFromStore, type ObjectApi, type WritableStore } from "./object-api.ts";
 import type { WatchableStore, WatchedResource } from "./source.ts";
 import type { ObjectPlace } from "./writer.ts";
@@ -56,8 +56,7 @@ export function objectsFromStore(store: EmbeddedStore, log: (message: string) =>
     watch: (resource, options, listener) => store.watch(resource, options, listener),
     api: apiFromStore(store),
     async resourceOf(apiVersion, kind) {
-      for (const each of store.resources.all())
-        if (each.kind === kind && (each.group ? `${each.group}/${each.version}` : each.version) === apiVersion) return each;
+      for (const each of store.resources.all()) if (each.kind === kind && apiVersionOf(each) === apiVersion) return each;
       return undefined;
     },
     async apply(resource, object) {

@@ -5,7 +5,7 @@ import { countedUp, type Event, type EventSink, eventRecorder, LEASE_NAMESPACE }
 import { type ClusterObjects, type ClusterSource, KubernetesApiError } from "../cluster/index.ts";
 import { installPlugin } from "../cni/index.ts";
 import type { Kernel, NetworkNamespace } from "../kernel/index.ts";
-import type { KubeObject, Node, Pod, Service } from "../resources/index.ts";
+import { isReady, type KubeObject, type Node, type Pod, type Service } from "../resources/index.ts";
 import { type AgentProcess, startAgentProcess } from "./agent-process.ts";
 import type { NodePlace } from "./fabric.ts";
 import { createCniRuntime } from "./kubelet/cni-runtime.ts";
@@ -164,7 +164,6 @@ async function renewLease({ api }: ClusterObjects, node: string): Promise<string
 
 /** Who took the node for lost, as it was not heard of for a while, is told that it is not. */
 function sayReady(objects: ClusterObjects, name: string): void {
-  const isReady = ({ status }: Node) => status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") ?? false;
   const node = objects.get<Node>(REFS.nodes, undefined, name);
   if (!node || isReady(node)) return;
   const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");

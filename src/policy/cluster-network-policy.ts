@@ -1,8 +1,11 @@
 // Reads the cluster-wide policies of network-policy-api: ClusterNetworkPolicy (v1alpha2), AdminNetworkPolicy and BaselineAdminNetworkPolicy (v1alpha1).
-import { formatPrefix, networkOf, tryParsePrefix } from "../base/index.ts";
+
+import { tryParsePrefix } from "../base/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { KubeObject, LabelSelector } from "../resources/index.ts";
 import { ALL_LABELS, NO_LABELS, readLabelSelector, unknownField } from "./labels.ts";
+import { MAX_RULES } from "./limits.ts";
+import { networkText } from "./network-text.ts";
 import {
   ADMIN_TIER,
   ANYONE,
@@ -45,8 +48,6 @@ const ALPHA_2: Dialect = {
   fields: ["tier", ...ALPHA_1.fields],
   traffic: "protocols",
 };
-/** More is no policy that a person wrote, and the kernel would pay for it. */
-const MAX_RULES = 5000;
 const PROTOCOLS: ReadonlyMap<string, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 /** What stands in an object that the API server did not check: anything. */
@@ -158,12 +159,11 @@ class Reader {
     }
     if (field === "to" && Array.isArray(peer.networks)) {
       const blocks = peer.networks.map((text: unknown, index) => {
+        const note = (says: string) => this.#remark(`${path}.networks[${index}]`, says);
         const prefix = typeof text === "string" ? tryParsePrefix(text) : undefined;
-        if (!prefix) this.#remark(`${path}.networks[${index}]`, `${JSON.stringify(text)} is not a prefix such as 10.0.0.0/8`);
-        const read = prefix && formatPrefix(networkOf(prefix));
-        if (prefix && read !== formatPrefix(prefix))
-          this.#remark(`${path}.networks[${index}]`, `${JSON.stringify(text)} is read as ${read}`);
-        return read;
+        if (prefix) return networkText(text as string, prefix, note);
+        note(`${JSON.stringify(text)} is not a prefix such as 10.0.0.0/8`);
+        return undefined;
       });
       return blocks.includes(undefined)
         ? undefined

@@ -1,8 +1,11 @@
 // The reader of networking.k8s.io/v1 NetworkPolicy. What is not valid is remarked and read so that it allows nothing.
-import { formatPrefix, type IpPrefix, networkOf, prefixContains, tryParsePrefix } from "../base/index.ts";
+
+import { prefixContains, tryParsePrefix } from "../base/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "../resources/index.ts";
 import { ALL_LABELS, readLabelSelector, unknownField } from "./labels.ts";
+import { MAX_RULES } from "./limits.ts";
+import { networkText } from "./network-text.ts";
 import {
   ANYONE,
   DEFAULT_TIER,
@@ -19,8 +22,6 @@ import {
 const PROTOCOLS: ReadonlyMap<unknown, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 type Remark = (path: string, says: string) => void;
-/** More is no policy that a person wrote, and the kernel would pay for it. */
-const MAX_RULES = 5000;
 const SPEC_FIELDS = ["podSelector", "policyTypes", "ingress", "egress"];
 
 type RuleObject = {
@@ -179,7 +180,7 @@ function readBlock(block: NonNullable<NetworkPolicyPeer["ipBlock"]>, path: strin
     return undefined;
   }
   if (!isKnown(block, ["cidr", "except"], { path, remark, follows: "this peer matches nothing" })) return undefined;
-  noteHostBits(cidr, `${path}.cidr`, remark);
+  const network = networkText(block.cidr, cidr, (says) => remark(`${path}.cidr`, says));
   const except: string[] = [];
   for (const [index, text] of (block.except ?? []).entries()) {
     const hole = typeof text === "string" ? tryParsePrefix(text) : undefined;
@@ -188,16 +189,9 @@ function readBlock(block: NonNullable<NetworkPolicyPeer["ipBlock"]>, path: strin
       remark(`${path}.except[${index}]`, `${JSON.stringify(text)} ${why}; this peer matches nothing`);
       return undefined;
     }
-    noteHostBits(hole, `${path}.except[${index}]`, remark);
-    except.push(formatPrefix(networkOf(hole)));
+    except.push(networkText(text, hole, (says) => remark(`${path}.except[${index}]`, says)));
   }
-  return { kind: "cidr", cidr: formatPrefix(networkOf(cidr)), except };
-}
-
-/** Remarks a prefix such as 10.1.2.3/8, an address where a network is meant. */
-function noteHostBits(prefix: IpPrefix, path: string, remark: Remark): void {
-  const read = formatPrefix(networkOf(prefix));
-  if (read !== formatPrefix(prefix)) remark(path, `${JSON.stringify(formatPrefix(prefix))} is read as ${read}`);
+  return { kind: "cidr", cidr: network, except };
 }
 
 function readPort(port: NetworkPolicyPort | null, path: string, remark: Remark): Traffic | undefined {

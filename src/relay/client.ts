@@ -2,7 +2,7 @@
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { StringDecoder } from "node:string_decoder";
-import { FairleadError, messageOf } from "../base/index.ts";
+import { FairleadError, hostOfUrl, messageOf } from "../base/index.ts";
 import { ChangeSource, type ClusterSource, type ObjectChange } from "../cluster/index.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { objectOfKey, readLine } from "./lines.ts";
@@ -133,7 +133,7 @@ async function* lines(
     const bearer = token?.();
     const headers = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
     const path = `/stream?node=${encodeURIComponent(node)}`;
-    const host = relay.hostname.replace(/^\[(.*)\]$/, "$1");
+    const host = hostOfUrl(relay);
     const common = { host, port: relay.port || 443, path, headers, signal, agent: false as const };
     const outgoing = relay.protocol === "https:" ? httpsRequest({ ...common, ...tls }) : httpRequest(common);
     outgoing.setTimeout(silence, () => outgoing.destroy(new Error(`nothing was heard of it for ${silence / 1000} s`)));

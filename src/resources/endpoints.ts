@@ -1,4 +1,5 @@
 // EndpointSlices of a Service, calculated from its selector and the pods. Pure.
+import { isReady } from "./conditions.ts";
 import type { Endpoint, EndpointSlice, Node, Pod, Service, ServicePort } from "./types.ts";
 
 const MAX_ENDPOINTS = 100;
@@ -112,14 +113,14 @@ function targetOf(port: ServicePort, pod: Pod): number | undefined {
 }
 
 function endpointOf(service: Service, pod: Pod, address: string, context: EndpointContext): Endpoint {
-  const isReady = pod.status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True") ?? false;
+  const ready = isReady(pod);
   const terminating = pod.metadata.deletionTimestamp !== undefined;
   const published = service.spec.publishNotReadyAddresses === true;
   const { nodeName, hostname, subdomain } = pod.spec;
   const zone = nodeName === undefined ? undefined : context.node(nodeName)?.metadata.labels?.["topology.kubernetes.io/zone"];
   return {
     addresses: [address],
-    conditions: { ready: published || (isReady && !terminating), serving: isReady, terminating },
+    conditions: { ready: published || (ready && !terminating), serving: ready, terminating },
     ...(hostname && subdomain === service.metadata.name ? { hostname } : {}),
     ...(nodeName === undefined ? {} : { nodeName }),
     ...(zone === undefined ? {} : { zone }),

@@ -1,5 +1,6 @@
 // The resources room's face.
 export { compileCalicoSelector } from "./calico-selector.ts";
+export { isReady } from "./conditions.ts";
 export { applyDefaults } from "./defaults.ts";
 export { calculateEndpointSlices, type EndpointContext } from "./endpoints.ts";
 export { apiVersionOf, closeKinds, findKind, KINDS, type KindInfo } from "./kinds.ts";

@@ -16,6 +16,8 @@ const SOURCES: readonly Place[] = ["d", "c", "client", "node-1"];
 const SERVICES = 6;
 /** Connections under way from each source. */
 const AT_ONCE = 3;
+/** The longest between two changes, in milliseconds. */
+const MOST_MS = 1000;
 
 /** Repeatable chance. */
 function dice(seed: number): (below: number) => number {
@@ -82,7 +84,10 @@ for (const mode of [...MODES, "changing modes"] as const)
       else now[number] = PODS.filter(() => roll(2) === 0);
       if (kind > 1 && now[number]?.length === 0) now[number] = [PODS[roll(PODS.length)] ?? "a"];
       apply();
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      // However quick the machine is with changes, there is traffic between them; who asks for a Service that is away waits for a second.
+      const end = performance.now() + MOST_MS;
+      do await new Promise((resolve) => setTimeout(resolve, 10));
+      while (connections <= 2 * change && performance.now() < end);
     }
     done = true;
     await Promise.all(running);

@@ -66,10 +66,6 @@ export function isGone(pod: Pod): boolean {
   return pod.metadata.deletionTimestamp !== undefined || pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
 }
 
-export function isReady(pod: Pod): boolean {
-  return pod.status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True") ?? false;
-}
-
 /** Pods by owner, node and namespace, kept by events. */
 export class PodIndex {
   readonly #pods = new Map<string, Pod>();

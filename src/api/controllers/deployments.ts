@@ -1,6 +1,6 @@
 // Deployment → ReplicaSet: rolling from one template to the next, and back: each template that was is a revision.
-import type { Deployment, ReplicaSet } from "../../resources/index.ts";
-import { type Controller, type ControllerContext, controllerOf, isGone, isReady, keyOf, REF, splitKey } from "./context.ts";
+import { type Deployment, isReady, type ReplicaSet } from "../../resources/index.ts";
+import { type Controller, type ControllerContext, controllerOf, isGone, keyOf, REF, splitKey } from "./context.ts";
 import { watchOwners } from "./owners.ts";
 import { ownerReference, templateHash, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";

@@ -1,6 +1,6 @@
 // Job → pods that run to their end: as many at a time and in all as it asks for; failed ones are tried again, within its limit.
-import type { KubeObject, Pod, PodTemplate } from "../../resources/index.ts";
-import { type Controller, type ControllerContext, isReady, REF, splitKey } from "./context.ts";
+import { isReady, type KubeObject, type Pod, type PodTemplate } from "../../resources/index.ts";
+import { type Controller, type ControllerContext, REF, splitKey } from "./context.ts";
 import { watchOwners } from "./owners.ts";
 import { BURST, createPod, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";

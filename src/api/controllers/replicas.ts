@@ -1,6 +1,6 @@
 // ReplicaSet → pods; and ReplicationController, which differs in its selector only.
-import type { Pod, ReplicaSet } from "../../resources/index.ts";
-import { type Controller, type ControllerContext, isGone, isReady, REF, splitKey } from "./context.ts";
+import { isReady, type Pod, type ReplicaSet } from "../../resources/index.ts";
+import { type Controller, type ControllerContext, isGone, REF, splitKey } from "./context.ts";
 import { watchOwners } from "./owners.ts";
 import { BURST, createPod, deletePod, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";

@@ -1,6 +1,6 @@
 // DaemonSet → a pod on every eligible node; StatefulSet → pods with names that stay.
-import { type DaemonSet, type Node, type Pod, type StatefulSet, whyNotOn } from "../../resources/index.ts";
-import { type Controller, type ControllerContext, isGone, isReady, REF, splitKey } from "./context.ts";
+import { type DaemonSet, isReady, type Node, type Pod, type StatefulSet, whyNotOn } from "../../resources/index.ts";
+import { type Controller, type ControllerContext, isGone, REF, splitKey } from "./context.ts";
 import { watchOwners } from "./owners.ts";
 import { BURST, createPod, deletePod, templateHash, writeStatus } from "./pods.ts";
 import { createQueue } from "./queue.ts";

@@ -5,6 +5,7 @@ import type { ObjectApi } from "../object-api.ts";
 import type { WatchedResource } from "../source.ts";
 import { type ApiClient, createApiClient } from "./client.ts";
 import { type ApiAccess, readKubeconfig } from "./kubeconfig.ts";
+import { pathOf } from "./paths.ts";
 
 /** So many objects come in one answer. */
 const PAGE = 500;
@@ -37,20 +38,13 @@ export function apiFromKubernetes(kubeconfig: string | ApiAccess): ObjectApi & {
   };
 }
 
-/** Where objects of a kind are, or one of them. */
-export function pathOf({ group, version, plural }: WatchedResource, namespace: string | undefined, name?: string): string {
-  const root = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
-  const inside = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
-  return `${root}${inside}/${plural}${name === undefined ? "" : `/${encodeURIComponent(name)}`}`;
-}
-
 async function listAll<T extends KubeObject>(client: ApiClient, resource: WatchedResource, selector = ""): Promise<readonly T[]> {
   const items: T[] = [];
   let rest = "";
   do {
     const labels = selector === "" ? "" : `&labelSelector=${encodeURIComponent(selector)}`;
     const query = `?limit=${PAGE}${labels}${rest === "" ? "" : `&continue=${encodeURIComponent(rest)}`}`;
-    const page = (await client.fetch({ path: `${pathOf(resource, undefined)}${query}` })) as {
+    const page = (await client.fetch({ path: `${pathOf(resource)}${query}` })) as {
       readonly kind?: string;
       readonly apiVersion?: string;
       readonly items?: readonly T[];

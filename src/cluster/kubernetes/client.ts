@@ -4,7 +4,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
 import { StringDecoder } from "node:string_decoder";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
-import { messageOf } from "../../base/index.ts";
+import { hostOfUrl, messageOf } from "../../base/index.ts";
 import { KubernetesApiError } from "../errors.ts";
 import type { ApiAccess } from "./kubeconfig.ts";
 
@@ -49,8 +49,8 @@ export function transportTo(access: ApiAccess): Transport {
   const secure = access.server.protocol === "https:";
   const agent = secure ? new HttpsAgent({ keepAlive: true, ...tlsOf(access) }) : new HttpAgent({ keepAlive: true });
   const prefix = access.server.pathname.replace(/\/$/, "");
-  const { hostname, port } = access.server;
-  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  const { port } = access.server;
+  const host = hostOfUrl(access.server);
   return {
     request({ method, path, headers, signal }) {
       const authorization = access.authorization();

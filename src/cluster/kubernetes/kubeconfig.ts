@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
-import { messageOf } from "../../base/index.ts";
+import { hostOfUrl, messageOf, urlHost } from "../../base/index.ts";
 import { KubeconfigError } from "../errors.ts";
 
 /** All that a request needs to know of a cluster. */
@@ -130,7 +130,7 @@ export function redirectKubeconfig(flattened: string, address: string): string {
   const config = JSON.parse(flattened) as { readonly clusters: readonly { readonly cluster: Record<string, unknown> }[] };
   for (const { cluster } of config.clusters) {
     const server = new URL(String(cluster.server));
-    cluster["tls-server-name"] ??= server.hostname.replace(/^\[(.*)\]$/, "$1");
+    cluster["tls-server-name"] ??= hostOfUrl(server);
     // Set by hand: a URL keeps the port that it had where none is given.
     cluster.server = `${server.protocol}//${address}${server.pathname.replace(/\/$/, "")}`;
   }
@@ -144,7 +144,7 @@ export function inClusterAccess(environment: Readonly<Record<string, string | un
   if (!host) throw new KubeconfigError("bad-kubeconfig", "this is not a pod: KUBERNETES_SERVICE_HOST is not set", { remedy });
   try {
     return {
-      server: new URL(`https://${host.includes(":") ? `[${host}]` : host}:${port}`),
+      server: new URL(`https://${urlHost(host)}:${port}`),
       tls: { ca: readFileSync(`${SERVICE_ACCOUNT}/ca.crt`), rejectUnauthorized: true },
       authorization: authorizationOf({}, `${SERVICE_ACCOUNT}/token`),
     };

@@ -6,6 +6,8 @@ import { ChangeSource, NETWORK_RESOURCES, type WatchedResource } from "../source
 import type { ClusterWriter, ObjectPlace } from "../writer.ts";
 import { createApiClient } from "./client.ts";
 import { type ApiAccess, readKubeconfig } from "./kubeconfig.ts";
+import { pathOf } from "./paths.ts";
+import { backOff } from "./pause.ts";
 import { reflect } from "./reflector.ts";
 
 export interface KubernetesOptions {
@@ -34,7 +36,7 @@ export function sourceFromKubernetes(options: KubernetesOptions): ClusterSource 
 
 /** Tells each kind's changes, and once that every kind has been listed. Returns the way to stop. @throws KubeconfigError at once */
 export function followKubernetes(
-  { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = withJitter, keep, kubeconfig }: KubernetesOptions,
+  { resources = NETWORK_RESOURCES, onProblem = () => {}, pause = CLUSTER_PAUSE, keep, kubeconfig }: KubernetesOptions,
   change: (resource: WatchedResource, changes: readonly ObjectChange[]) => void,
   synced: () => void,
 ): () => void {
@@ -76,8 +78,9 @@ export interface ObjectPatch {
 export async function patchObject({ kubeconfig, resource, namespace, name, patch, subresource }: ObjectPatch): Promise<KubeObject> {
   const client = createApiClient(accessOf(kubeconfig));
   try {
-    const path = `${pathOf({ resource, name, ...(namespace === undefined ? {} : { namespace }) })}${subresource ? `/${subresource}` : ""}`;
-    return (await client.fetch(patchRequest(path, patch))) as KubeObject;
+    return (await client.fetch(
+      patchRequest({ resource, name, ...(namespace === undefined ? {} : { namespace }) }, patch, subresource),
+    )) as KubeObject;
   } finally {
     client.close();
   }
@@ -87,28 +90,21 @@ export async function patchObject({ kubeconfig, resource, namespace, name, patch
 export function writerToKubernetes(kubeconfig: string | ApiAccess): ClusterWriter & { close(): void } {
   const client = createApiClient(accessOf(kubeconfig));
   return {
-    get: (place) => unless([404], client.fetch({ path: pathOf(place) })),
-    create: (place, object) =>
-      unless([409], client.fetch({ method: "POST", path: `${listOf(place)}?${MANAGER}`, body: JSON.stringify(object) })),
-    patch: (place, patch, subresource) =>
-      unless([404, 409], client.fetch(patchRequest(`${pathOf(place)}${subresource ? `/${subresource}` : ""}`, patch))),
+    get: ({ resource, namespace, name }) => unless([404], client.fetch({ path: pathOf(resource, namespace, name) })),
+    create: ({ resource, namespace }, object) =>
+      unless([409], client.fetch({ method: "POST", path: `${pathOf(resource, namespace)}?${MANAGER}`, body: JSON.stringify(object) })),
+    patch: (place, patch, subresource) => unless([404, 409], client.fetch(patchRequest(place, patch, subresource))),
     close: () => client.close(),
   };
 }
 
 const MANAGER = "fieldManager=fairlead";
+/** A cluster has many nodes, and its servers other work. */
+const CLUSTER_PAUSE = backOff(500, 30_000);
 
-function patchRequest(path: string, patch: object) {
-  return { method: "PATCH", path: `${path}?${MANAGER}`, body: JSON.stringify(patch), contentType: "application/merge-patch+json" } as const;
-}
-
-function listOf({ resource: { group, version, plural }, namespace }: ObjectPlace): string {
-  const root = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
-  return `${root}${namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`}/${plural}`;
-}
-
-function pathOf(place: ObjectPlace): string {
-  return `${listOf(place)}/${encodeURIComponent(place.name)}`;
+function patchRequest({ resource, namespace, name }: ObjectPlace, patch: object, subresource?: "status") {
+  const path = `${pathOf(resource, namespace, name)}${subresource ? `/${subresource}` : ""}?${MANAGER}`;
+  return { method: "PATCH", path, body: JSON.stringify(patch), contentType: "application/merge-patch+json" } as const;
 }
 
 /** What was answered; undefined where the server refused with one of these statuses. */
@@ -123,9 +119,4 @@ async function unless(statuses: readonly number[], answer: Promise<unknown>): Pr
 
 function accessOf(kubeconfig: string | ApiAccess): ApiAccess {
   return typeof kubeconfig === "string" ? readKubeconfig(kubeconfig) : kubeconfig;
-}
-
-/** Half a second, doubling, up to half a minute; half to all of it, so that a cluster's nodes do not come back at once. */
-function withJitter(attempt: number): number {
-  return Math.min(30_000, 500 * 2 ** Math.min(10, attempt - 1)) * (0.5 + Math.random() / 2);
 }

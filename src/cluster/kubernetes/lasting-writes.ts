@@ -1,6 +1,7 @@
 // Writes that come about, be the server away for a while: per object in their order, the newest of a kind, tried again with pauses.
 import { messageOf } from "../../base/index.ts";
 import { ApiConflict, KubernetesApiError } from "../errors.ts";
+import { pause } from "./pause.ts";
 
 export interface LastingWrites {
   /** Writes to `object` behind what waits for it; a waiting write of the same label is dropped. */
@@ -22,7 +23,7 @@ const AT_ONCE = 16;
 
 type Write = () => Promise<void>;
 
-export function createLastingWrites({ problem, pause }: LastingOptions): LastingWrites {
+export function createLastingWrites({ problem, pause: wait }: LastingOptions): LastingWrites {
   const waiting = new Map<string, Map<string, Write>>();
   const turns: (() => void)[] = [];
   const stop = new AbortController();
@@ -61,7 +62,7 @@ export function createLastingWrites({ problem, pause }: LastingOptions): Lasting
         failed = 0;
         // A newer one may have taken its place meanwhile.
         if (writes.get(label) === write) writes.delete(label);
-      } else await sleep(pause(++failed), stop.signal);
+      } else await pause(wait(++failed), stop.signal);
     }
     waiting.delete(object);
   }
@@ -90,17 +91,4 @@ function isPassing(error: unknown): boolean {
   if (error instanceof ApiConflict) return true;
   if (!(error instanceof KubernetesApiError)) return false;
   return error.status === 0 || error.status === 401 || error.status === 429 || error.status >= 500;
-}
-
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener("abort", done);
-    if (signal.aborted) done();
-  });
 }

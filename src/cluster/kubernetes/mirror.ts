@@ -5,6 +5,7 @@ import type { ReadableStore } from "../objects.ts";
 import type { ObjectChange } from "../snapshot.ts";
 import { NETWORK_RESOURCES, type WatchedResource } from "../source.ts";
 import { followKubernetes, type KubernetesOptions } from "./kubernetes.ts";
+import { keyOf } from "./paths.ts";
 
 export interface KubernetesMirror extends ReadableStore {
   /** Whether the kind is followed. */
@@ -104,8 +105,4 @@ function isOlder({ metadata: { resourceVersion = "" } }: KubeObject, than: strin
 
 function nameOf({ group, version, plural }: WatchedResource): string {
   return `${group}/${version}/${plural}`;
-}
-
-function keyOf({ metadata }: KubeObject): string {
-  return `${metadata.namespace ?? ""}/${metadata.name}`;
 }

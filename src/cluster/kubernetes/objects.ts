@@ -5,11 +5,13 @@ import { ApiConflict, KubernetesApiError } from "../errors.ts";
 import type { ClusterObjects } from "../objects.ts";
 import type { WatchedResource } from "../source.ts";
 import type { ObjectPlace } from "../writer.ts";
-import { apiFromKubernetes, pathOf } from "./api-objects.ts";
+import { apiFromKubernetes } from "./api-objects.ts";
 import { type ApiClient, createApiClient } from "./client.ts";
 import type { ApiAccess } from "./kubeconfig.ts";
 import { createLastingWrites } from "./lasting-writes.ts";
 import { type KubernetesMirror, mirrorKubernetes } from "./mirror.ts";
+import { pathOf } from "./paths.ts";
+import { backOff } from "./pause.ts";
 import { type ServedKinds, servedKinds } from "./served.ts";
 
 export interface KubernetesObjectsOptions {
@@ -37,6 +39,8 @@ export interface KubernetesObjects extends ClusterObjects {
 
 /** So often a write is made anew of a newer object before it waits. */
 const TRIES = 5;
+/** The server of a lab is near: it is asked again soon. */
+const soon = backOff(100, 5000);
 /** How long a definition's kind may take to be served, in milliseconds. */
 const SERVED_MS = 10_000;
 
@@ -142,11 +146,6 @@ async function requestToken(client: ApiClient, { namespace, account, pod, audien
     if (error instanceof KubernetesApiError && error.status === 404) return undefined;
     throw error;
   }
-}
-
-/** A tenth of a second, doubling, up to five; half to all of it. */
-function soon(attempt: number): number {
-  return Math.min(5000, 100 * 2 ** Math.min(10, attempt - 1)) * (0.5 + Math.random() / 2);
 }
 
 function nameOf({ resource: { group, plural }, namespace, name }: ObjectPlace): string {

@@ -5,11 +5,13 @@
 //    └──────── 410, or an unknown fault ───────┼─────┘
 //                                       back-off with jitter
 import { messageOf } from "../../base/index.ts";
-import type { KubeObject } from "../../resources/index.ts";
+import { apiVersionOf, type KubeObject } from "../../resources/index.ts";
 import { KubernetesApiError } from "../errors.ts";
 import type { ObjectChange } from "../snapshot.ts";
 import type { WatchedResource } from "../source.ts";
 import type { ApiClient } from "./client.ts";
+import { keyOf, pathOf } from "./paths.ts";
+import { pause } from "./pause.ts";
 
 export interface ReflectorOptions {
   readonly client: ApiClient;
@@ -173,26 +175,5 @@ function adopt(
   if (object.apiVersion && object.kind) return object;
   const kind = typeof listKind === "string" ? listKind.replace(/List$/, "") : known?.values().next().value?.kind;
   if (!kind) return undefined;
-  return { ...object, apiVersion: resource.group ? `${resource.group}/${resource.version}` : resource.version, kind };
-}
-
-function pathOf({ group, version, plural }: WatchedResource): string {
-  return group === "" ? `/api/${version}/${plural}` : `/apis/${group}/${version}/${plural}`;
-}
-
-function keyOf({ metadata }: KubeObject): string {
-  return `${metadata.namespace ?? ""}/${metadata.name}`;
-}
-
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener("abort", done);
-    if (signal.aborted) done();
-  });
+  return { ...object, apiVersion: apiVersionOf(resource), kind };
 }

@@ -2,6 +2,7 @@
 import { KubernetesApiError } from "../errors.ts";
 import type { WatchedResource } from "../source.ts";
 import type { ApiClient } from "./client.ts";
+import { rootOf } from "./paths.ts";
 
 interface ServedResource extends WatchedResource {
   readonly kind: string;
@@ -19,9 +20,8 @@ export function servedKinds(client: ApiClient): ServedKinds {
 
   async function ask(apiVersion: string): Promise<readonly ServedResource[]> {
     const [group = "", version = ""] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
-    const path = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
     try {
-      const { resources = [] } = (await client.fetch({ path })) as {
+      const { resources = [] } = (await client.fetch({ path: rootOf({ group, version }) })) as {
         readonly resources?: readonly { readonly name: string; readonly kind: string; readonly namespaced: boolean }[];
       };
       // Subresources have a slash in their names.

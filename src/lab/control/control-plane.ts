@@ -1,8 +1,26 @@
 // The API that a lab's nodes work for, and what acts behind it: the embedded one, or a server somewhere else.
+import type { PodHost } from "../../api/index.ts";
 import type { ClusterObjects, ClusterSource, ClusterWriter } from "../../cluster/index.ts";
+import type { NetworkNamespace } from "../../kernel/index.ts";
 import type { KubeObject, Pod } from "../../resources/index.ts";
 import type { TokenWish } from "../kubelet/volumes.ts";
+import type { LabOptions } from "../lab.ts";
 import type { ClusterNetworks } from "../networks.ts";
+import type { LabPaths } from "../paths.ts";
+
+/** What either is started with. */
+export interface PlaneOptions {
+  readonly options: LabOptions;
+  readonly paths: LabPaths;
+  /** Descriptor of the listening socket for persons. */
+  readonly apiFd: number;
+  /** Where pods reach the API. */
+  readonly router: NetworkNamespace;
+  /** Names of the lab's nodes. */
+  readonly nodes: readonly string[];
+  readonly pods: PodHost;
+  readonly log: (message: string) => void;
+}
 
 export interface ControlPlane {
   readonly objects: ClusterObjects;

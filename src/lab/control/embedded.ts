@@ -1,35 +1,19 @@
 // The lab's own API: store, server and controllers in the daemon's process.
 import { mkdirSync } from "node:fs";
-import { type ApiServer, openClusterStore, type PodHost, startApiServer, startControllers } from "../../api/index.ts";
-import { FairleadError } from "../../base/index.ts";
-import { objectsFromStore, sourceFromStore } from "../../cluster/index.ts";
-import type { NetworkNamespace } from "../../kernel/index.ts";
+import { type ApiServer, openClusterStore, startApiServer, startControllers } from "../../api/index.ts";
+import { FairleadError, urlHost } from "../../base/index.ts";
+import { objectsFromStore, redirectKubeconfig, sourceFromStore } from "../../cluster/index.ts";
 import type { Node } from "../../resources/index.ts";
 import { FABRIC } from "../fabric.ts";
-import type { LabOptions } from "../lab.ts";
 import { planNetworks } from "../networks.ts";
-import type { LabPaths } from "../paths.ts";
 import { REFS } from "../refs.ts";
 import { CLUSTER } from "../system.ts";
-import type { ControlPlane } from "./control-plane.ts";
+import type { ControlPlane, PlaneOptions } from "./control-plane.ts";
 import { resume } from "./keep.ts";
 import { storeWriter } from "./store-writer.ts";
 
-export interface EmbeddedOptions {
-  readonly options: LabOptions;
-  readonly paths: LabPaths;
-  /** Descriptor of the listening socket for persons. */
-  readonly apiFd: number;
-  /** Where pods reach it. */
-  readonly router: NetworkNamespace;
-  /** Names of the lab's nodes. */
-  readonly nodes: readonly string[];
-  readonly pods: PodHost;
-  readonly log: (message: string) => void;
-}
-
 /** Starts it. The server's certificate takes a while to make; the rest goes on meanwhile. */
-export function startEmbeddedPlane({ options, paths, apiFd, router, nodes, pods, log }: EmbeddedOptions): ControlPlane {
+export function startEmbeddedPlane({ options, paths, apiFd, router, nodes, pods, log }: PlaneOptions): ControlPlane {
   const networks = planNetworks(options);
   if (options.keep) mkdirSync(paths.kept, { recursive: true, mode: 0o700 });
   const path = options.keep ? paths.database : ":memory:";
@@ -72,12 +56,7 @@ export function startEmbeddedPlane({ options, paths, apiFd, router, nodes, pods,
       return served().url;
     },
     kubeconfig: () => served().kubeconfig(options.name),
-    async podKubeconfig() {
-      const config = JSON.parse((await serving).kubeconfig(options.name)) as { clusters: { cluster: { server: string } }[] };
-      const address = networks.apiAddress;
-      for (const { cluster } of config.clusters) cluster.server = `https://${address.includes(":") ? `[${address}]` : address}:443`;
-      return JSON.stringify(config);
-    },
+    podKubeconfig: async () => redirectKubeconfig((await serving).kubeconfig(options.name), `${urlHost(networks.apiAddress)}:443`),
     async token(pod, { audience, expirationSeconds = 3600 }) {
       const { namespace = "", name, uid = "" } = pod.metadata;
       const account = pod.spec.serviceAccountName ?? "default";

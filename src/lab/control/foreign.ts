@@ -1,7 +1,6 @@
 // An API server somewhere else, with its own store, controllers and scheduler: the lab's nodes join it, and leave it at the end.
 import { readFileSync } from "node:fs";
-import type { PodHost } from "../../api/index.ts";
-import { FairleadError, messageOf } from "../../base/index.ts";
+import { FairleadError, hostOfUrl, messageOf, urlHost } from "../../base/index.ts";
 import {
   type ClusterSnapshot,
   type KubernetesObjects,
@@ -13,31 +12,15 @@ import {
   type WatchedResource,
   writerToKubernetes,
 } from "../../cluster/index.ts";
-import type { NetworkNamespace } from "../../kernel/index.ts";
 import { FABRIC } from "../fabric.ts";
-import type { LabOptions } from "../lab.ts";
 import { planNetworks } from "../networks.ts";
-import type { LabPaths } from "../paths.ts";
 import { REFS } from "../refs.ts";
 import { openApiDoor } from "./api-door.ts";
-import type { ControlPlane } from "./control-plane.ts";
+import type { ControlPlane, PlaneOptions } from "./control-plane.ts";
 import { type Front, startFront } from "./front.ts";
 import { leave, marked, ownerOf } from "./membership.ts";
 import { settlePodCidrs, settleServices } from "./settle.ts";
 import { unserved } from "./unserved.ts";
-
-export interface ForeignOptions {
-  readonly options: LabOptions;
-  /** The given kubeconfig is there, and needs no other files. */
-  readonly paths: LabPaths;
-  /** Descriptor of the listening socket for persons. */
-  readonly apiFd: number;
-  readonly router: NetworkNamespace;
-  /** Names of the lab's nodes. */
-  readonly nodes: readonly string[];
-  readonly pods: PodHost;
-  readonly log: (message: string) => void;
-}
 
 /** What the lab reads beside what the network is calculated from. */
 const LAB_RESOURCES: readonly WatchedResource[] = [
@@ -52,7 +35,7 @@ const LAB_RESOURCES: readonly WatchedResource[] = [
 const LEAVE_MS = 8000;
 
 /** Reads what the server has, and makes there what every lab needs before its first pod. @throws FairleadError, KubernetesApiError */
-export async function startForeignPlane(foreign: ForeignOptions): Promise<ControlPlane> {
+export async function startForeignPlane(foreign: PlaneOptions): Promise<ControlPlane> {
   const kubeconfig = readFileSync(foreign.paths.given, "utf8");
   const resources = [...NETWORK_RESOURCES, ...LAB_RESOURCES];
   const objects = await objectsFromKubernetes({ access: readKubeconfig(kubeconfig), resources, onProblem: sayOnce(foreign.log) });
@@ -66,7 +49,7 @@ export async function startForeignPlane(foreign: ForeignOptions): Promise<Contro
 }
 
 async function join(
-  { options, apiFd, router, nodes, pods, log }: ForeignOptions,
+  { options, apiFd, router, nodes, pods, log }: PlaneOptions,
   kubeconfig: string,
   objects: KubernetesObjects,
 ): Promise<ControlPlane> {
@@ -79,7 +62,7 @@ async function join(
   await leave(objects.api, owner, nodes);
   let networks = await settleServices(objects, planNetworks(options), owner);
   const port = Number(server.port) || (server.protocol === "https:" ? 443 : 80);
-  const host = server.hostname.replace(/^\[(.*)\]$/, "$1");
+  const host = hostOfUrl(server);
   const closeDoor = openApiDoor({ router, objects, server: { host, port }, known: [FABRIC.apiServer], log });
   // Its certificate takes a while to make; the rest goes on meanwhile.
   const fronting = startFront({ fd: apiFd, access, objects, pods, nodes });
@@ -112,10 +95,7 @@ async function join(
       return started().url;
     },
     kubeconfig: () => started().kubeconfig(options.name),
-    podKubeconfig: async () => {
-      const { apiAddress } = networks;
-      return redirectKubeconfig(kubeconfig, `${apiAddress.includes(":") ? `[${apiAddress}]` : apiAddress}:443`);
-    },
+    podKubeconfig: async () => redirectKubeconfig(kubeconfig, `${urlHost(networks.apiAddress)}:443`),
     token: ({ metadata, spec }, { audience, expirationSeconds = 3600 }) =>
       objects.requestToken({
         namespace: metadata.namespace ?? "default",

@@ -1,6 +1,6 @@
 // Ready pods that a Service selects and its end points lack: what a controller elsewhere has still to do. Pure.
 import type { ClusterSnapshot } from "../../cluster/index.ts";
-import type { Pod } from "../../resources/index.ts";
+import { isReady, type Pod } from "../../resources/index.ts";
 
 /** "namespace/pod" of each, at one snapshot. */
 export function unserved(snapshot: ClusterSnapshot): string[] {
@@ -19,6 +19,5 @@ export function unserved(snapshot: ClusterSnapshot): string[] {
 }
 
 function isServing({ metadata, status }: Pod): boolean {
-  if (metadata.deletionTimestamp !== undefined || status?.podIP === undefined) return false;
-  return status.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") ?? false;
+  return metadata.deletionTimestamp === undefined && status?.podIP !== undefined && isReady({ status });
 }

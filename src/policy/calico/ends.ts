@@ -1,7 +1,9 @@
 // Reads Calico's HostEndpoint, NetworkSet and GlobalNetworkSet: end points that are no pods.
+
 import { formatAddress, formatPrefix, networkOf, tryParseAddress, tryParsePrefix } from "../../base/index.ts";
 import type { KubeObject } from "../../resources/index.ts";
 import { blockOf } from "../ends.ts";
+import { networkText } from "../network-text.ts";
 import type { LabelledEnd } from "../rules.ts";
 import { labelsOf, listOf, ownerOf, specOf, titleOf } from "./objects.ts";
 import { Place } from "./place.ts";
@@ -79,14 +81,15 @@ export function readNet(place: Place): string[] {
     place.wrong(`${JSON.stringify(place.value)} is neither an address nor a prefix; it is left out`);
     return [];
   }
-  if (hasHostBits(String(place.value), block)) place.note(`${JSON.stringify(place.value)} is read as ${block}`);
+  noteHostBits(place);
   return [block];
 }
 
-/** "10.0.0.7/8": an address where a network is meant. */
-export function hasHostBits(text: string, cidr: string): boolean {
+/** Notes an address where a network is meant. */
+export function noteHostBits(place: Place): void {
+  const text = String(place.value);
   const prefix = tryParsePrefix(text);
-  return prefix !== undefined && formatPrefix(prefix) !== cidr;
+  if (prefix) networkText(text, prefix, (says) => place.note(says));
 }
 
 /** A prefix in canonical text, its host bits cleared; an address has its full length. */

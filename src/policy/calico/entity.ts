@@ -1,7 +1,7 @@
 // One side of a Calico rule: whom `source` or `destination` means.
 import type { Peer, PortMatch, Selection, Side } from "../rules.ts";
 import { readCondition } from "./condition.ts";
-import { blockIn, hasHostBits } from "./ends.ts";
+import { blockIn, noteHostBits } from "./ends.ts";
 import { fieldsOf } from "./objects.ts";
 import type { Place } from "./place.ts";
 
@@ -97,7 +97,7 @@ function readNets(place: Place, left: "left" | "whole"): readonly Peer[] | undef
       net.wrong(`${JSON.stringify(net.value)} is neither an address nor a prefix such as 10.0.0.0/8`);
       return [];
     }
-    if (hasHostBits(String(net.value), cidr)) net.note(`${JSON.stringify(net.value)} is read as ${cidr}`);
+    noteHostBits(net);
     return [{ kind: "cidr" as const, cidr, except: [] }];
   });
   return left === "whole" && blocks.length < nets.length ? undefined : blocks;

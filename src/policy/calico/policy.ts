@@ -1,6 +1,8 @@
 // Reads Calico's NetworkPolicy and GlobalNetworkPolicy, and their staged kinds.
+
 import type { KubeObject } from "../../resources/index.ts";
 import { ALL_LABELS, NO_LABELS } from "../labels.ts";
+import { MAX_RULES } from "../limits.ts";
 import { DEFAULT_TIER, type Direction, type HostPart, type Policy, type ReadPolicy, type Rule, type Selection } from "../rules.ts";
 import { type About, readCondition } from "./condition.ts";
 import { ownerOf, specOf, titleOf } from "./objects.ts";
@@ -9,8 +11,6 @@ import { readRule } from "./rule.ts";
 
 const FIELDS = ["tier", "order", "selector", "types", "ingress", "egress", "serviceAccountSelector", "performanceHints"];
 const GLOBAL_FIELDS = [...FIELDS, "namespaceSelector", "doNotTrack", "preDNAT", "applyOnForward"];
-/** More is no policy that a person wrote, and the kernel would pay for it. */
-const MAX_RULES = 5000;
 
 /**
  * Reads one policy. A subject that can't be read selects nobody; a rule that is not understood fails closed (see readRule);

@@ -1,16 +1,8 @@
 // Whom a Cilium rule names at the other end: end points, blocks, entities, nodes, Services, DNS names.
-import {
-  addressBits,
-  type Family,
-  familyOf,
-  formatAddress,
-  formatPrefix,
-  networkOf,
-  prefixContains,
-  tryParseAddress,
-  tryParsePrefix,
-} from "../../base/index.ts";
+
+import { addressBits, type Family, familyOf, formatAddress, prefixContains, tryParseAddress, tryParsePrefix } from "../../base/index.ts";
 import type { Place } from "../calico/place.ts";
+import { networkText } from "../network-text.ts";
 import type { CidrPeer, Direction, EntityPeer, Peer, Side } from "../rules.ts";
 import { readEntity, readGroups, readLabels, readNodes, readPeer } from "./selector.ts";
 
@@ -95,11 +87,7 @@ function readBlock(place: Place): CidrPeer | undefined {
   const address = tryParseAddress(text);
   if (address) return { kind: "cidr", cidr: `${formatAddress(address)}/${addressBits(familyOf(text))}`, except: [] };
   const prefix = tryParsePrefix(text);
-  if (prefix) {
-    const cidr = formatPrefix(networkOf(prefix));
-    if (cidr !== formatPrefix(prefix)) place.note(`${JSON.stringify(text)} is read as ${cidr}`);
-    return { kind: "cidr", cidr, except: [] };
-  }
+  if (prefix) return { kind: "cidr", cidr: networkText(text, prefix, (says) => place.note(says)), except: [] };
   return place.wrong(`${JSON.stringify(text)} is neither a prefix such as 10.0.0.0/8 nor an address`);
 }
 

@@ -2,11 +2,13 @@
 //
 // What a policy denies and what it allows are two policies of the model: denials stand before whatever the default tier
 // allows, in any language. Layer 7 is held with the rule (`application`), which allows nothing until a data path sees it.
+
 import type { Owner } from "../../kernel/index.ts";
 import type { KubeObject } from "../../resources/index.ts";
 import { titleOf } from "../calico/objects.ts";
 import { Place, type Remarks } from "../calico/place.ts";
 import { ALL_LABELS, NO_LABELS } from "../labels.ts";
+import { MAX_RULES } from "../limits.ts";
 import {
   DEFAULT_TIER,
   DENY_FIRST,
@@ -35,8 +37,6 @@ const FIELDS = [
   "description",
   "log",
 ];
-/** More is no policy that a person wrote, and the kernel would pay for it. */
-const MAX_ENTRIES = 5000;
 const DIRECTIONS: readonly Direction[] = ["ingress", "egress"];
 
 /**
@@ -79,8 +79,8 @@ function readSpec(place: Place, context: SpecContext): Policy[] {
       [`${direction}Deny`, "deny"],
     ] as const) {
       const items = place.at(field).items();
-      if (items.length > MAX_ENTRIES) {
-        place.at(field).wrong(`${items.length} entries are more than ${MAX_ENTRIES}: none of them is in force`);
+      if (items.length > MAX_RULES) {
+        place.at(field).wrong(`${items.length} entries are more than ${MAX_RULES}: none of them is in force`);
         continue;
       }
       for (const [index, item] of items.entries()) {
