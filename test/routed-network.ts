@@ -47,6 +47,8 @@ export async function raiseRouted(options: {
   readonly pools: Readonly<Record<string, object>>;
   /** Length of the underlay's prefix: with 32, nodes are not on each other's link, and a router stands between. */
   readonly subnets?: boolean;
+  /** The largest packet that the wire's interfaces take in one piece, in bytes. */
+  readonly gsoIpv4MaxSize?: number;
 }): Promise<RoutedNetwork> {
   const kernel = createLinuxKernel();
   const directory = mkdtempSync(join(tmpdir(), "fairlead-routed-"));
@@ -65,6 +67,10 @@ export async function raiseRouted(options: {
     router.apply({ op: "add", link: { name: "br0", kind: { type: "bridge" }, up: true } });
     for (const address of ["10.112.0.1/24", "fd00:112::1/64"]) router.apply({ op: "add", address: { link: "br0", address, nodad: true } });
   }
+  const enlarge = (namespace: NetworkNamespace, name: string) => {
+    const { gsoIpv4MaxSize } = options;
+    if (gsoIpv4MaxSize !== undefined) namespace.apply({ op: "set", link: { name, gsoIpv4MaxSize } });
+  };
   const nodes: RoutedNetwork["nodes"][number][] = [];
   const sources: { close(): void }[] = [];
   for (let i = 0; i < options.nodes; i++) {
@@ -76,6 +82,8 @@ export async function raiseRouted(options: {
       { name: `node${i}`, up: true, ...(options.subnets ? {} : { master: "br0" }) },
       { name: "eth0", namespace, up: true },
     );
+    enlarge(router, `node${i}`);
+    enlarge(namespace, "eth0");
     if (options.subnets)
       for (const address of [`10.112.${subnet}.1/24`, `fd00:112:0:${subnet}::1/64`])
         router.apply({ op: "add", address: { link: `node${i}`, address, nodad: true } });

@@ -1,7 +1,11 @@
 // The routed data path on the real kernel: every encapsulation that this kernel has, both families, forged sources, drift.
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { type TestContext, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import type { KubeObject } from "../src/resources/index.ts";
+import { poolObject } from "./ipam-objects.ts";
 import { outputOf, type RoutedNetwork, type RoutedPod, raiseRouted } from "./routed-network.ts";
 
 async function raise(t: TestContext, options: Parameters<typeof raiseRouted>[0]): Promise<RoutedNetwork> {
@@ -69,6 +73,52 @@ for (const { says, pools, subnets, routes, mtu } of rows)
     assert.ok(ping(there, here[0].addresses[0] ?? "", "-M", "do", "-s", String(mtu - 28)), "a full packet passes");
   });
 
+test("pods send as large packets as the outer interface takes; with a tunnel among the ways, the usual ones", async (t) => {
+  const network = await raise(t, { nodes: 2, pools: both({}), gsoIpv4MaxSize: 196_608 });
+  const [from, to] = [await network.pod(0, "from"), await network.pod(1, "to")];
+  const node = network.nodes[1]?.namespace ?? assert.fail();
+  const sizes = () =>
+    [from.namespace, to.namespace, ...network.nodes.map(({ namespace }) => namespace)].flatMap((each) =>
+      each
+        .listLinks()
+        .filter(({ kind }) => kind.type === "veth")
+        .map(({ name, gsoIpv4MaxSize = 65_536 }) => `${name.replace(/^cali.*/, "cali")} ${gsoIpv4MaxSize}`),
+    );
+  const outer = ["eth0 196608", "cali 196608", "eth0 196608", "cali 196608"];
+  assert.deepEqual(sizes(), ["eth0 196608", "eth0 196608", ...outer]);
+  // Behind all rules of the node: packets that one of 65,536 bytes has no room for.
+  node.nft.run(`table inet watch {
+    chain large { type filter hook forward priority 300; meta length > 70000 counter; }
+  }`);
+  const large = () => Number(/counter packets (\d+)/.exec(outputOf(node, "nft", "list", "chain", "inet", "watch", "large"))?.[1]);
+  const wired = () => to.addresses.every((address) => ping(from, address));
+  assert.ok(await network.settle(wired));
+  for (const address of to.addresses) assert.equal(...(await transfer(from, to, address)), address);
+  assert.ok(large() > 0);
+
+  network.store.create(
+    { group: "projectcalico.org", version: "v3", plural: "ippools" },
+    poolObject("wrapped", { cidr: "10.245.0.0/16", vxlanMode: "Always" }),
+  );
+  const usual = ["eth0 196608", "cali 65536", "eth0 196608", "cali 65536"];
+  assert.ok(await network.settle(() => String(sizes()) === String(["eth0 65536", "eth0 65536", ...usual])), sizes().join(", "));
+  const before = large();
+  assert.ok(await network.settle(wired));
+  for (const address of to.addresses) assert.equal(...(await transfer(from, to, address)), address);
+  assert.equal(large(), before);
+});
+
+/** @returns the digest of what was sent and of what arrived */
+async function transfer(from: RoutedPod, to: RoutedPod, address: string): Promise<[string, string]> {
+  const program = fileURLToPath(new URL("programs/transfer.ts", import.meta.url));
+  const taker = to.namespace.spawn(process.execPath, [program, "take", address], { stdio: ["ignore", "pipe", "inherit"] });
+  const said = createInterface({ input: taker.stdout ?? assert.fail() })[Symbol.asyncIterator]();
+  const port = (await said.next()).value as string;
+  const giver = from.namespace.spawn(process.execPath, [program, "give", address, port, "64"], { stdio: ["ignore", "pipe", "inherit"] });
+  const [sent] = (await once(giver.stdout ?? assert.fail(), "data")) as [Buffer];
+  return [String(sent).trim(), (await said.next()).value as string];
+}
+
 test("forged sources, the node's loopback, and addresses that no pod has", async (t) => {
   const network = await raise(t, { nodes: 1, pools: both({}) });
   const [one, two] = [await network.pod(0, "one"), await network.pod(0, "two")];
@@ -106,6 +156,33 @@ test("forged sources, the node's loopback, and addresses that no pod has", async
   assert.ok(!ping(one, "127.9.9.9"));
   assert.match(outputOf(node, "ip", "route", "get", "10.244.0.50"), /^$|blackhole/);
   assert.equal(one.run("ping", "-c", "1", "-W", "1", "10.244.0.50"), 1, "no pod has it");
+});
+
+test("a forged source gets nowhere either when its owner has an open connection", async (t) => {
+  const network = await raise(t, { nodes: 1, pools: both({}) });
+  const [owner, server, forger] = [await network.pod(0, "owner"), await network.pod(0, "server"), await network.pod(0, "forger")];
+  for (const [index, own] of owner.addresses.entries()) {
+    const at = server.addresses[index] ?? assert.fail();
+    const type = own.includes(":") ? "udp6" : "udp4";
+    const answering = `const s = require("dgram").createSocket("${type}"); s.bind(7000, "${at}", () => console.log("listens"));
+      s.on("message", (text, from) => { console.log(String(text)); s.send("yes", from.port, from.address); });`;
+    const listener = server.namespace.spawn(process.execPath, ["-e", answering], { stdio: ["ignore", "pipe", "inherit"] });
+    t.after(() => listener.kill());
+    const heard = createInterface({ input: listener.stdout ?? assert.fail() })[Symbol.asyncIterator]();
+    assert.equal((await heard.next()).value, "listens");
+    const ask = (pod: RoutedPod, text: string) =>
+      pod.run(
+        process.execPath,
+        "-e",
+        `const s = require("dgram").createSocket("${type}"); s.bind(7001, "${own}", () => s.send("${text}", 7000, "${at}"));
+         s.on("message", () => process.exit(0)); setTimeout(() => process.exit(3), 500);`,
+      );
+    assert.equal(ask(owner, "from its owner"), 0);
+    forger.namespace.apply({ op: "add", address: { link: "eth0", address: `${own}/${type === "udp4" ? 32 : 128}`, nodad: true } });
+    assert.equal(ask(forger, "forged"), 3);
+    assert.equal(ask(owner, "from its owner again"), 0);
+    assert.deepEqual([(await heard.next()).value, (await heard.next()).value], ["from its owner", "from its owner again"]);
+  }
 });
 
 test("what is damaged is mended: a host end's settings, routes, the tunnel, and a pod's router", async (t) => {

@@ -29,7 +29,8 @@ export function observeUnderlay(namespace: NetworkNamespace, node: Node): NodeFa
     .filter((address) => address.link === link.name && address.scope !== "link" && !wanders(address))
     .map((address) => address.address);
   for (const address of onLink) parsePrefix(address);
-  return { link: link.name, mtu: link.mtu ?? 1500, addresses: onLink };
+  const { name, mtu = 1500, gsoIpv4MaxSize } = link;
+  return { link: name, mtu, ...(gsoIpv4MaxSize === undefined ? {} : { gsoIpv4MaxSize }), addresses: onLink };
 }
 
 /** Load balancers' addresses that stand on the node since an earlier agent. */

@@ -252,8 +252,9 @@ export class PodNetwork implements CniHandler {
     const link = planned?.links.find((each) => each.name === name);
     if (!planned || !link) throw new CniError(CNI_CODE.tryAgain, "the node's plan does not hold the pod yet");
     for (const [key, value] of Object.entries(planned.sysctls)) if (interfaceOfSysctl(key) === name) namespace.writeSysctl(key, value);
-    const { master, hairpin } = link;
-    namespace.apply({ op: "set", link: { name, ...(master ? { master } : {}), ...(hairpin === undefined ? {} : { hairpin }), up: true } });
+    const { master, hairpin, gsoIpv4MaxSize } = link;
+    const port = { ...(master ? { master } : {}), ...(hairpin === undefined ? {} : { hairpin }) };
+    namespace.apply({ op: "set", link: { name, ...port, ...(gsoIpv4MaxSize === undefined ? {} : { gsoIpv4MaxSize }), up: true } });
     for (const address of planned.addresses) if (address.link === name) namespace.apply({ op: "replace", address });
     for (const route of planned.routes) if (route.nexthops.some((hop) => hop.link === name)) namespace.apply({ op: "replace", route });
   }

@@ -25,7 +25,7 @@ export { printRule, printTable } from "./nft/print.ts";
 export type * from "./reconcile.ts";
 export { createReconciler } from "./reconciler.ts";
 export type * from "./state.ts";
-export { EMPTY_STATE, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL } from "./state.ts";
+export { EMPTY_STATE, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL, USUAL_GSO_MAX_SIZE } from "./state.ts";
 export type { ChangeStep, ObjectKind } from "./steps.ts";
 export {
   type Balanced,

@@ -24,6 +24,8 @@ interface Row {
   /** What to look at afterwards, and what it must be. */
   readonly look?: (state: KernelState) => unknown;
   readonly is?: unknown;
+  /** The first Linux that can do it: "6.3". */
+  readonly since?: string;
 }
 
 const VXLAN: LinkKind = { type: "vxlan", vni: 1, port: 8472, local: "10.112.0.51", device: "eth0", learning: false };
@@ -95,6 +97,27 @@ const ROWS: readonly Row[] = [
     change: { op: "add", link: { name: "cni0", kind: { type: "bridge" }, mtu: 1400, mac: MAC } },
     look: (state) => [linkCalled("cni0")(state)?.mtu, linkCalled("cni0")(state)?.mac, linkCalled("cni0")(state)?.up],
     is: [1400, MAC, false],
+  },
+  {
+    says: "a link takes larger packets in one piece",
+    since: "6.3",
+    change: { op: "set", link: { name: "eth0", gsoIpv4MaxSize: 196_608 } },
+    look: (state) => linkCalled("eth0")(state)?.gsoIpv4MaxSize,
+    is: 196_608,
+  },
+  {
+    says: "the usual size is not told",
+    since: "6.3",
+    given: [{ op: "set", link: { name: "eth0", gsoIpv4MaxSize: 196_608 } }],
+    change: { op: "set", link: { name: "eth0", gsoIpv4MaxSize: 65_536 } },
+    look: (state) => linkCalled("eth0")(state)?.gsoIpv4MaxSize,
+    is: undefined,
+  },
+  {
+    says: "a packet has a greatest size",
+    since: "6.3",
+    change: { op: "set", link: { name: "eth0", gsoIpv4MaxSize: 1_000_000 } },
+    refused: "EINVAL",
   },
   {
     says: "a port gets its bridge and hairpin",
@@ -378,10 +401,21 @@ const NFT_ROWS: readonly {
   },
 ];
 
-/** Declares the suite. `nft: false` leaves nftables out where the kernel at hand has none. */
-export function describeKernelContract(name: string, makeKernel: () => Kernel, options: { readonly nft?: boolean } = {}): void {
+/** What a kernel of the release is too old for. */
+function lack({ since }: Row, release: string | undefined): string | false {
+  if (since === undefined || release === undefined || release.localeCompare(since, "en", { numeric: true }) >= 0) return false;
+  return `LACKS Linux ${since}: this is ${release}`;
+}
+
+/** Declares the suite. `nft: false` leaves nftables out where the kernel at hand has none; `release`: the running Linux's ("6.1.0"), for what came later. */
+export function describeKernelContract(
+  name: string,
+  makeKernel: () => Kernel,
+  options: { readonly nft?: boolean; readonly release?: string } = {},
+): void {
   describe(`kernel contract: ${name}`, () => {
-    for (const row of ROWS) test(row.says, () => withNode(makeKernel(), (namespace) => check(namespace, row)));
+    for (const row of ROWS)
+      test(row.says, { skip: lack(row, options.release) }, () => withNode(makeKernel(), (namespace) => check(namespace, row)));
 
     test("a veth pair spans namespaces, and goes with either end", () =>
       withNode(makeKernel(), (namespace, fabric) => {

@@ -127,7 +127,7 @@ export type WatchTopic = "link" | "address" | "route" | "rule" | "neighbour" | "
 export type LinkChange =
   /** The link must not exist; vxlan and bridge. Veth pairs: addVethPair. */
   | { readonly op: "add"; readonly link: Link }
-  /** Sets what is given: mtu, mac, up, master ("" releases it), hairpin, ifalias. */
+  /** Sets what is given: mtu, gsoIpv4MaxSize, mac, up, master ("" releases it), hairpin, ifalias. */
   | { readonly op: "set"; readonly link: Omit<Link, "kind"> }
   | { readonly op: "delete"; readonly link: { readonly name: string } }
   | { readonly op: "add" | "replace" | "delete"; readonly address: LinkAddress }

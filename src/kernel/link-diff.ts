@@ -1,7 +1,15 @@
 // Differences of links, addresses, neighbours and forwarding entries.
 import { addressKey, fdbKey, fdbMacKey, isLinkLocal, neighbourKey } from "./keys.ts";
 import type { Ownership } from "./reconcile.ts";
-import type { FdbEntry, KernelState, Link, LinkAddress, LinkKind, Neighbour } from "./state.ts";
+import {
+  type FdbEntry,
+  type KernelState,
+  type Link,
+  type LinkAddress,
+  type LinkKind,
+  type Neighbour,
+  USUAL_GSO_MAX_SIZE,
+} from "./state.ts";
 import type { ChangeStep } from "./steps.ts";
 
 /** What the links look like once their steps are done, for the diffs of what stands on them. */
@@ -17,8 +25,11 @@ export interface LinkPlan {
   readonly awaited: ReadonlySet<string>;
 }
 
-type Settable = "mtu" | "mac" | "up" | "master" | "hairpin" | "ifalias";
-const SETTABLE: readonly Settable[] = ["mtu", "mac", "up", "master", "hairpin", "ifalias"];
+type Settable = "mtu" | "gsoIpv4MaxSize" | "mac" | "up" | "master" | "hairpin" | "ifalias";
+const SETTABLE: readonly Settable[] = ["mtu", "gsoIpv4MaxSize", "mac", "up", "master", "hairpin", "ifalias"];
+
+/** What a link has of which nothing was observed. */
+const UNTOLD: Partial<Pick<Link, Settable>> = { gsoIpv4MaxSize: USUAL_GSO_MAX_SIZE, master: "", ifalias: "", hairpin: false, up: false };
 
 export function diffLinks(desired: readonly Link[], observed: readonly Link[], owns: Ownership): LinkPlan {
   const there = new Map(observed.map((link) => [link.name, link]));
@@ -65,12 +76,8 @@ function pushSet(steps: ChangeStep[], want: Link, found: Omit<Link, "kind">, dow
   for (const field of SETTABLE) {
     const value = want[field];
     if (value === undefined) continue;
-    const current =
-      field === "mac" ? found.mac?.toLowerCase() : (found[field] ?? (field === "master" || field === "ifalias" ? "" : undefined));
-    const same =
-      field === "hairpin" || field === "up"
-        ? value === (current ?? false)
-        : (field === "mac" ? want.mac?.toLowerCase() : value) === current;
+    const current = field === "mac" ? found.mac?.toLowerCase() : (found[field] ?? UNTOLD[field]);
+    const same = (field === "mac" ? want.mac?.toLowerCase() : value) === current;
     if (!same) link[field] = value;
   }
   if (Object.keys(link).length === 0) return;

@@ -21,6 +21,9 @@ export interface KernelState {
   readonly ipvs: readonly IpvsService[];
 }
 
+/** The size of a device that nobody told another one (GSO_LEGACY_MAX_SIZE, GRO_LEGACY_MAX_SIZE in linux/netdevice.h), in bytes. */
+export const USUAL_GSO_MAX_SIZE = 65_536;
+
 /** A network device. Key: name. */
 export interface Link {
   readonly name: string;
@@ -29,6 +32,8 @@ export interface Link {
   /** What it is. "physical" stands for every device that is neither made nor deleted by Fairlead (also the far end of a pod's veth). */
   readonly kind: LinkKind;
   readonly mtu?: number;
+  /** The largest TCP packet over IPv4 that it takes and joins in one piece (GSO and GRO; above the usual size: BIG TCP, Linux 6.3), in bytes. Observed: absent where it is the usual size. */
+  readonly gsoIpv4MaxSize?: number;
   readonly mac?: string;
   readonly up?: boolean;
   /** Name of the bridge it is a port of. */

@@ -2,8 +2,8 @@
 
 import { familyOf } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import { type PodNetwork, planPodNetwork } from "../datapath/overlay/index.ts";
-import { planRoutedPod } from "../datapath/routed/index.ts";
+import { planPodNetwork } from "../datapath/overlay/index.ts";
+import { planRoutedPod, type RoutedPod } from "../datapath/routed/index.ts";
 import {
   type BaseChainName,
   type KernelState,
@@ -85,7 +85,10 @@ export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan 
       tables: [table],
       addresses: announcement.own.map((address) => wandering(address, underlay.link)),
     }),
-    pods: planPods(facts.attachments, network === "routed" ? planRoutedPod : planPodNetwork, path.podMtu),
+    pods: planPods(facts.attachments, network === "routed" ? planRoutedPod : planPodNetwork, {
+      mtu: path.podMtu,
+      gsoIpv4MaxSize: path.podGsoIpv4MaxSize,
+    }),
     annotations: path.annotations,
     podMtu: path.podMtu,
     ...(path.routed ? { routed: path.routed } : {}),
@@ -139,10 +142,14 @@ function elementsOf(table: TableContribution, name: string): readonly NftElement
 }
 
 /** One state for each container, of all its interfaces. */
-function planPods(attachments: readonly PodAttachment[], plan: (pod: PodNetwork) => KernelState, mtu: number): Map<string, KernelState> {
+function planPods(
+  attachments: readonly PodAttachment[],
+  plan: (pod: RoutedPod) => KernelState,
+  sizes: Pick<RoutedPod, "mtu" | "gsoIpv4MaxSize">,
+): Map<string, KernelState> {
   const pods = new Map<string, KernelState>();
   for (const { containerId, interface: name, addresses, mac } of attachments) {
-    const state = plan({ interface: name, addresses, mac, mtu });
+    const state = plan({ interface: name, addresses, mac, ...sizes });
     const first = pods.get(containerId);
     // One way out is enough: the routes are those of the interface that was made first.
     pods.set(containerId, first ? mergeStates(first, { ...state, routes: [] }) : state);

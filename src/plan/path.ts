@@ -8,12 +8,14 @@ import type { ClusterSnapshot } from "../cluster/index.ts";
 import { annotationsTaken, BRIDGE, isOverlayNode, planOverlay, podCidrs } from "../datapath/overlay/index.ts";
 import { planRouted, routedAnnotationsTaken } from "../datapath/routed/index.ts";
 import { ACTIVE_NETWORK } from "../ipam/index.ts";
-import { type KernelState, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL, type TableContribution } from "../kernel/index.ts";
+import { type KernelState, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL, type TableContribution, USUAL_GSO_MAX_SIZE } from "../kernel/index.ts";
 import type { NodeFacts, NodePlan } from "./plan.ts";
 
 export interface Path extends Pick<NodePlan, "annotations" | "podMtu" | "routed" | "follows" | "remarks"> {
   readonly state: Partial<KernelState>;
   readonly table: TableContribution;
+  /** The largest TCP packet over IPv4 that pods send in one piece, in bytes. */
+  readonly podGsoIpv4MaxSize: number;
 }
 
 export function planOverlayPath(snapshot: ClusterSnapshot, facts: NodeFacts): Path {
@@ -21,6 +23,7 @@ export function planOverlayPath(snapshot: ClusterSnapshot, facts: NodeFacts): Pa
   const wasRouted = snapshot.nodes.get(facts.node)?.metadata.annotations?.[ACTIVE_NETWORK] !== undefined;
   return {
     ...overlay,
+    podGsoIpv4MaxSize: USUAL_GSO_MAX_SIZE,
     annotations: { ...overlay.annotations, ...(wasRouted ? { ...routedAnnotationsTaken, [ACTIVE_NETWORK]: null } : {}) },
   };
 }
@@ -29,7 +32,10 @@ export function planRoutedPath(snapshot: ClusterSnapshot, facts: NodeFacts): Pat
   const others = [...snapshot.nodes.values()].filter((node) => node.metadata.name !== facts.node && isOverlay(node));
   const mixed = others.length > 0 || facts.keepOverlay === true;
   const otherNetworks = others.flatMap((node): IpPrefix[] => podCidrs(node).map((cidr) => networkOf(parsePrefix(cidr))));
-  const { exports, tunnels, ...routed } = planRouted(snapshot, { ...facts, otherNetworks });
+  // The overlay's tunnel is a way of packets, too.
+  const { gsoIpv4MaxSize: _, ...usual } = facts.underlay;
+  const underlay = mixed ? usual : facts.underlay;
+  const { exports, tunnels, ...routed } = planRouted(snapshot, { ...facts, underlay, otherNetworks });
   const bridge = mixed ? planBridge(snapshot, facts) : undefined;
   return {
     ...routed,

@@ -10,7 +10,13 @@ import type { Network, NodeAbilities, NodeSettings } from "./settings.ts";
 export interface NodeFacts extends NodeAbilities {
   readonly node: string;
   /** The outer interface and its addresses, as observed. */
-  readonly underlay: { readonly link: string; readonly mtu: number; readonly addresses: readonly string[] };
+  readonly underlay: {
+    readonly link: string;
+    readonly mtu: number;
+    /** The largest TCP packet over IPv4 that it takes in one piece, in bytes; absent: the usual size. */
+    readonly gsoIpv4MaxSize?: number;
+    readonly addresses: readonly string[];
+  };
   /** Pods wired on this node, from the CNI records: known before their addresses reach the API. */
   readonly attachments: readonly PodAttachment[];
   /** MAC address of `flannel.1`, kept over restarts. */

@@ -149,7 +149,7 @@ function contribution(book: Book, sets: readonly NftSet[], balancing: Balancing 
   const sticky = new Set(picks.filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
   const dynamic = STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family)));
   const hooks = balancing ? [...HOOKS, ...balancing.hooks] : HOOKS;
-  return { chains: [...dispatchChains(picks), ...picks.map(pickChain)], sets: [...sets, ...dynamic], hooks };
+  return { chains: [...dispatchChains(picks), ...picks.map(pickChain), REFUSALS_CHAIN], sets: [...sets, ...dynamic], hooks };
 }
 
 /** The entry that has an address, or the node port ("node"), of those that name it. */
@@ -176,7 +176,7 @@ export function keepRefusals(table: TableContribution): TableContribution {
   let kept = refusalsOf.get(table);
   if (!kept) {
     kept = {
-      chains: [],
+      chains: [REFUSALS_CHAIN],
       sets: table.sets.filter(({ name }) => SETS_OF_REFUSALS.test(name)),
       hooks: table.hooks.filter(({ chain }) => chain === "postrouting-nat" || FILTERS.includes(chain)),
     };
@@ -310,12 +310,22 @@ const FILLED_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
 
 const STICKY_SETS: readonly NftSet[] = FAMILIES.map((family) => stickySet(family, STICKY_CLIENTS));
 
+const REFUSALS = "service-refusals";
+
+/**
+ * One step for packets of what is open already, and that is left alone: IPVS lets connections of a Service that has gone come to their end.
+ * What is not tracked is meant for somebody at the Service's own address on this node, such as a node-local DNS cache.
+ */
+const TO_REFUSALS = jump([{ left: "ct state", op: "==", right: "new" }], REFUSALS);
+
+const REFUSALS_CHAIN: NftChain = { name: REFUSALS, rules: refusals() };
+
 const HOOKS: TableContribution["hooks"] = [
   ...(["prerouting-nat", "output-nat"] as const).map((chain) => ({ chain, order: 5, rules: FAMILIES.map(guard) })),
   { chain: "prerouting-nat", order: 10, rules: [jump([], "services")] },
   { chain: "output-nat", order: 10, rules: [jump([], "services")] },
   { chain: "postrouting-nat", order: 10, rules: [masqueradeMarked(), ...FAMILIES.map(hairpin)] },
-  ...FILTERS.map((chain) => ({ chain, order: 10, rules: refusals() })),
+  ...FILTERS.map((chain) => ({ chain, order: 10, rules: [TO_REFUSALS] })),
 ];
 
 /** loadBalancerSourceRanges: before the address is translated. */
@@ -353,22 +363,19 @@ function refusals(): NftRule[] {
   return FAMILIES.flatMap((family): NftRule[] => {
     const inSet = (left: NftField | NftField[], name: string): NftMatch => ({ left, op: "==", right: { set: `${name}${family}` } });
     const local = toNode(family);
-    // What is open already is left alone: IPVS lets connections of a Service that has gone come to their end. What is not tracked is meant
-    // for somebody at the Service's own address on this node, such as a node-local DNS cache.
-    const fresh: NftMatch = { left: "ct state", op: "==", right: "new" };
     return [
-      { matches: [fresh, inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [fresh, inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
+      { matches: [inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
       // An address of a Service, but not one of its ports.
-      { matches: [fresh, inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
+      { matches: [inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
       // An address of no Service: see service-networks.ts.
       {
-        matches: [fresh, inSet(family === 4 ? "ip daddr" : "ip6 daddr", "service-networks")],
+        matches: [inSet(family === 4 ? "ip daddr" : "ip6 daddr", "service-networks")],
         statements: [drop],
         ...says("no-such-service"),
       },
-      { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [fresh, ...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
+      { matches: [...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
+      { matches: [...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
     ];
   });
 }

@@ -5,6 +5,7 @@
 //   wire      from node to node, no pods at all
 //   veth      pods by plain forwarding: static routes, no rules, no connection tracking
 //   overlay   Fairlead's agents: bridge, VXLAN          routed   Fairlead's agents: routes          routed-vxlan   … wrapped
+//   routed-big   routed, on nodes' interfaces that take TCP packets of 192 KiB in one piece (BIG TCP) and not the usual 64
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -18,7 +19,7 @@ import { installPlugin } from "../../cni/index.ts";
 import { createLinuxKernel, type Kernel, type NetworkNamespace, type Route } from "../../kernel/index.ts";
 import type { KubeObject, Node } from "../../resources/index.ts";
 
-export const WAYS = ["wire", "veth", "overlay", "routed", "routed-vxlan"] as const;
+export const WAYS = ["wire", "veth", "overlay", "routed", "routed-vxlan", "routed-big"] as const;
 export type Way = (typeof WAYS)[number];
 
 export interface Measurement {
@@ -42,6 +43,8 @@ export interface BenchOptions {
 }
 
 const UNDERLAY = "eth0";
+/** Of routed-big, in bytes. */
+const BIG = 196_608;
 
 /** Measures every way, the ways in turns, so that whatever else the machine does hits all of them. @throws FairleadError `no-iperf3` */
 export async function benchNetwork({ ways, rounds, seconds, progress }: BenchOptions): Promise<readonly Measurement[]> {
@@ -85,6 +88,12 @@ async function raiseStage(kernel: Kernel, way: Way): Promise<Stage> {
   const nodes = [0, 1].map((i) => {
     const node = kernel.createNamespace();
     wire.addVethPair({ name: `node${i}`, up: true, master: "br0" }, { name: UNDERLAY, namespace: node, up: true });
+    if (way === "routed-big")
+      for (const [side, name] of [
+        [wire, `node${i}`],
+        [node, UNDERLAY],
+      ] as const)
+        side.apply({ op: "set", link: { name, gsoIpv4MaxSize: BIG } });
     node.apply({ op: "add", address: { link: UNDERLAY, address: `10.112.0.${51 + i}/24` } });
     node.apply({ op: "add", route: toward("0.0.0.0/0", `10.112.0.${52 - i}`, UNDERLAY) });
     return node;
@@ -134,7 +143,7 @@ const REFS = {
 /** Agents as on real nodes, over an API of their own, called as a container runtime calls. */
 async function connectByAgents(
   kernel: Kernel,
-  way: "overlay" | "routed" | "routed-vxlan",
+  way: Exclude<Way, "wire" | "veth">,
   {
     nodes,
     pods,

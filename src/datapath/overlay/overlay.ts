@@ -5,7 +5,14 @@
 // For each peer: neighbour subnet.0 → its MAC, FDB its MAC → its address, route subnet via subnet.0 onlink.
 import { addressAt, type Family, familyOf, formatAddress, networkOf, parsePrefix } from "../../base/index.ts";
 import type { ClusterSnapshot } from "../../cluster/index.ts";
-import type { KernelState, Link, LinkAddress, Route, TableContribution } from "../../kernel/index.ts";
+import {
+  type KernelState,
+  type Link,
+  type LinkAddress,
+  type Route,
+  type TableContribution,
+  USUAL_GSO_MAX_SIZE,
+} from "../../kernel/index.ts";
 import { macOf, writeAnnotations } from "./annotations.ts";
 import { planMasquerade } from "./masquerade.ts";
 import { networkConfig } from "./network-config.ts";
@@ -75,7 +82,7 @@ export function planOverlay(snapshot: ClusterSnapshot, facts: OverlayFacts): Ove
               } satisfies Link,
             ]
           : []),
-        ...facts.hostLinks.map((name): Link => ({ name, kind: { type: "veth" }, master: BRIDGE, hairpin: true, up: true, mtu: podMtu })),
+        ...facts.hostLinks.map((name) => hostLink(name, podMtu)),
       ],
       addresses: cidrs.flatMap((cidr) => ownAddressesOf(cidr, tunnel ? device : undefined)),
       routes: [...cidrs.map(bridgeRoute), ...peers.routes],
@@ -88,6 +95,11 @@ export function planOverlay(snapshot: ClusterSnapshot, facts: OverlayFacts): Ove
     podMtu,
     remarks,
   };
+}
+
+/** The host's end of a pod, a port of the bridge. Packets for other nodes go into the tunnel, which takes the usual size in one piece. */
+function hostLink(name: string, mtu: number): Link {
+  return { name, kind: { type: "veth" }, master: BRIDGE, hairpin: true, up: true, mtu, gsoIpv4MaxSize: USUAL_GSO_MAX_SIZE };
 }
 
 /** The address of cni0 in a pod network: its first. */

@@ -1,7 +1,7 @@
 // One pod's network as the overlay wires it: eth0 with its addresses, and the default routes through cni0.
 import { createHash } from "node:crypto";
 import { familyOf, formatPrefix, networkOf, parsePrefix } from "../../base/index.ts";
-import { EMPTY_STATE, type KernelState, MAIN_TABLE, type Route } from "../../kernel/index.ts";
+import { EMPTY_STATE, type KernelState, MAIN_TABLE, type Route, USUAL_GSO_MAX_SIZE } from "../../kernel/index.ts";
 import { gatewayOf } from "./overlay.ts";
 
 export interface PodNetwork {
@@ -31,7 +31,7 @@ export function planPodNetwork(pod: PodNetwork): KernelState {
   });
   return {
     ...EMPTY_STATE,
-    links: [{ name: pod.interface, kind: { type: "veth" }, mac: pod.mac, mtu: pod.mtu, up: true }],
+    links: [{ name: pod.interface, kind: { type: "veth" }, mac: pod.mac, mtu: pod.mtu, gsoIpv4MaxSize: USUAL_GSO_MAX_SIZE, up: true }],
     addresses: pod.addresses.map((address) => ({ link: pod.interface, address, nodad: true })),
     routes,
   };

@@ -1,7 +1,7 @@
 // Rules of the routed data path: pods send from their own addresses only, and reach the outside with the node's where their pool says so.
 import { type Family, familyOf, formatPrefix, type IpPrefix, prefixContains } from "../../base/index.ts";
 import type { Pool } from "../../ipam/index.ts";
-import type { NftElement, NftMatch, NftRule, NftSet, NftStatement, TableContribution } from "../../kernel/index.ts";
+import type { NftElement, NftField, NftMatch, NftRule, NftSet, NftStatement, TableContribution } from "../../kernel/index.ts";
 
 const FAMILIES = [4, 6] as const;
 
@@ -23,7 +23,7 @@ export interface FilterOptions {
 export function planFilter(options: FilterOptions): TableContribution {
   const names = new Set(options.pods.map(({ link }) => link));
   const links: NftSet = { name: "routed-links", key: ["ifname"], elements: [...names].map((name) => ({ key: [name] })) };
-  const guards = names.size === 0 ? [] : [LOCALHOST, ...FAMILIES.map(forgedRule)];
+  const guards = names.size === 0 ? [] : FAMILIES.map(forgedRule);
   return {
     chains: [],
     sets: [links, ...FAMILIES.flatMap((family) => [networks(family, options), natNetworks(family, options), sources(family, options)])],
@@ -31,7 +31,7 @@ export function planFilter(options: FilterOptions): TableContribution {
       { chain: "postrouting-nat", order: 20, rules: FAMILIES.flatMap((family) => outward(family, options.natPorts)) },
       // Before the policies: whose packet it is, they tell by its source.
       { chain: "filter-forward", order: 40, rules: guards },
-      { chain: "filter-input", order: 40, rules: guards },
+      { chain: "filter-input", order: 40, rules: names.size === 0 ? [] : [LOCALHOST, ...guards] },
     ],
   };
 }
@@ -88,20 +88,31 @@ function outward(family: Family, ports: string | undefined): NftRule[] {
   ];
 }
 
-/** The strict reverse path: what comes from a pod's interface has one of the pod's addresses. Link-local IPv6 is between the two ends. */
+/**
+ * The strict reverse path: what comes from a pod's interface has one of the pod's addresses. Link-local IPv6 is between the two ends.
+ * Of IPv4, rp_filter (pod.ts) asks every packet; here the first of a connection is enough. Of IPv6 there is no such thing.
+ */
 function forgedRule(family: Family): NftRule {
-  const source = family === 4 ? "ip saddr" : "ip6 saddr";
-  const matches: NftMatch[] = [{ left: "meta iifname", op: "==", right: { set: "routed-links" } }];
-  if (family === 6) matches.push({ left: "ip6 saddr", op: "!=", right: "fe80::/10" });
-  matches.push({ left: ["meta iifname", source], op: "!=", right: { set: `routed-sources${family}` } });
-  return { matches, statements: [{ verdict: "drop" }], owner: { kind: "Fairlead", name: "forged-source" } };
+  const [source, first]: [NftField, NftMatch] =
+    family === 4
+      ? ["ip saddr", { left: "ct state", op: "==", right: "new" }]
+      : ["ip6 saddr", { left: "ip6 saddr", op: "!=", right: "fe80::/10" }];
+  return {
+    matches: [
+      first,
+      { left: "meta iifname", op: "==", right: { set: "routed-links" } },
+      { left: ["meta iifname", source], op: "!=", right: { set: `routed-sources${family}` } },
+    ],
+    statements: [{ verdict: "drop" }],
+    owner: { kind: "Fairlead", name: "forged-source" },
+  };
 }
 
 /** route_localnet lets packets to 127.0.0.0/8 in; what the node serves to itself alone is not for pods. */
 const LOCALHOST: NftRule = {
   matches: [
-    { left: "meta iifname", op: "==", right: { set: "routed-links" } },
     { left: "ip daddr", op: "==", right: "127.0.0.0/8" },
+    { left: "meta iifname", op: "==", right: { set: "routed-links" } },
   ],
   statements: [{ verdict: "drop" }],
   owner: { kind: "Fairlead", name: "localhost" },

@@ -17,13 +17,15 @@ export interface RoutedPod {
   readonly addresses: readonly string[];
   readonly mac: string;
   readonly mtu: number;
+  /** The largest TCP packet over IPv4 that is sent in one piece, in bytes. */
+  readonly gsoIpv4MaxSize: number;
 }
 
 /** What the pod's namespace must hold. */
 export function planRoutedPod(pod: RoutedPod): KernelState {
   return {
     ...EMPTY_STATE,
-    links: [{ name: pod.interface, kind: { type: "veth" }, mac: pod.mac, mtu: pod.mtu, up: true }],
+    links: [{ name: pod.interface, kind: { type: "veth" }, mac: pod.mac, mtu: pod.mtu, gsoIpv4MaxSize: pod.gsoIpv4MaxSize, up: true }],
     addresses: pod.addresses.map((address) => ({ link: pod.interface, address, nodad: true })),
     routes: pod.addresses.flatMap((address) => podRoutes(address, pod.interface)),
   };
@@ -50,8 +52,8 @@ export function caliName(containerId: string, podInterface: string): string {
 }
 
 /** The host's end, as it must be. It leaves the bridge that an overlay had it in. */
-export function hostLink(name: string, mtu: number): Link {
-  return { name, kind: { type: "veth" }, mac: HOST_MAC, mtu, up: true, master: "" };
+export function hostLink(name: string, { mtu, gsoIpv4MaxSize }: Pick<RoutedPod, "mtu" | "gsoIpv4MaxSize">): Link {
+  return { name, kind: { type: "veth" }, mac: HOST_MAC, mtu, gsoIpv4MaxSize, up: true, master: "" };
 }
 
 /** Settings of the host's end: it answers the pod's questions for its router, forwards, and takes nothing but the pod's own packets. */

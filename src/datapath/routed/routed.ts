@@ -9,7 +9,14 @@
 import { addressBits, type Family, familyOf, type IpPrefix, parseAddress, parsePrefix, prefixContains } from "../../base/index.ts";
 import type { ClusterSnapshot } from "../../cluster/index.ts";
 import { type Pool, type Pools, poolOf, readPools } from "../../ipam/index.ts";
-import type { KernelState, Link, LinkAddress, Route, TableContribution } from "../../kernel/index.ts";
+import {
+  type KernelState,
+  type Link,
+  type LinkAddress,
+  type Route,
+  type TableContribution,
+  USUAL_GSO_MAX_SIZE,
+} from "../../kernel/index.ts";
 import { readNode, type TunnelKind, tunnelMac, writeAnnotations } from "./annotations.ts";
 import { type RoutedConfig, routedConfig } from "./config.ts";
 import type { LearnedRoute, RoutedExports } from "./exports.ts";
@@ -20,7 +27,13 @@ import { TUNNEL_LINKS } from "./ways.ts";
 
 export interface RoutedFacts {
   readonly node: string;
-  readonly underlay: { readonly link: string; readonly mtu: number; readonly addresses: readonly string[] };
+  readonly underlay: {
+    readonly link: string;
+    readonly mtu: number;
+    /** Absent: the usual size. */
+    readonly gsoIpv4MaxSize?: number;
+    readonly addresses: readonly string[];
+  };
   readonly attachments: readonly {
     readonly podNamespace: string;
     readonly podName: string;
@@ -43,6 +56,8 @@ export interface RoutedPlan {
   readonly annotations: Readonly<Record<string, string | null>>;
   /** MTU of the pods' interfaces, in bytes. */
   readonly podMtu: number;
+  /** The largest TCP packet over IPv4 that pods send in one piece, in bytes. */
+  readonly podGsoIpv4MaxSize: number;
   readonly exports: RoutedExports;
   /** Tunnels that need an address of this node. */
   readonly tunnels: readonly TunnelKind[];
@@ -74,12 +89,13 @@ export function planRouted(snapshot: ClusterSnapshot, facts: RoutedFacts): Route
   const remote = planRemote(snapshot, { node: name, underlay, pools, devices, ...(learned ? { learned } : {}) });
   remarks.push(...remote.remarks);
   const podMtu = config.podMtu ?? facts.underlay.mtu - Math.max(0, ...tunnels.map((kind) => OVERHEAD[kind]));
+  const podGsoIpv4MaxSize = gsoIpv4MaxSizeOf(facts, tunnels);
   const families = new Set([...pools.all.map((pool) => pool.prefix.family), ...facts.attachments.flatMap(familiesOf)]);
   return {
     state: {
       links: [
         ...tunnels.flatMap((kind) => tunnelLink(kind, config, facts) ?? []),
-        ...facts.attachments.map((each) => hostLink(each.hostLink, podMtu)),
+        ...facts.attachments.map((each) => hostLink(each.hostLink, { mtu: podMtu, gsoIpv4MaxSize: podGsoIpv4MaxSize })),
       ],
       addresses: [...tunnels.flatMap((kind) => tunnelAddress(kind, ends[kind])), ...facts.attachments.flatMap(routerAddress)],
       routes: [
@@ -105,6 +121,7 @@ export function planRouted(snapshot: ClusterSnapshot, facts: RoutedFacts): Route
     }),
     annotations: writeAnnotations({ addresses: facts.underlay.addresses, tunnels: ends, localPrefixes: local }),
     podMtu,
+    podGsoIpv4MaxSize,
     exports: {
       bgp: config.bgp,
       blocks: blocks.filter((block) => poolOf(pools, block)?.exported !== false),
@@ -119,6 +136,14 @@ export function planRouted(snapshot: ClusterSnapshot, facts: RoutedFacts): Route
 function sayPool({ name, cidr, blockSize, encapsulation, natOutgoing, disabled }: Pool): string {
   const more = [...(natOutgoing ? ["natOutgoing"] : []), ...(disabled ? ["no new addresses"] : [])];
   return `IPPool ${name}: ${[cidr, `blocks of /${blockSize}`, encapsulation, ...more].join(", ")}`;
+}
+
+/**
+ * Pods send as large a packet as the outer interface takes: where somebody told it a larger size (BIG TCP), every hop of the packet costs
+ * once for three times as much. A tunnel's device takes the usual size; what is larger, it would cut into pieces of one MTU, slowly.
+ */
+function gsoIpv4MaxSizeOf({ underlay }: RoutedFacts, tunnels: readonly TunnelKind[]): number {
+  return tunnels.length > 0 ? USUAL_GSO_MAX_SIZE : Math.max(USUAL_GSO_MAX_SIZE, underlay.gsoIpv4MaxSize ?? 0);
 }
 
 const plain = (address: string): string => address.replace(/\/.*/, "");

@@ -246,7 +246,9 @@ export class FakeNamespace implements NetworkNamespace {
       if (target.links.has(newName)) refuse("EEXIST", "the link exists there", newName);
       const peer = from.peers.get(name);
       from.detach(name);
-      target.make(newName, link.kind, { mtu: link.mtu, mac: link.mac, ...(link.ifalias === undefined ? {} : { ifalias: link.ifalias }) });
+      const { mtu, mac, ifalias, gsoIpv4MaxSize } = link;
+      const kept = { ...(ifalias === undefined ? {} : { ifalias }), ...(gsoIpv4MaxSize === undefined ? {} : { gsoIpv4MaxSize }) };
+      target.make(newName, link.kind, { mtu, mac, ...kept });
       if (!peer) return;
       from.peers.delete(name);
       target.peers.set(newName, peer);

@@ -3,7 +3,16 @@
 import { parsePrefix, prefixContains, tryParsePrefix } from "../../base/index.ts";
 import type { LinkChange, WatchTopic } from "../kernel.ts";
 import { addressKey, fdbKey, fdbMacKey, neighbourKey, ruleKey } from "../keys.ts";
-import type { FdbEntry, Link, LinkAddress, LinkKind, Neighbour, Route, RoutingRule } from "../state.ts";
+import {
+  type FdbEntry,
+  type Link,
+  type LinkAddress,
+  type LinkKind,
+  type Neighbour,
+  type Route,
+  type RoutingRule,
+  USUAL_GSO_MAX_SIZE,
+} from "../state.ts";
 import { refuse } from "./refuse.ts";
 import { FakeRoutes } from "./routes.ts";
 import { FakeSysctls } from "./sysctls.ts";
@@ -20,7 +29,9 @@ const DEFAULT_RULES: readonly RoutingRule[] = [
 ];
 
 const VXLAN_OVERHEAD = 50;
-const SETTABLE = ["mtu", "mac", "up", "master", "hairpin", "ifalias"] as const;
+/** GSO_MAX_SIZE in linux/netdevice.h, in bytes. */
+const GSO_MAX_SIZE = 8 * 65_535;
+const SETTABLE = ["mtu", "gsoIpv4MaxSize", "mac", "up", "master", "hairpin", "ifalias"] as const;
 
 export class FakeNetwork {
   readonly links = new Map<string, OpenLink>();
@@ -113,6 +124,8 @@ export class FakeNetwork {
       if (!master) refuse("ENODEV", `no master ${given.master}`, given.name);
       if (master.kind.type !== "bridge") refuse("EOPNOTSUPP", `${given.master} is no bridge`, given.name);
     }
+    if (given.gsoIpv4MaxSize !== undefined && given.gsoIpv4MaxSize > GSO_MAX_SIZE)
+      refuse("EINVAL", `${given.gsoIpv4MaxSize} bytes are more than a packet can have`, given.name);
     const master = given.master ?? link.master ?? "";
     if (given.hairpin && master === "") refuse("EOPNOTSUPP", "hairpin is for ports of a bridge", given.name);
     for (const field of SETTABLE) {
@@ -124,6 +137,7 @@ export class FakeNetwork {
       delete link.master;
       delete link.hairpin;
     }
+    if (link.gsoIpv4MaxSize === USUAL_GSO_MAX_SIZE) delete link.gsoIpv4MaxSize;
     if (given.mac !== undefined) this.#dropNeighbours(given.name);
     if (given.up === true && !link.up) this.#raise(link);
     if (given.up === false && link.up) this.#lower(link);

@@ -52,9 +52,10 @@ export function applyChange(socket: NetlinkSocket, change: LinkChange): void {
 export function setLink(socket: NetlinkSocket, link: Omit<Link, "kind">): void {
   const index = socket.indexOf(link.name);
   const context = { operation: "set link", subject: link.name };
-  const { mtu, mac, master, up, ifalias, hairpin } = link;
-  if (mtu !== undefined || mac !== undefined || master !== undefined || up !== undefined || ifalias !== undefined) {
-    const body = encodeLink({ index, ...upFlag(up), attributes: { mac, mtu, master: masterIndex(socket, master), ifalias } });
+  const { mtu, gsoIpv4MaxSize, mac, master, up, ifalias, hairpin } = link;
+  if ([mtu, gsoIpv4MaxSize, mac, master, up, ifalias].some((given) => given !== undefined)) {
+    const attributes = { mac, mtu, master: masterIndex(socket, master), ifalias, gsoIpv4MaxSize, groIpv4MaxSize: gsoIpv4MaxSize };
+    const body = encodeLink({ index, ...upFlag(up), attributes });
     socket.request(LINK_MESSAGE.set, 0, body, context);
   }
   if (hairpin !== undefined) {
@@ -83,7 +84,7 @@ export function masterIndex(socket: NetlinkSocket, master: string | undefined): 
 }
 
 function addLink(socket: NetlinkSocket, link: Link): void {
-  const { name, mtu, mac, master, up, ifalias, hairpin } = link;
+  const { name, mtu, gsoIpv4MaxSize, mac, master, up, ifalias, hairpin } = link;
   const info = kindInfo(link, (device) => socket.indexOf(device));
   // A bridge follows its ports' MTU unless its own was set after its birth.
   const lateMtu = link.kind.type === "bridge" ? mtu : undefined;
@@ -94,6 +95,7 @@ function addLink(socket: NetlinkSocket, link: Link): void {
     ...(ifalias === undefined ? {} : { ifalias }),
     ...(hairpin === undefined ? {} : { hairpin }),
     ...(lateMtu === undefined ? {} : { mtu: lateMtu }),
+    ...(gsoIpv4MaxSize === undefined ? {} : { gsoIpv4MaxSize }),
   };
   if (Object.keys(late).length === 0) return;
   // The kernel takes these only for links that exist. Half a link is none.

@@ -1,6 +1,6 @@
 // RTM_*LINK: network devices (linux/if_link.h).
 import { KernelError } from "../errors.ts";
-import type { Link, LinkKind } from "../state.ts";
+import { type Link, type LinkKind, USUAL_GSO_MAX_SIZE } from "../state.ts";
 import { type AttributeValues, concatBytes, decodeAttributes, encodeAttributes, readU32, writeU32 } from "./attribute.ts";
 
 /** Message types. */
@@ -42,6 +42,8 @@ const LINK = {
   namespaceFd: [28, "u32"],
   extMask: [29, "u32"],
   linkNamespaceId: [37, "u32"],
+  gsoIpv4MaxSize: [63, "u32"],
+  groIpv4MaxSize: [64, "u32"],
 } as const;
 
 const VETH_PEER = { peer: [1, "bytes"] } as const;
@@ -112,15 +114,23 @@ export function kindInfo(link: Link, indexOf: (name: string) => number): NonNull
   }
 }
 
+/** The size that IPv4 has both ways; undefined where it is the usual one, or the kernel has none of IPv4's own (before 6.3). */
+function gsoIpv4MaxSizeOf({ gsoIpv4MaxSize, groIpv4MaxSize }: LinkMessage["attributes"]): number | undefined {
+  const least = Math.min(gsoIpv4MaxSize ?? USUAL_GSO_MAX_SIZE, groIpv4MaxSize ?? USUAL_GSO_MAX_SIZE);
+  return least === USUAL_GSO_MAX_SIZE ? undefined : least;
+}
+
 /** A link as read. `nameOf` tells names of other links by index. */
 export function linkOf(message: LinkMessage & { readonly index: number; readonly flags: number }, nameOf: (index: number) => string): Link {
   const { name = "", mtu, mac, master, info, ifalias, link } = message.attributes;
   const kind = kindOf(message, nameOf);
+  const gsoIpv4MaxSize = gsoIpv4MaxSizeOf(message.attributes);
   return {
     name,
     index: message.index,
     kind,
     ...(mtu === undefined ? {} : { mtu }),
+    ...(gsoIpv4MaxSize === undefined ? {} : { gsoIpv4MaxSize }),
     ...(mac === undefined ? {} : { mac }),
     up: (message.flags & IFF_UP) !== 0,
     ...(master ? { master: nameOf(master) } : {}),
