@@ -143,7 +143,7 @@ test("diff shows whose verdict changes, and holds the new policies against a tru
   const result = await run("diff", before, changed, "--with", apps, "--expect", EXPECT, "-o", "json");
   assert.equal(result.status, 1);
   const { changes, failures } = JSON.parse(result.out) as {
-    changes: { from: string; to: string; before: string; after: string }[];
+    changes: { from: string; to: string; before: string; after: string; reason: string }[];
     failures: unknown[];
   };
   assert.ok(
@@ -151,6 +151,10 @@ test("diff shows whose verdict changes, and holds the new policies against a tru
       (change) =>
         change.from === "production/api" && change.to === "production/mysql" && change.before === "connected" && change.after === "timeout",
     ),
+  );
+  assert.ok(
+    changes.every(({ after, reason }) => after === "connected" || /isolate|no ingress rule/.test(reason)),
+    changes.map(({ reason }) => reason).join("\n"),
   );
   assert.ok(
     changes.every((change) => !/-[a-z0-9]{9}-/.test(change.from + change.to)),

@@ -85,7 +85,7 @@ describe("policies in a lab", () => {
     }
   });
 
-  test("explain, check and diff speak of a lab, and of a cluster by its kubeconfig", async () => {
+  test("explain, check, test and diff speak of a lab, and of a cluster by its kubeconfig", async () => {
     const config = (await place.ok("lab", "kubeconfig")).trim();
     for (const where of [[], ["--kubeconfig", config]]) {
       const denied = await place.fairlead("policy", "explain", "shop/web", "shop/db:80", ...where);
@@ -93,6 +93,12 @@ describe("policies in a lab", () => {
       assert.match(denied.out, /CiliumNetworkPolicy shop\/names isolates shop\/web/);
       const checked = await place.fairlead("policy", "check", ...where);
       assert.equal(checked.status, 0, checked.out);
+      const table = (verdict: string) =>
+        file(`${verdict}.yaml`, `pairs:\n  - {from: shop/client, to: shop/db, port: 80, verdict: ${verdict}}\n`);
+      const met = await place.fairlead("policy", "test", table("connected"), ...where);
+      assert.deepEqual([met.status, /all 1 as expected/.test(met.out)], [0, true], met.out);
+      const missed = await place.fairlead("policy", "test", table("blocked"), "--format", "tap", ...where);
+      assert.deepEqual([missed.status, /^not ok 1/m.test(missed.out)], [1, true], missed.out);
       const { changes } = await place.json<{ changes: { from: string; to: string; before: string; after: string }[] }>(
         "policy",
         "diff",

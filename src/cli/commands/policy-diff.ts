@@ -82,25 +82,32 @@ function nameIn(snapshot: ClusterSnapshot, end: string): string {
   return found?.kind === "pod" ? `${found.pod.metadata.namespace}/${workloadOf(found.pod)}` : end;
 }
 
-function verdicts(snapshot: ClusterSnapshot): Map<string, Prediction> {
+/** A pair by its workloads' names, and what was found for it: its reason is made only when it is asked for. */
+interface Named extends Pair {
+  readonly prediction: Prediction;
+}
+
+function verdicts(snapshot: ClusterSnapshot): Map<string, Named> {
   const { pairs } = planMatrix(snapshot, { onePerWorkload: true }, undefined);
-  const named = (pair: Pair) => ({ ...pair, from: nameIn(snapshot, pair.from), to: nameIn(snapshot, pair.to) });
   return new Map(
     predict(snapshot, pairs).map((prediction) => {
-      const named_ = { ...prediction, ...named(prediction) };
-      return [`${named_.from} ${named_.to} ${named_.port} ${named_.protocol}`, named_];
+      const [from, to] = [nameIn(snapshot, prediction.from), nameIn(snapshot, prediction.to)];
+      const { port, protocol } = prediction;
+      return [`${from} ${to} ${port} ${protocol}`, { from, to, port, protocol, prediction }];
     }),
   );
 }
 
-function diff(before: ReadonlyMap<string, Prediction>, after: ReadonlyMap<string, Prediction>): Change[] {
+function diff(before: ReadonlyMap<string, Named>, after: ReadonlyMap<string, Named>): Change[] {
   const keys = [...new Set([...before.keys(), ...after.keys()])].sort();
   return keys.flatMap((key): Change[] => {
     const [was, is] = [before.get(key), after.get(key)];
     const either = is ?? was;
-    if (!either || was?.verdict === is?.verdict) return [];
+    const [verdictBefore = null, verdictAfter = null] = [was?.prediction.verdict, is?.prediction.verdict];
+    if (!either || verdictBefore === verdictAfter) return [];
     const { from, to, port, protocol } = either;
-    return [{ from, to, port, protocol, before: was?.verdict ?? null, after: is?.verdict ?? null, reason: is?.reason ?? "it is gone" }];
+    const reason = is ? is.prediction.reason : "it is gone";
+    return [{ from, to, port, protocol, before: verdictBefore, after: verdictAfter, reason }];
   });
 }
 
