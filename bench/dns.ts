@@ -7,7 +7,7 @@
 // (the list from the API server counts), memory, and how long a changed Service takes to be answered.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -128,7 +128,7 @@ interface Load {
   readonly p99: number | undefined;
 }
 
-/** dnsperf for some seconds; with a rate the latency of each query is noted. */
+/** dnsperf for some seconds; with a rate the latency of each query is noted, in a file: whoever read along would want the cores, too. */
 async function load(file: string, rate?: number): Promise<Load> {
   const args = [
     "-s",
@@ -145,20 +145,16 @@ async function load(file: string, rate?: number): Promise<Load> {
     "200",
     ...(rate ? ["-Q", String(rate), "-v"] : []),
   ];
-  const child = spawn("dnsperf", args);
+  const told = join(folder, "dnsperf.txt");
+  const output = openSync(told, "w");
+  await once(spawn("dnsperf", args, { stdio: ["ignore", output, "ignore"] }), "close");
+  closeSync(output);
   const latencies: number[] = [];
-  let rest = "";
   let summary = "";
-  child.stdout.setEncoding("utf8");
-  child.stdout.on("data", (chunk: string) => {
-    const lines = (rest + chunk).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) {
-      if (line.startsWith("> ")) latencies.push(Number(line.slice(line.lastIndexOf(" ") + 1)));
-      else summary += `${line}\n`;
-    }
-  });
-  await once(child, "close");
+  for (const line of readFileSync(told, "utf8").split("\n")) {
+    if (line.startsWith("> ")) latencies.push(Number(line.slice(line.lastIndexOf(" ") + 1)));
+    else summary += `${line}\n`;
+  }
   latencies.sort((a, b) => a - b);
   return {
     perSecond: Number(/Queries per second:\s+([\d.]+)/.exec(summary)?.[1] ?? 0),
