@@ -123,16 +123,16 @@ function diffTables(
     if (found === table) continue;
     const step = { kind: "table", object, family: table.family, name: table.name, table } as const;
     try {
-      const { fills, commands } = changeTable(found, table);
-      if (commands !== "") written.push({ ...step, commands, ...(fills.length > 0 ? { fills } : {}) });
+      const transactions = changeTable(found, table);
+      if (transactions.length > 0) written.push({ ...step, transactions });
     } catch (unwritable) {
-      written.push({ ...step, commands: "", unwritable });
+      written.push({ ...step, transactions: [], unwritable });
     }
   }
   for (const { family, name } of owns.tables) {
     const object = `${family} ${name}`;
     if (wanted.has(object) || !there.has(object)) continue;
-    deleted.push({ kind: "table", object, family, name, commands: `delete table ${object}\n`, table: undefined });
+    deleted.push({ kind: "table", object, family, name, transactions: [`delete table ${object}\n`], table: undefined });
   }
   return { written, deleted };
 }

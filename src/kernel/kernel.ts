@@ -4,7 +4,7 @@
 // inside a namespace must not yield. One contract suite (kernel.contract.ts) runs on both.
 import type { ChildProcess, SpawnOptions } from "node:child_process";
 import type { Family } from "../base/index.ts";
-import type { NftFamily, NftTable } from "./netfilter.ts";
+import type { NftFamily, NftTable, NftTransaction } from "./netfilter.ts";
 import type {
   FdbEntry,
   IpSet,
@@ -159,8 +159,8 @@ export interface SocketOptions {
 }
 
 export interface Nftables {
-  /** Runs commands in nft's own language as one transaction. @throws KernelError `nft` with nft's words, line by line */
-  run(commands: string): void;
+  /** Runs commands in nft's own language, or changes of elements, as one transaction. @throws KernelError `nft` with nft's words, line by line, or the kernel's number */
+  run(transaction: NftTransaction): void;
   /** One table with all it holds; undefined if absent. */
   readTable(family: NftFamily, name: string): NftTable | undefined;
   listTables(): { readonly family: NftFamily; readonly name: string }[];

@@ -70,6 +70,18 @@ export interface NftElement {
   readonly owner?: Owner;
 }
 
+/** Elements that leave a set and others that come into it; of the set, all but its elements is meant. */
+export interface ElementChange {
+  readonly family: NftFamily;
+  readonly table: string;
+  readonly set: NftSet;
+  readonly removed: readonly NftElement[];
+  readonly added: readonly NftElement[];
+}
+
+/** One transaction: in nft's language, or, where it is about elements alone, as what it is. */
+export type NftTransaction = string | readonly ElementChange[];
+
 export type NftVerdict =
   | { readonly verdict: "accept" | "drop" | "continue" | "return" }
   | { readonly verdict: "jump" | "goto"; readonly chain: string };

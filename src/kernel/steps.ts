@@ -1,7 +1,7 @@
 // One change of the kernel on the way from the observed to the desired state, and what it is about.
 import type { Family } from "../base/index.ts";
 import type { IpvsChange, LinkChange, NetworkNamespace } from "./kernel.ts";
-import type { NftFamily, NftTable } from "./netfilter.ts";
+import type { NftFamily, NftTable, NftTransaction } from "./netfilter.ts";
 import type { IpSet, IptablesTable } from "./state.ts";
 
 export type ObjectKind = "sysctl" | "link" | "address" | "route" | "neighbour" | "fdb" | "rule" | "table" | "iptables" | "ipset" | "ipvs";
@@ -19,10 +19,8 @@ export type ChangeStep =
       readonly object: string;
       readonly family: NftFamily;
       readonly name: string;
-      /** One transaction in nft's language. */
-      readonly commands: string;
-      /** Transactions before it, that no packet is concerned by. */
-      readonly fills?: readonly string[];
+      /** The last one is what holds at once; no packet is concerned by those before it. */
+      readonly transactions: readonly NftTransaction[];
       /** The table as it is afterwards; undefined if it is deleted. */
       readonly table: NftTable | undefined;
       /** Why the table can't be written at all; thrown when the step is carried out, so that the other steps go on. */
@@ -58,7 +56,7 @@ export type ChangeStep =
 export function carryOut(namespace: NetworkNamespace, step: ChangeStep): void {
   if (step.kind === "sysctl") namespace.writeSysctl(step.key, step.value);
   else if (step.kind === "table" && step.unwritable !== undefined) throw step.unwritable;
-  else if (step.kind === "table") for (const commands of [...(step.fills ?? []), step.commands]) namespace.nft.run(commands);
+  else if (step.kind === "table") for (const transaction of step.transactions) namespace.nft.run(transaction);
   else if (step.kind === "iptables") namespace.iptables.restore(step.family, step.commands);
   else if (step.kind === "ipvs") namespace.ipvs.apply(step.change);
   else if (step.kind === "ipset") changeSet(namespace, step);

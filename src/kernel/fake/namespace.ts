@@ -2,6 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import type { LinkChange, LoggedPacket, NetworkNamespace, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
 import type { NftFamily } from "../netfilter.ts";
+import { printElementChanges } from "../nft/diff.ts";
 import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "../state.ts";
 import { FakeConntrack } from "./conntrack.ts";
 import { FakeIpsets } from "./ipset.ts";
@@ -97,9 +98,9 @@ export class FakeNamespace implements NetworkNamespace {
     this.path = path;
     this.#failIfAsked = failIfAsked;
     this.nft = {
-      run: (commands) =>
+      run: (transaction) =>
         this.#write("nft", () => {
-          state.nft.run(commands);
+          state.nft.run(typeof transaction === "string" ? transaction : printElementChanges(transaction));
           state.emit("nft");
         }),
       readTable: (family, name) => this.#read("readTable", () => state.nft.readTable(family, name)),

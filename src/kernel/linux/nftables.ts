@@ -3,7 +3,9 @@ import koffi from "koffi";
 import { KernelError } from "../errors.ts";
 import type { Nftables } from "../kernel.ts";
 import type { NftFamily } from "../netfilter.ts";
-import { decodeTable, NFT_MESSAGE, tableDump } from "../netlink/nftables.ts";
+import { encodeElementChanges } from "../netlink/nft-elements.ts";
+import { decodeTable, NFT_MESSAGE, NFT_SUBSYSTEM, tableDump } from "../netlink/nftables.ts";
+import { printElementChanges } from "../nft/diff.ts";
 import { parseTable } from "../nft/parse.ts";
 import { trimMemory } from "./libc.ts";
 import type { NetlinkSocket } from "./socket.ts";
@@ -91,7 +93,13 @@ export function openNftables(run: <T>(action: () => T) => T, socket: () => Netli
   }
 
   return {
-    run(commands) {
+    run(transaction) {
+      const requests = typeof transaction === "string" ? undefined : encodeElementChanges(transaction);
+      if (requests) {
+        run(() => socket().transact(NFT_SUBSYSTEM, requests, { code: "nft", operation: "change elements of nftables' sets" }));
+        return;
+      }
+      const commands = typeof transaction === "string" ? transaction : printElementChanges(transaction);
       const { status, error } = execute(commands);
       written += commands.length;
       if (written > LARGE) {

@@ -1,6 +1,7 @@
 // One netlink socket of a namespace: requests and dumps, answered at once.
 import { closeSync } from "node:fs";
 import { KernelError, type KernelFailure } from "../errors.ts";
+import { concatBytes } from "../netlink/attribute.ts";
 import { CONTROL, decodeMessages, encodeMessage, FLAG, type NetlinkMessage, verdictOf } from "../netlink/message.ts";
 import { C, call, errno, libc, setOption } from "./libc.ts";
 
@@ -11,6 +12,10 @@ export const NETLINK_GENERIC = 16;
 /** The kernel fills at most 32 KiB per answer of a dump. */
 const BUFFER = Buffer.alloc(64 * 1024);
 const DUMP_TRIES = 10;
+/** NFNL_MSG_BATCH_BEGIN and _END. */
+const BATCH = { begin: 0x10, end: 0x11 } as const;
+/** What the kernel needs of the buffer beside a message. */
+const SLACK = 4096;
 
 type Context = Omit<KernelFailure, "errno" | "says">;
 
@@ -41,6 +46,8 @@ export class NetlinkSocket {
   readonly fd: number;
   readonly port: number;
   #sequence = 0;
+  /** Bytes that a message may have for certain. */
+  #room = 64 * 1024;
   readonly #ifreq = Buffer.alloc(40);
 
   /** Must be called with the thread inside the namespace. */
@@ -63,6 +70,46 @@ export class NetlinkSocket {
         throw new KernelError({ ...context, errno: verdict.errno, says: verdict.says });
       }
     }
+  }
+
+  /**
+   * Sends requests to a subsystem of nfnetlink that hold all at once or not at all (linux/netfilter/nfnetlink.h, NFNL_MSG_BATCH_BEGIN).
+   * @throws KernelError of the first that was refused
+   */
+  transact(subsystem: number, requests: readonly Pick<NetlinkMessage, "type" | "flags" | "body">[], context: Context): void {
+    if (requests.length === 0) return;
+    const mark = Uint8Array.of(0, 0, subsystem >>> 8, subsystem & 0xff);
+    const all = [{ type: BATCH.begin, flags: 0, body: mark }, ...requests, { type: BATCH.end, flags: 0, body: mark }];
+    const first = this.#sequence + 1;
+    const last = this.#sequence + requests.length + 1;
+    const parts = all.map(({ type, flags, body }, index) => {
+      this.#sequence = (this.#sequence + 1) >>> 0;
+      // What was refused is told in any case.
+      const ack = index === requests.length ? FLAG.ack : 0;
+      return encodeMessage({ type, flags: FLAG.request | flags | ack, sequence: this.#sequence, port: 0, body });
+    });
+    const bytes = concatBytes(parts);
+    this.#makeRoom(bytes.length);
+    call("send", [this.fd, bytes, bytes.length, 0], context);
+    let refused: KernelError | undefined;
+    for (;;) {
+      for (const message of this.#receive(context)) {
+        const verdict = message.sequence >= first && message.sequence <= last ? verdictOf(message) : undefined;
+        if (!verdict) continue;
+        if (verdict.errno !== 0) refused ??= new KernelError({ ...context, errno: verdict.errno, says: verdict.says });
+        // A whole batch that is refused has no more answers than this.
+        if (message.sequence !== last && message.sequence !== first) continue;
+        if (refused) throw refused;
+        return;
+      }
+    }
+  }
+
+  /** A message must fit into what the socket may hold. */
+  #makeRoom(size: number): void {
+    if (size + SLACK <= this.#room) return;
+    if (!setOption(this.fd, C.SOL_SOCKET, C.SO_SNDBUFFORCE, size + SLACK)) setOption(this.fd, C.SOL_SOCKET, C.SO_SNDBUF, size + SLACK);
+    this.#room = size + SLACK;
   }
 
   /** Sends a request that is answered by one message, and then acknowledged. @throws KernelError */

@@ -1,8 +1,11 @@
-// The tables of nftables over nfnetlink (linux/netfilter/nf_tables.h). Everything else goes through libnftables.
+// The tables of nftables over nfnetlink (linux/netfilter/nf_tables.h). Chains and rules go through libnftables, elements by nft-elements.ts.
 import type { NftFamily } from "../netfilter.ts";
 import { decodeAttributes } from "./attribute.ts";
 
-/** Message types: the subsystem's number (10) in the upper byte. */
+/** NFNL_SUBSYS_NFTABLES. */
+export const NFT_SUBSYSTEM = 10;
+
+/** Message types: the subsystem's number in the upper byte. */
 export const NFT_MESSAGE = { newTable: 0xa00, getTable: 0xa01 } as const;
 
 const FAMILIES: Readonly<Record<number, NftFamily>> = { 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6" };

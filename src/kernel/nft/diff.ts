@@ -1,5 +1,5 @@
 // What changes one table into another, as commands of one transaction: elements by key, chains that differ refilled.
-import type { NftChain, NftElement, NftSet, NftTable } from "../netfilter.ts";
+import type { ElementChange, NftChain, NftElement, NftSet, NftTable, NftTransaction } from "../netfilter.ts";
 import { canonicalTable } from "./canonical.ts";
 import { setChanges } from "./derived.ts";
 import { printChain, printElement, printRule, printSetHead } from "./print.ts";
@@ -8,39 +8,36 @@ const ELEMENTS_PER_COMMAND = 1000;
 
 /** Commands that bring `observed` (undefined: no such table) to `desired`; "" when they are equal. Dynamic sets keep what packets put into them. */
 export function diffTable(observed: NftTable | undefined, wanted: NftTable): string {
-  return diffCanonical(observed ? canonicalTable(observed) : undefined, canonicalTable(wanted));
+  const transaction = diffCanonical(observed ? canonicalTable(observed) : undefined, canonicalTable(wanted));
+  return typeof transaction === "string" ? transaction : printElementChanges(transaction);
 }
 
-/** Commands in several transactions. */
-export interface TableChange {
-  /** What nobody asks yet: large new sets, filled piece by piece. */
-  readonly fills: readonly string[];
-  /** The rest, all of which holds at once. */
-  readonly commands: string;
-}
-
-/** A new set of more elements than this is filled beforehand: a transaction of 20 million characters takes libnftables 100 MB, and time. */
+/** A new set of more elements than this is filled beforehand, piece by piece. */
 const LARGE_SET = 5000;
 const ELEMENTS_PER_FILL = 5000;
 
-/** As `diffTable`. An unfinished change leaves sets behind that no rule looks into. */
-export function changeTable(observed: NftTable | undefined, wanted: NftTable): TableChange {
+/**
+ * As `diffTable`, in transactions: the last one is all that packets are concerned by, those before it fill large sets that nobody asks yet.
+ * An unfinished change leaves such sets behind. None when nothing is to change.
+ */
+export function changeTable(observed: NftTable | undefined, wanted: NftTable): readonly NftTransaction[] {
   const found = observed && canonicalTable(observed);
   const desired = canonicalTable(wanted);
   const there = new Set(found?.sets.map(({ name }) => name));
   const large = desired.sets.filter((set) => !there.has(set.name) && isFillable(set) && set.elements.length > LARGE_SET);
-  if (large.length === 0 || (found && isReplaced(found, desired))) return { fills: [], commands: diffCanonical(found, desired) };
-  const at = `${desired.family} ${desired.name}`;
+  if (large.length === 0 || (found && isReplaced(found, desired))) {
+    const only = diffCanonical(found, desired);
+    return only.length === 0 ? [] : [only];
+  }
+  const { family, name: table } = desired;
+  const at = `${family} ${table}`;
   const heads = [...(found ? [] : [`add table ${at}`]), ...large.map((set) => addSet(at, set))];
-  const fills = [`${heads.join("\n")}\n`];
-  for (const set of large)
-    for (let from = 0; from < set.elements.length; from += ELEMENTS_PER_FILL) {
-      const lines: string[] = [];
-      pushElements(lines, "add", `${at} ${set.name}`, set.elements.slice(from, from + ELEMENTS_PER_FILL).map(printElement));
-      fills.push(`${lines.join("\n")}\n`);
-    }
+  const fills = large.flatMap((set) => {
+    const pieces = Array.from({ length: Math.ceil(set.elements.length / ELEMENTS_PER_FILL) }, (_, piece) => piece * ELEMENTS_PER_FILL);
+    return pieces.map((from) => [{ family, table, set, removed: [], added: set.elements.slice(from, from + ELEMENTS_PER_FILL) }]);
+  });
   const filled = { ...(found ?? { ...desired, chains: [], sets: [] }), sets: [...(found?.sets ?? []), ...large] };
-  return { fills, commands: diffCanonical(filled, desired) };
+  return [`${heads.join("\n")}\n`, ...fills, diffCanonical(filled, desired)];
 }
 
 /** What a packet fills stays as it is, and what leads to chains needs those first. */
@@ -62,8 +59,9 @@ function addSet(at: string, set: NftSet): string {
   return `add ${kindOf(set)} ${at} ${set.name} { ${printSetHead(set)} }`;
 }
 
-function diffCanonical(observed: NftTable | undefined, desired: NftTable): string {
-  const at = `${desired.family} ${desired.name}`;
+function diffCanonical(observed: NftTable | undefined, desired: NftTable): NftTransaction {
+  const { family, name: table } = desired;
+  const at = `${family} ${table}`;
   const lines: string[] = [];
   const before = observed ?? { family: desired.family, name: desired.name, chains: [], sets: [] };
   if (!observed) lines.push(`add table ${at}`);
@@ -72,7 +70,7 @@ function diffCanonical(observed: NftTable | undefined, desired: NftTable): strin
   const oldSets = new Map(before.sets.map((set) => [set.name, set]));
   const newSets = new Map(desired.sets.map((set) => [set.name, set]));
 
-  if (observed && isReplaced(observed, desired)) return `delete table ${at}\n${diffCanonical(undefined, desired)}`;
+  if (observed && isReplaced(observed, desired)) return `delete table ${at}\n${diffTable(undefined, desired)}`;
 
   const refill = desired.chains.filter((chain) => rulesOf(oldChains.get(chain.name)) !== rulesOf(chain));
   const goneChains = before.chains.filter((chain) => !newChains.has(chain.name));
@@ -83,32 +81,48 @@ function diffCanonical(observed: NftTable | undefined, desired: NftTable): strin
   for (const set of desired.sets) if (!oldSets.has(set.name)) lines.push(addSet(at, set));
   for (const chain of [...refill, ...goneChains])
     if (oldChains.get(chain.name)?.rules.length) lines.push(`flush chain ${at} ${chain.name}`);
-  for (const set of desired.sets) diffElements(lines, at, oldSets.get(set.name), set);
-  for (const chain of refill) for (const rule of chain.rules) lines.push(`add rule ${at} ${chain.name} ${printRule(rule)}`);
-  for (const set of goneSets) lines.push(`delete ${kindOf(set)} ${at} ${set.name}`);
-  for (const chain of goneChains) lines.push(`delete chain ${at} ${chain.name}`);
-  return lines.length > 0 ? `${lines.join("\n")}\n` : "";
+  const elements = desired.sets.flatMap((set): ElementChange[] => {
+    const change = diffElements(oldSets.get(set.name), set);
+    return change ? [{ family, table, set, ...change }] : [];
+  });
+  if (lines.length === 0 && refill.length + goneSets.length + goneChains.length === 0) return elements;
+  const structure = lines.map((line) => `${line}\n`).join("");
+  const after = [
+    ...refill.flatMap((chain) => chain.rules.map((rule) => `add rule ${at} ${chain.name} ${printRule(rule)}\n`)),
+    ...goneSets.map((set) => `delete ${kindOf(set)} ${at} ${set.name}\n`),
+    ...goneChains.map((chain) => `delete chain ${at} ${chain.name}\n`),
+  ];
+  return `${structure}${printElementChanges(elements)}${after.join("")}`;
 }
 
-function diffElements(lines: string[], at: string, before: NftSet | undefined, after: NftSet): void {
-  if (before === after || after.flags?.includes("dynamic")) return;
+function diffElements(before: NftSet | undefined, after: NftSet): Pick<ElementChange, "removed" | "added"> | undefined {
+  if (before === after || after.flags?.includes("dynamic")) return undefined;
   const changes = before && setChanges(after, before);
   const old = new Map((changes?.removed ?? before?.elements ?? []).map((element) => [keyOf(element), element]));
-  const added: string[] = [];
-  const removed: string[] = [];
+  const added: NftElement[] = [];
+  const removed: NftElement[] = [];
   for (const element of changes?.added ?? after.elements) {
     const key = keyOf(element);
     const known = old.get(key);
     old.delete(key);
     if (known === element) continue;
-    const text = printElement(element);
-    if (known && printElement(known) === text) continue;
-    if (known) removed.push(key);
-    added.push(text);
+    if (known && printElement(known) === printElement(element)) continue;
+    if (known) removed.push(known);
+    added.push(element);
   }
-  removed.push(...old.keys());
-  pushElements(lines, "delete", `${at} ${after.name}`, removed);
-  pushElements(lines, "add", `${at} ${after.name}`, added);
+  for (const element of old.values()) removed.push(element);
+  return added.length + removed.length === 0 ? undefined : { added, removed };
+}
+
+/** The changes in nft's language. */
+export function printElementChanges(changes: readonly ElementChange[]): string {
+  const lines: string[] = [];
+  for (const { family, table, set, removed, added } of changes) {
+    const at = `${family} ${table} ${set.name}`;
+    pushElements(lines, "delete", at, removed.map(keyOf));
+    pushElements(lines, "add", at, added.map(printElement));
+  }
+  return lines.map((line) => `${line}\n`).join("");
 }
 
 function pushElements(lines: string[], verb: "add" | "delete", set: string, elements: readonly string[]): void {
