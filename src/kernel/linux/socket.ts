@@ -1,8 +1,17 @@
 // One netlink socket of a namespace: requests and dumps, answered at once.
 import { closeSync } from "node:fs";
 import { KernelError, type KernelFailure } from "../errors.ts";
-import { concatBytes } from "../netlink/attribute.ts";
-import { CONTROL, decodeMessages, encodeMessage, FLAG, type NetlinkMessage, verdictOf } from "../netlink/message.ts";
+import { align } from "../netlink/attribute.ts";
+import {
+  CONTROL,
+  decodeMessages,
+  encodeMessage,
+  FLAG,
+  messageLength,
+  type NetlinkMessage,
+  verdictOf,
+  writeMessage,
+} from "../netlink/message.ts";
 import { C, call, errno, libc, setOption } from "./libc.ts";
 
 export const NETLINK_ROUTE = 0;
@@ -11,6 +20,8 @@ export const NETLINK_GENERIC = 16;
 
 /** The kernel fills at most 32 KiB per answer of a dump. */
 const BUFFER = Buffer.alloc(64 * 1024);
+/** Batches of up to five thousand elements or so fit into it. */
+const BATCH_BUFFER = Buffer.alloc(1 << 20);
 const DUMP_TRIES = 10;
 /** NFNL_MSG_BATCH_BEGIN and _END. */
 const BATCH = { begin: 0x10, end: 0x11 } as const;
@@ -82,15 +93,18 @@ export class NetlinkSocket {
     const all = [{ type: BATCH.begin, flags: 0, body: mark }, ...requests, { type: BATCH.end, flags: 0, body: mark }];
     const first = this.#sequence + 1;
     const last = this.#sequence + requests.length + 1;
-    const parts = all.map(({ type, flags, body }, index) => {
+    const size = all.reduce((sum, request) => sum + align(messageLength(request)), 0);
+    const bytes = size <= BATCH_BUFFER.length ? BATCH_BUFFER : Buffer.alloc(size);
+    let at = 0;
+    for (const [index, { type, flags, body }] of all.entries()) {
       this.#sequence = (this.#sequence + 1) >>> 0;
       // What was refused is told in any case.
       const ack = index === requests.length ? FLAG.ack : 0;
-      return encodeMessage({ type, flags: FLAG.request | flags | ack, sequence: this.#sequence, port: 0, body });
-    });
-    const bytes = concatBytes(parts);
-    this.#makeRoom(bytes.length);
-    call("send", [this.fd, bytes, bytes.length, 0], context);
+      writeMessage(bytes, at, { type, flags: FLAG.request | flags | ack, sequence: this.#sequence, port: 0, body });
+      at += align(messageLength({ body }));
+    }
+    this.#makeRoom(size);
+    call("send", [this.fd, bytes, size, 0], context);
     let refused: KernelError | undefined;
     for (;;) {
       for (const message of this.#receive(context)) {

@@ -35,14 +35,24 @@ const ACK_ATTRIBUTES = { message: [1, "string"], offset: [2, "u32"] } as const;
 
 /** Encodes one message. */
 export function encodeMessage(message: NetlinkMessage): Uint8Array {
-  const bytes = new Uint8Array(HEADER + message.body.length);
-  writeU32(bytes, 0, bytes.length);
-  writeU16(bytes, 4, message.type);
-  writeU16(bytes, 6, message.flags);
-  writeU32(bytes, 8, message.sequence);
-  writeU32(bytes, 12, message.port);
-  bytes.set(message.body, HEADER);
+  const bytes = new Uint8Array(messageLength(message));
+  writeMessage(bytes, 0, message);
   return bytes;
+}
+
+/** Bytes that a message takes, without what fills it up to the next one's beginning. */
+export function messageLength({ body }: Pick<NetlinkMessage, "body">): number {
+  return HEADER + body.length;
+}
+
+/** Writes one message at a place that has room for it. */
+export function writeMessage(bytes: Uint8Array, at: number, message: NetlinkMessage): void {
+  writeU32(bytes, at, messageLength(message));
+  writeU16(bytes, at + 4, message.type);
+  writeU16(bytes, at + 6, message.flags);
+  writeU32(bytes, at + 8, message.sequence);
+  writeU32(bytes, at + 12, message.port);
+  bytes.set(message.body, at + HEADER);
 }
 
 /** Splits what one recv() brought; stops at the first header that does not fit. The bodies are views of `bytes`. */

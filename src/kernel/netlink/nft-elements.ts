@@ -31,10 +31,17 @@ const VERDICT = { code: 1, chain: 2 } as const;
 const CODE: Readonly<Record<NftVerdict["verdict"], number>> = { drop: 0, accept: 1, continue: -1, jump: -3, goto: -4, return: -5 };
 /** A list is one attribute, which has at most 65,535 bytes. */
 const MOST_BYTES = 60_000;
+const LEAST_BUFFER = 64 * 1024;
+/** A buffer of more bytes is not kept for the next time. */
+const MOST_KEPT = 2 << 20;
 
-/** The requests that make the changes; undefined where a set or element is of a kind that is left to the library. */
+/**
+ * The requests that make the changes; undefined where a set or element is of a kind that is left to the library.
+ * Their bodies are views of one buffer, valid until the next call.
+ */
 export function encodeElementChanges(changes: readonly ElementChange[]): BatchRequest[] | undefined {
   const requests: BatchRequest[] = [];
+  SCRATCH.clear();
   for (const change of changes) {
     if (change.set.flags?.includes("interval")) return undefined;
     if (!encodeList(requests, DELETE_ELEMENTS, change, change.removed) || !encodeList(requests, NEW_ELEMENTS, change, change.added))
@@ -51,7 +58,8 @@ function encodeList(
 ): boolean {
   const isNew = type === NEW_ELEMENTS;
   for (let next = 0; next < elements.length; ) {
-    const bytes = new Writer();
+    const bytes = SCRATCH;
+    const start = bytes.length;
     bytes.raw(Uint8Array.of(FAMILY[family], 0, 0, 0));
     bytes.text(LIST.table, table);
     bytes.text(LIST.set, set.name);
@@ -59,7 +67,7 @@ function encodeList(
     for (const from = bytes.length; next < elements.length && bytes.length - from < MOST_BYTES; next++)
       if (!writeElement(bytes, set, elements[next] as NftElement, isNew)) return false;
     bytes.close(list);
-    requests.push({ type, flags: isNew ? FLAG.create : 0, body: bytes.done() });
+    requests.push({ type, flags: isNew ? FLAG.create : 0, body: bytes.since(start) });
   }
   return true;
 }
@@ -164,10 +172,15 @@ function writePart(buffer: Uint8Array, at: number, type: NftType, text: string):
   }
 }
 
-/** Attributes in one growing buffer: large sets have hundreds of thousands of them. */
+/** Attributes in one growing buffer: large sets have hundreds of thousands of them, and a buffer each would be as much garbage. */
 class Writer {
-  #buffer = new Uint8Array(1024);
+  #buffer = new Uint8Array(LEAST_BUFFER);
   length = 0;
+
+  clear(): void {
+    this.length = 0;
+    if (this.#buffer.length > MOST_KEPT) this.#buffer = new Uint8Array(LEAST_BUFFER);
+  }
 
   raw(bytes: Uint8Array): void {
     this.#reserve(bytes.length);
@@ -201,14 +214,18 @@ class Writer {
     this.attribute(id, bytes.length, (buffer, at) => buffer.set(bytes, at));
   }
 
-  done(): Uint8Array {
-    return this.#buffer.subarray(0, this.length);
+  since(start: number): Uint8Array {
+    return this.#buffer.subarray(start, this.length);
   }
 
+  /** Makes room for so many bytes, all of them 0. */
   #reserve(size: number): void {
-    if (this.length + size <= this.#buffer.length) return;
-    const larger = new Uint8Array(Math.max(2 * this.#buffer.length, this.length + size));
-    larger.set(this.#buffer.subarray(0, this.length));
-    this.#buffer = larger;
+    if (this.length + size > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(2 * this.#buffer.length, this.length + size));
+      larger.set(this.#buffer.subarray(0, this.length));
+      this.#buffer = larger;
+    } else this.#buffer.fill(0, this.length, this.length + size);
   }
 }
+
+const SCRATCH = new Writer();
