@@ -1,15 +1,18 @@
 // Under constant traffic: end points, Services and modes change at random, and nobody is sent where nobody is, or lost for another's sake.
 //
 //   FAIRLEAD_CHURN=1000 node --test src/services/churn.kernel.test.ts      as many changes
+//   npm run test:vm -- src/services/churn.kernel.test.ts                   by IPVS, too
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { type Place, type PodName, podAddress, ServiceNetwork } from "../../test/service-network.ts";
+import { BRIEF, type Place, type PodName, podAddress, ServiceNetwork, TESTED_MODES } from "../../test/service-network.ts";
 import { service, slice } from "../../test/service-objects.ts";
 import type { EndpointSlice, Service } from "../resources/index.ts";
 
 const skip = process.getuid?.() !== 0;
 const CHANGES = Number(process.env.FAIRLEAD_CHURN ?? 60);
-const MODES = ["nftables", "iptables"] as const;
+
+/** Where another kernel was asked already, IPVS alone is new. */
+const MODES = BRIEF ? TESTED_MODES.filter((mode) => mode === "ipvs") : TESTED_MODES;
 const PODS = ["a", "b", "c"] as const;
 const NODE: Readonly<Record<PodName, string>> = { a: "node-1", b: "node-1", c: "node-2", d: "node-1" };
 const SOURCES: readonly Place[] = ["d", "c", "client", "node-1"];
@@ -79,7 +82,7 @@ for (const mode of [...MODES, "changing modes"] as const)
     for (let change = 0; change < CHANGES; change++) {
       const number = roll(SERVICES - 1);
       const kind = roll(10);
-      if (kind === 0 && mode === "changing modes") net.mode = MODES[roll(MODES.length)] ?? "nftables";
+      if (kind === 0 && mode === "changing modes") net.mode = TESTED_MODES[roll(TESTED_MODES.length)] ?? "nftables";
       else if (kind === 1) now[number] = [];
       else now[number] = PODS.filter(() => roll(2) === 0);
       if (kind > 1 && now[number]?.length === 0) now[number] = [PODS[roll(PODS.length)] ?? "a"];
@@ -96,7 +99,7 @@ for (const mode of [...MODES, "changing modes"] as const)
     assert.deepEqual(wrong, []);
   });
 
-for (const mode of MODES)
+for (const mode of BRIEF ? [] : MODES)
   test(`10,000 connections over three end points by ${mode}: each within three in a hundred of its third`, { skip }, async () => {
     net.mode = mode;
     net.set([
