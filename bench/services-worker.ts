@@ -6,7 +6,7 @@ import koffi from "koffi";
 import { createSnapshotBuilder } from "../src/cluster/index.ts";
 import { createLinuxKernel, createReconciler, type NetworkNamespace, ROUTE_PROTOCOL } from "../src/kernel/index.ts";
 import { keepSame, type NodeFacts, planNode, type ServiceMode, TABLE } from "../src/plan/index.ts";
-import { SERVICE_CHAINS } from "../src/services/index.ts";
+import { SERVICE_BALANCER, SERVICE_CHAINS } from "../src/services/index.ts";
 import { node, service, slice } from "../test/service-objects.ts";
 
 const [mode = "nftables", count = "1000"] = process.argv.slice(2);
@@ -65,13 +65,13 @@ const facts: NodeFacts = {
 };
 const builder = createSnapshotBuilder();
 builder.apply([{ type: "ADDED", object: node("node-1", ["10.244.1.0/24"], ["10.112.0.51"]) }]);
+const SERVICES_OWN = { tables: [TABLE], iptables: SERVICE_CHAINS, ipvs: SERVICE_BALANCER };
 const reconciler = createReconciler({
   namespace: host,
   owns: {
-    links: (link) => link === "cni0" || link.startsWith("flannel.") || link === "kube-ipvs0",
+    links: (link) => link === "cni0" || link.startsWith("flannel."),
     routeProtocol: ROUTE_PROTOCOL.fairlead,
-    tables: [TABLE],
-    iptables: SERVICE_CHAINS,
+    ...SERVICES_OWN,
   },
   watch: false,
 });
@@ -154,7 +154,7 @@ reconciler.close();
 host.nft.run(`delete table ${TABLE.family} ${TABLE.name}\n`);
 const fresh = createReconciler({
   namespace: host,
-  owns: { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [TABLE], iptables: SERVICE_CHAINS },
+  owns: { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, ...SERVICES_OWN },
   watch: false,
 });
 reconciler.set = (state) => fresh.set(state);
