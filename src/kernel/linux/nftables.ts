@@ -7,6 +7,7 @@ import { encodeElementChanges } from "../netlink/nft-elements.ts";
 import { decodeTable, NFT_MESSAGE, NFT_SUBSYSTEM, tableDump } from "../netlink/nftables.ts";
 import { printElementChanges } from "../nft/diff.ts";
 import { parseTable } from "../nft/parse.ts";
+import { collectSoon } from "./garbage.ts";
 import { trimMemory } from "./libc.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
@@ -83,6 +84,14 @@ export function openNftables(run: <T>(action: () => T) => T, socket: () => Netli
     });
   }
 
+  function count(size: number): void {
+    written += size;
+    if (written <= LARGE) return;
+    written = 0;
+    trimMemory();
+    collectSoon();
+  }
+
   function list(commands: string): string | undefined {
     const { status, output, error } = execute(commands);
     if (status !== 0) {
@@ -97,15 +106,12 @@ export function openNftables(run: <T>(action: () => T) => T, socket: () => Netli
       const requests = typeof transaction === "string" ? undefined : encodeElementChanges(transaction);
       if (requests) {
         run(() => socket().transact(NFT_SUBSYSTEM, requests, { code: "nft", operation: "change elements of nftables' sets" }));
+        count(requests.reduce((sum, { body }) => sum + body.length, 0));
         return;
       }
       const commands = typeof transaction === "string" ? transaction : printElementChanges(transaction);
       const { status, error } = execute(commands);
-      written += commands.length;
-      if (written > LARGE) {
-        trimMemory();
-        written = 0;
-      }
+      count(commands.length);
       if (status !== 0) throw failure(commands, error);
     },
     readTable(family: NftFamily, name: string) {
