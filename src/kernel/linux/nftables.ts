@@ -29,6 +29,8 @@ interface Library {
 
 /** Transactions of so many characters leave megabytes of freed memory behind, which is given back then: 45,000 Services are 20 million. */
 const LARGE = 1_000_000;
+/** So many are a table of tens of thousands of Services: what V8 keeps of their making is worth a collection, too. */
+const VAST = 8_000_000;
 
 let loaded: Library | undefined;
 
@@ -69,6 +71,8 @@ export function openNftables(run: <T>(action: () => T) => T, socket: () => Netli
   let context: unknown;
   /** Characters since memory was given back. */
   let written = 0;
+  /** Characters and bytes since garbage was collected. */
+  let uncollected = 0;
 
   function execute(commands: string): { status: number; output: string; error: string } {
     const nft = library();
@@ -86,10 +90,14 @@ export function openNftables(run: <T>(action: () => T) => T, socket: () => Netli
 
   function count(size: number): void {
     written += size;
+    uncollected += size;
+    if (uncollected > VAST) {
+      uncollected = 0;
+      collectSoon();
+    }
     if (written <= LARGE) return;
     written = 0;
     trimMemory();
-    collectSoon();
   }
 
   function list(commands: string): string | undefined {
