@@ -6,6 +6,7 @@ import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { KubeObject } from "../src/resources/index.ts";
 import { poolObject } from "./ipam-objects.ts";
+import { lacksLinux } from "./linux-release.ts";
 import { outputOf, type RoutedNetwork, type RoutedPod, raiseRouted } from "./routed-network.ts";
 
 async function raise(t: TestContext, options: Parameters<typeof raiseRouted>[0]): Promise<RoutedNetwork> {
@@ -73,7 +74,9 @@ for (const { says, pools, subnets, routes, mtu } of rows)
     assert.ok(ping(there, here[0].addresses[0] ?? "", "-M", "do", "-s", String(mtu - 28)), "a full packet passes");
   });
 
-test("pods send as large packets as the outer interface takes; with a tunnel among the ways, the usual ones", async (t) => {
+test("pods send as large packets as the outer interface takes; with a tunnel among the ways, the usual ones", {
+  skip: lacksLinux("6.3"),
+}, async (t) => {
   const network = await raise(t, { nodes: 2, pools: both({}), gsoIpv4MaxSize: 196_608 });
   const [from, to] = [await network.pod(0, "from"), await network.pod(1, "to")];
   const node = network.nodes[1]?.namespace ?? assert.fail();

@@ -5,10 +5,11 @@
 // The parts of a key or value stand one after the other, each filled up to four bytes where there are several. Ports are of network
 // order; marks and numbers (numgen, jhash) of the host's.
 import { addressToBytes, tryParseAddress } from "../../base/index.ts";
-import type { ElementChange, NftElement, NftFamily, NftSet, NftType, NftVerdict } from "../netfilter.ts";
+import type { ElementChange, NftElement, NftSet, NftType, NftVerdict } from "../netfilter.ts";
 import { formatOwner } from "../nft/owner.ts";
 import { align, writeU16, writeU32 } from "./attribute.ts";
 import { FLAG } from "./message.ts";
+import { NFT_FAMILY, NFT_MESSAGE } from "./nftables.ts";
 
 /** A request of a batch. */
 export interface BatchRequest {
@@ -17,10 +18,6 @@ export interface BatchRequest {
   readonly body: Uint8Array;
 }
 
-/** Message types: the subsystem's number (10) in the upper byte. */
-const NEW_ELEMENTS = 0xa0c;
-const DELETE_ELEMENTS = 0xa0e;
-const FAMILY: Readonly<Record<NftFamily, number>> = { inet: 1, ip: 2, arp: 3, netdev: 5, bridge: 7, ip6: 10 };
 const NESTED = 0x8000;
 const LIST = { table: 1, set: 2, elements: 3 } as const;
 const LIST_ELEMENT = 1;
@@ -44,7 +41,10 @@ export function encodeElementChanges(changes: readonly ElementChange[]): BatchRe
   SCRATCH.clear();
   for (const change of changes) {
     if (change.set.flags?.includes("interval")) return undefined;
-    if (!encodeList(requests, DELETE_ELEMENTS, change, change.removed) || !encodeList(requests, NEW_ELEMENTS, change, change.added))
+    if (
+      !encodeList(requests, NFT_MESSAGE.deleteElements, change, change.removed) ||
+      !encodeList(requests, NFT_MESSAGE.newElements, change, change.added)
+    )
       return undefined;
   }
   return requests;
@@ -56,11 +56,11 @@ function encodeList(
   { family, table, set }: ElementChange,
   elements: readonly NftElement[],
 ): boolean {
-  const isNew = type === NEW_ELEMENTS;
+  const isNew = type === NFT_MESSAGE.newElements;
   for (let next = 0; next < elements.length; ) {
     const bytes = SCRATCH;
     const start = bytes.length;
-    bytes.raw(Uint8Array.of(FAMILY[family], 0, 0, 0));
+    bytes.raw(Uint8Array.of(NFT_FAMILY[family], 0, 0, 0));
     bytes.text(LIST.table, table);
     bytes.text(LIST.set, set.name);
     const list = bytes.open(LIST.elements);

@@ -6,9 +6,11 @@ import { decodeAttributes } from "./attribute.ts";
 export const NFT_SUBSYSTEM = 10;
 
 /** Message types: the subsystem's number in the upper byte. */
-export const NFT_MESSAGE = { newTable: 0xa00, getTable: 0xa01 } as const;
+export const NFT_MESSAGE = { newTable: 0xa00, getTable: 0xa01, newElements: 0xa0c, deleteElements: 0xa0e } as const;
 
-const FAMILIES: Readonly<Record<number, NftFamily>> = { 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6" };
+/** NFPROTO_* (linux/netfilter.h). */
+export const NFT_FAMILY: Readonly<Record<NftFamily, number>> = { inet: 1, ip: 2, arp: 3, netdev: 5, bridge: 7, ip6: 10 };
+const FAMILIES = new Map(Object.entries(NFT_FAMILY).map(([name, number]) => [number, name as NftFamily]));
 /** struct nfgenmsg: family, version, resource. */
 const HEADER = 4;
 const TABLE = { name: [1, "string"] } as const;
@@ -20,7 +22,7 @@ export function tableDump(): Uint8Array {
 
 /** Family and name of one table; undefined for a family that is not known here. */
 export function decodeTable(body: Uint8Array): { readonly family: NftFamily; readonly name: string } | undefined {
-  const family = FAMILIES[body[0] ?? 0];
+  const family = FAMILIES.get(body[0] ?? 0);
   const { name } = decodeAttributes(TABLE, body.subarray(HEADER));
   return family === undefined || name === undefined ? undefined : { family, name };
 }
