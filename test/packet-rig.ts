@@ -98,7 +98,7 @@ export class PacketRig {
 
   /** Forgets all flows: what has no ports is known again by its addresses alone. */
   forget(): void {
-    for (const { namespace } of this.#nodes.values()) namespace.conntrack.delete({});
+    for (const { namespace } of this.#nodes.values()) namespace.conntrack.delete([{}]);
   }
 
   close(): void {

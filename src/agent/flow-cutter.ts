@@ -1,12 +1,13 @@
 // Cuts flows that must not go on: to end points that are gone, denied by a new policy, of addresses that were given back.
 //
-// The kernel keeps one table of flows for all namespaces, and a walk through it costs milliseconds: what is to be cut is
-// collected, and looked for in one walk.
+// The kernel keeps one table of flows for all namespaces, and a walk through it costs milliseconds, a look at each of them much
+// more: what is to be cut is collected, and the kernel is told what to look for.
 import { isDeepStrictEqual } from "node:util";
-import type { ClusterSnapshot } from "../cluster/index.ts";
-import type { Conntrack, ConntrackFlow, NftRule, NftSet } from "../kernel/index.ts";
+import type { ClusterSnapshot, EndpointSlicePart } from "../cluster/index.ts";
+import type { Conntrack, ConntrackFilter, NftRule, NftSet } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
 import { cutFlows, isDenial, isVersionChain, type NameBook, NO_NAMES, policiesMayDiffer } from "../policy/index.ts";
+import type { EndpointSlice } from "../resources/index.ts";
 import { entriesIn, isStale, type ServiceEntry, type ServiceTable, type Subset, serviceTable } from "../services/index.ts";
 
 export interface FlowCutter {
@@ -18,6 +19,8 @@ export interface FlowCutter {
   settle(addresses: readonly string[]): void;
   close(): void;
 }
+
+const [TCP, UDP, SCTP] = [6, 17, 132];
 
 /** Milliseconds from one walk to the next, in which changes are collected; the first comes at once. */
 const COLLECT_MS = 50;
@@ -48,24 +51,22 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
     timer = undefined;
     const [before, after] = [compared, newest];
     compared = newest;
-    const addresses = new Set(forgotten);
+    const owned = [...forgotten].flatMap((address) => [{ source: address }, { replySource: address }]);
     forgotten.clear();
-    const services =
-      before && after && concernsServices(before, after) ? ([serviceTable(before), serviceTable(after)] as const) : undefined;
+    const services = before && after ? concernedFlows(before, after) : [];
     const base = looks > 0 ? allowing : undefined;
     const policy = base && after && policiesMayDiffer(base, after);
     if (looks > 0) looks--;
     if (looks === 0) allowing = undefined;
-    if (!services && !policy && addresses.size === 0) return;
+    if (services.length === 0 && !policy && owned.length === 0) return;
     const started = performance.now();
     try {
-      conntrack.delete(
-        (flow: ConntrackFlow) =>
-          addresses.has(flow.source) ||
-          addresses.has(flow.replySource) ||
-          (services !== undefined && isStale(...services, flow)) ||
-          (policy === true && cutFlows(base, after, [flow], names).length > 0),
-      );
+      conntrack.delete(owned);
+      if (before && after && services.length > 0) {
+        const tables = [serviceTable(before), serviceTable(after)] as const;
+        conntrack.delete(services, (flow) => isStale(...tables, flow));
+      }
+      if (policy) conntrack.delete([{}], (flow) => cutFlows(base, after, [flow], names).length > 0);
     } catch (error) {
       log(`conntrack: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -85,7 +86,7 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
         // What was let through in the moment before is among the flows only a moment later.
         looks = 2;
       }
-      if (concernsServices(compared, after) || (looks > 0 && allowing && policiesMayDiffer(allowing, after))) schedule();
+      if (concernedFlows(compared, after).length > 0 || (looks > 0 && allowing && policiesMayDiffer(allowing, after))) schedule();
       else if (looks === 0) compared = after;
     },
     forget(addresses) {
@@ -103,15 +104,33 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
   };
 }
 
-/** Whether a Service without connections of its own (UDP, SCTP) changed: only its flows can go stale. */
-function concernsServices(before: ClusterSnapshot, after: ClusterSnapshot): boolean {
-  if (before.endpointSlices === after.endpointSlices && before.services === after.services) return false;
+/** Flows that a change of Services may have made stale: of protocols without connections, and attempts of TCP. */
+function concernedFlows(before: ClusterSnapshot, after: ClusterSnapshot): ConntrackFilter[] {
+  if (before.endpointSlices === after.endpointSlices && before.services === after.services) return [];
+  const attempts = losesServers(before.endpointSlices, after.endpointSlices) ? [{ protocol: TCP, replied: false }] : [];
   const [was, is] = [connectionless(serviceTable(before)), connectionless(serviceTable(after))];
-  if (was === is) return false;
-  for (const [key, entry] of was) if (entry !== is.get(key) && !stillGoes(entry, is.get(key))) return true;
+  if (was === is) return attempts;
+  const found = new Map<string, ConntrackFilter>();
+  const note = ({ family, protocol }: ServiceEntry) =>
+    found.set(`${protocol} ${family}`, { family, protocol: protocol === "udp" ? UDP : SCTP });
+  for (const [key, entry] of was) if (entry !== is.get(key) && !stillGoes(entry, is.get(key))) note(entry);
   // What went nowhere was not translated, and must be now.
-  for (const [key, entry] of is) if (entry !== was.get(key) && entry.endpoints.length > 0 && !was.get(key)?.endpoints.length) return true;
-  return false;
+  for (const [key, entry] of is) if (entry !== was.get(key) && entry.endpoints.length > 0 && !was.get(key)?.endpoints.length) note(entry);
+  return [...attempts, ...found.values()];
+}
+
+/** Whether an end point of TCP is gone, or serves no more. */
+function losesServers(before: EndpointSlicePart, after: EndpointSlicePart): boolean {
+  if (before === after) return false;
+  const moves = after.changedSince(before);
+  return moves === undefined || moves.some(({ before: was, after: is }) => servers(was).difference(servers(is)).size > 0);
+}
+
+/** Addresses that serve by TCP. A condition that is not given counts as true, or as `ready` is (discovery.k8s.io/v1, EndpointConditions). */
+function servers(slice: EndpointSlice | undefined): Set<string> {
+  if (!slice?.ports?.some(({ protocol = "TCP" }) => protocol === "TCP")) return new Set();
+  const serving = (slice.endpoints ?? []).filter(({ conditions }) => conditions?.ready !== false || conditions?.serving === true);
+  return new Set(serving.flatMap(({ addresses }) => addresses));
 }
 
 /** Whether every flow that went to the one may go on to the other: it is reached and balanced as before, and has lost no end point. */

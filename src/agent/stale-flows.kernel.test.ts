@@ -142,4 +142,22 @@ for (const mode of ["nftables", "iptables"] as const)
         held.close();
       }
     });
+
+    for (const [from, where] of [
+      ["d", "of the same node"],
+      ["node-1", "of the node itself"],
+      ["client", "of outside"],
+    ] as const)
+      test(`TCP: an attempt ${where} to an end point that has gone finds another at its next packet`, async () => {
+        const web = (endpoints: readonly EndpointSpec[]) => [
+          service("web", { clusterIP: "10.96.0.80", ports: [{ port: 80 }] }),
+          slice("web", { endpoints, port: 8080 }),
+        ];
+        // Of node-2's range, and nobody has it.
+        follow(...web([{ address: "10.244.2.250", node: "node-2" }]));
+        const attempt = net.connect(from, "10.96.0.80", 80, 2500);
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        follow(...web([A]));
+        assert.deepEqual(await attempt.then(({ pod }) => pod), "a");
+      });
   });

@@ -209,6 +209,7 @@ export interface ConntrackFilter {
   readonly destinationPort?: number;
   readonly replySource?: string;
   readonly replyDestination?: string;
+  readonly replied?: boolean;
 }
 
 export interface ConntrackFlow {
@@ -221,11 +222,13 @@ export interface ConntrackFlow {
   readonly replyDestination: string;
   readonly replySourcePort?: number;
   readonly replyDestinationPort?: number;
+  /** Whether a packet has come back. */
+  readonly replied: boolean;
   readonly mark?: number;
 }
 
 export interface Conntrack {
   list(filter?: ConntrackFilter): ConntrackFlow[];
-  /** Number of flows deleted. */
-  delete(filter: ConntrackFilter | ((flow: ConntrackFlow) => boolean)): number;
+  /** Deletes the flows that are as one of the filters says, of these only what `only` wants. Costs by what the filters name, not by all flows. */
+  delete(filters: readonly ConntrackFilter[], only?: (flow: ConntrackFlow) => boolean): void;
 }

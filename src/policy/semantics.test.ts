@@ -94,6 +94,7 @@ test("flows that new policies deny are cut, by their real ends", () => {
     replyDestination: source,
     replySourcePort: 8080,
     replyDestinationPort: 4000,
+    replied: true,
   });
   const flows = [flow("10.244.2.3", "10.244.1.2"), flow("10.244.1.1", "10.244.1.2"), flow("10.244.1.2", "10.244.2.2")];
   assert.deepEqual(cutFlows(plainSnapshot(CLUSTER), plainSnapshot([...CLUSTER, policy(ALL)]), flows), [flows[0]]);

@@ -1,22 +1,25 @@
-// Stale flows: a UDP client goes on sending where conntrack remembers, though a new flow would be sent elsewhere.
+// Stale flows: a client goes on sending where conntrack remembers, though a new flow would be sent elsewhere.
 import { familyOf } from "../base/index.ts";
 import type { ConntrackFlow } from "../kernel/index.ts";
 import type { ServiceEntry } from "./entry.ts";
 import { chooseAnywhere, keepsConnections, type ServiceTable } from "./table.ts";
 
-/** Protocols without a connection that would notice by itself: a new attempt from the same port finds the old flow. */
-const PROTOCOLS: Readonly<Record<number, string>> = { 17: "udp", 132: "sctp" };
+const TCP = 6;
+const PROTOCOLS: Readonly<Record<number, string>> = { [TCP]: "tcp", 17: "udp", 132: "sctp" };
 
 /**
  * Whether a flow must be forgotten, now that `before` has become `after`:
  *
  * - it was sent to an end point that is gone or serves no more, or whose Service or port is gone;
  * - it began when there was nobody to send it to (so it was not translated), and now there is.
+ *
+ * Of TCP only what was never answered: an attempt to an end point that has gone would be sent there until the client gives up,
+ * and finds another at its next packet. A connection ends in peace; UDP and SCTP notice nothing by themselves.
  */
 export function isStale(before: ServiceTable, after: ServiceTable, flow: ConntrackFlow): boolean {
   const protocol = PROTOCOLS[flow.protocol];
   const { destination, destinationPort: port } = flow;
-  if (protocol === undefined || port === undefined) return false;
+  if (protocol === undefined || port === undefined || (flow.protocol === TCP && flow.replied)) return false;
   const was = before.lookup(destination, protocol, port);
   const is = after.lookup(destination, protocol, port);
   if (was || is) return isTranslated(flow) ? lostEndpoint(was, is, flow) : is !== undefined && hasEndpoint(is);

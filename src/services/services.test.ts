@@ -278,6 +278,9 @@ test("stale flows", () => {
       service("dns", { clusterIP: "10.96.0.10", externalIPs: ["203.0.113.9"], ports: [{ port: 53, protocol: "UDP", nodePort: 30053 }] }),
       slice("dns", { endpoints, port: 53, protocol: "UDP" }),
     );
+  const tcp = (...endpoints: SliceSpec["endpoints"]) =>
+    tableOf(service("web", { clusterIP: "10.96.0.11", ports: [{ port: 80 }] }), slice("web", { endpoints, port: 53 }));
+  const ATTEMPT = { protocol: 6, replied: false };
   const none = tableOf();
   const flow = (destination: string, destinationPort: number, replySource: string, more: Partial<ConntrackFlow> = {}): ConntrackFlow => ({
     protocol: 17,
@@ -289,6 +292,7 @@ test("stale flows", () => {
     replyDestination: "10.244.1.9",
     replySourcePort: replySource === destination ? destinationPort : 53,
     replyDestinationPort: 4444,
+    replied: true,
     ...more,
   });
   const cases: readonly [string, boolean, ReturnType<typeof udp>, ReturnType<typeof udp>, ConntrackFlow][] = [
@@ -310,7 +314,17 @@ test("stale flows", () => {
     ["the same at a node port", true, none, udp(A), flow("10.112.0.51", 30053, "10.112.0.51")],
     ["another program's port with a node port's number", false, udp(A), udp(A, B), flow("10.244.2.9", 30053, "10.244.2.9")],
     ["still nobody is there", false, udp(), udp(), flow("10.96.0.10", 53, "10.96.0.10")],
-    ["TCP notices by itself", false, udp(A), none, flow("10.96.0.10", 53, A.address, { protocol: 6 })],
+    ["a connection ends by itself", false, tcp(A, B), tcp(A), flow("10.96.0.11", 80, B.address, { protocol: 6 })],
+    ["an attempt to an end point that is gone", true, tcp(A, B), tcp(A), flow("10.96.0.11", 80, B.address, ATTEMPT)],
+    ["an attempt to one that is there", false, tcp(A, B), tcp(A), flow("10.96.0.11", 80, A.address, ATTEMPT)],
+    [
+      "an attempt to one that ends and still serves",
+      false,
+      tcp(A, B),
+      tcp(A, { ...B, ready: false, serving: true, terminating: true }),
+      flow("10.96.0.11", 80, B.address, ATTEMPT),
+    ],
+    ["an attempt, and its Service is gone", true, tcp(A), none, flow("10.96.0.11", 80, A.address, ATTEMPT)],
     ["no Service's", false, udp(A), udp(), flow("192.0.2.1", 53, "192.0.2.1")],
     ["translated by somebody else", false, none, none, flow("192.0.2.1", 53, "192.0.2.9")],
   ];

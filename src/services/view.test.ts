@@ -103,6 +103,7 @@ test("connections are counted at the Service's addresses and at its node port, a
     replySource,
     replySourcePort: 8080,
     replyDestination: "10.244.1.9",
+    replied: true,
   });
   const flows = [
     flow("10.96.0.80", 80, HERE.address),

@@ -8,7 +8,7 @@ import { createServer } from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KernelError } from "../errors.ts";
-import type { LinkChange, NetworkNamespace, WatchTopic } from "../kernel.ts";
+import type { ConntrackFilter, LinkChange, NetworkNamespace, WatchTopic } from "../kernel.ts";
 import type { Link, Route } from "../state.ts";
 import { createLinuxKernel } from "./kernel.ts";
 
@@ -418,6 +418,40 @@ test(
 );
 
 test(
+  "flows are found and deleted by what their tuples say, few among many",
+  inNamespace(async (ns) => {
+    ns.run(() =>
+      execFileSync("nft", [
+        "add table ip t; add chain ip t o { type filter hook output priority 0; }; add rule ip t o ct state new accept",
+      ]),
+    );
+    const sender = createSocket("udp4").unref();
+    const fd = ns.bindSocket({ protocol: "udp", address: "127.0.0.1", port: 0 });
+    sender.bind({ fd });
+    const send = (port: number, address: string) => new Promise((resolve) => sender.send("x", port, address, resolve));
+    // More than are looked at one by one.
+    for (let port = 1; port <= 5000; port++) await send(port, "127.0.0.2");
+    for (const port of [1, 2, 3]) await send(port, "127.0.0.3");
+    const told = (filter: ConntrackFilter) => ns.conntrack.list(filter).map((flow) => `${flow.destination}:${flow.destinationPort}`);
+    assert.deepEqual(told({ destination: "127.0.0.3" }).sort(), ["127.0.0.3:1", "127.0.0.3:2", "127.0.0.3:3"]);
+    assert.deepEqual(told({ family: 4, protocol: 17, destinationPort: 2 }).sort(), ["127.0.0.2:2", "127.0.0.3:2"]);
+    assert.deepEqual(told({ protocol: 17, destinationPort: 2 }).sort(), ["127.0.0.2:2", "127.0.0.3:2"], "of any family");
+    assert.deepEqual(told({ destinationPort: 3 }).sort(), ["127.0.0.2:3", "127.0.0.3:3"], "a port of any protocol");
+    assert.equal(told({ replySource: "127.0.0.2", replied: false }).length, 5000);
+    assert.equal(told({ replySource: "127.0.0.2", replied: true }).length, 0);
+    assert.equal(told({ protocol: 6 }).length, 0);
+    assert.equal(told({ family: 6 }).length, 0);
+    ns.conntrack.delete([{ destination: "127.0.0.3", protocol: 17, destinationPort: 2 }]);
+    assert.deepEqual(told({ destination: "127.0.0.3" }).sort(), ["127.0.0.3:1", "127.0.0.3:3"]);
+    ns.conntrack.delete([{ protocol: 17, replied: false }], (flow) => flow.destinationPort === 3);
+    assert.deepEqual([told({ destination: "127.0.0.3" }), told({}).length], [["127.0.0.3:1"], 5000]);
+    ns.conntrack.delete([{ source: "127.0.0.9" }, { replySource: "127.0.0.2" }]);
+    assert.deepEqual(told({}), ["127.0.0.3:1"]);
+    sender.close();
+  }),
+);
+
+test(
   "sockets for net and dgram, their errors, and the flows they leave in conntrack",
   inNamespace(async (ns) => {
     // Connection tracking starts with the first rule that asks for it.
@@ -447,12 +481,13 @@ test(
     const thrower = () => {
       throw new Error("thrown by the filter");
     };
-    assert.throws(() => ns.conntrack.delete(thrower), /thrown by the filter/);
-    assert.equal(ns.conntrack.delete({ protocol: 17, destinationPort: 5353 }), 1);
-    assert.equal(
-      ns.conntrack.delete((flow) => flow.destinationPort === 8080),
-      1,
+    assert.throws(() => ns.conntrack.delete([{}], thrower), /thrown by the filter/);
+    ns.conntrack.delete([{ protocol: 17, destinationPort: 5353 }]);
+    assert.deepEqual(
+      ns.conntrack.list().map((flow) => flow.destinationPort),
+      [8080],
     );
+    ns.conntrack.delete([{}], (flow) => flow.destinationPort === 8080);
     assert.deepEqual(ns.conntrack.list(), []);
     server.close();
     udp.close();

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import type { WatchTopic } from "../kernel.ts";
 import { decodeAddress, encodeAddress } from "./address.ts";
 import { decodeAttributes, encodeAttributes } from "./attribute.ts";
-import { decodeFlow, matchesFlow } from "./conntrack.ts";
+import { conntrackRequest, decodeFlow, matchesFlow, nameOfFlow } from "./conntrack.ts";
 import { announcementOf } from "./event.ts";
 import { decodeLink, encodeLink, linkOf, vethInfo } from "./link.ts";
 import { decodeMessages, encodeMessage, verdictOf } from "./message.ts";
@@ -128,10 +128,10 @@ test("an acknowledgement gives errno and the kernel's words, capped or with the 
 test("a flow is decoded with what names it; a filter matches what it gives", () => {
   const tuple = (id: string, a: string, b: string, p: string, q: string) =>
     `3400${id}80 14000180 08000100 ${a} 08000200 ${b} 1c000280 05000100 11000000 06000200 ${p}0000 06000300 ${q}0000`;
-  const text = `02000000 ${tuple("01", "0a000001", "0a600001", "8000", "0035")} ${tuple("02", "0af40107", "0a000001", "0035", "8000")} 08000800 00000007 08000c00 12345678`;
-  const tracked = decodeFlow(bytes(text));
-  assert.ok(tracked);
-  assert.deepEqual(tracked.flow, {
+  const text = `02000000 ${tuple("01", "0a000001", "0a600001", "8000", "0035")} ${tuple("02", "0af40107", "0a000001", "0035", "8000")} 08000300 0000000a 08000800 00000007 08000c00 12345678`;
+  const flow = decodeFlow(bytes(text));
+  assert.ok(flow);
+  assert.deepEqual(flow, {
     protocol: 17,
     source: "10.0.0.1",
     destination: "10.96.0.1",
@@ -141,12 +141,36 @@ test("a flow is decoded with what names it; a filter matches what it gives", () 
     replyDestination: "10.0.0.1",
     replySourcePort: 53,
     replyDestinationPort: 32768,
+    replied: true,
     mark: 7,
   });
-  assert.equal(hex(tracked.name), squeeze(`02000000 ${tuple("01", "0a000001", "0a600001", "8000", "0035")} 08000c00 12345678`));
-  assert.equal(matchesFlow({ family: 4, protocol: 17, replySource: "10.244.1.7" }, tracked.flow), true);
-  for (const filter of [{ family: 6 }, { protocol: 6 }, { destinationPort: 54 }] as const)
-    assert.equal(matchesFlow(filter, tracked.flow), false);
+  assert.equal(hex(nameOfFlow(bytes(text))), squeeze(`02000000 ${tuple("01", "0a000001", "0a600001", "8000", "0035")} 08000c00 12345678`));
+  assert.equal(matchesFlow({ family: 4, protocol: 17, replySource: "10.244.1.7" }, flow), true);
+  for (const filter of [{ family: 6 }, { protocol: 6 }, { destinationPort: 54 }, { replied: false }] as const)
+    assert.equal(matchesFlow(filter, flow), false);
+});
+
+test("a filter of flows says which parts of the tuples it means", () => {
+  const request = (filter: Parameters<typeof conntrackRequest>[0]) => hex(conntrackRequest(filter));
+  assert.equal(request({}), "00000000");
+  assert.equal(request({ family: 6 }), "0a000000");
+  const flags = (original: string, reply: string) => `14001980 08000100 ${original} 08000200 ${reply}`;
+  assert.equal(
+    request({ replySource: "10.244.1.7" }),
+    squeeze(`02000000 10000280 0c000180 08000100 0af40107 ${flags("00000000", "01000000")}`),
+  );
+  assert.equal(
+    request({ family: 4, protocol: 6, destinationPort: 80, replied: false }),
+    squeeze(
+      `02000000 18000180 14000280 05000100 06000000 06000300 00500000 08000300 00000000 ${flags("28000000", "00000000")} 08001a00 00000002`,
+    ),
+  );
+  assert.equal(
+    request({ protocol: 6, replied: false }),
+    squeeze("00000000 08000300 00000000 08001a00 00000002"),
+    "a tuple is of one family",
+  );
+  assert.equal(request({ family: 4, destinationPort: 80 }), "02000000", "a port means nothing without its protocol");
 });
 
 test("a log group is bound, and what it brings is decoded", () => {
