@@ -97,8 +97,8 @@ export class PacketRig {
   }
 
   /** Forgets all flows: what has no ports is known again by its addresses alone. */
-  forget(): void {
-    for (const { namespace } of this.#nodes.values()) namespace.conntrack.delete([{}]);
+  async forget(): Promise<void> {
+    for (const { namespace } of this.#nodes.values()) await namespace.conntrack.delete([{}]);
   }
 
   close(): void {

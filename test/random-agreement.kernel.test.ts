@@ -76,7 +76,7 @@ function kinds({ pick, often }: Chance, family: 4 | 6): Omit<Question, "source" 
   ];
 }
 
-test(`three ways agree over ${ROUNDS} random clusters`, { timeout: 600_000 + ROUNDS * 500 }, () => {
+test(`three ways agree over ${ROUNDS} random clusters`, { timeout: 600_000 + ROUNDS * 500 }, async () => {
   const { nodes, pods } = rigOf(snapshotOf(randomCluster(1)));
   const rig = new PacketRig(createLinuxKernel(), nodes, pods);
   const seen = { allow: 0, deny: 0 };
@@ -84,7 +84,7 @@ test(`three ways agree over ${ROUNDS} random clusters`, { timeout: 600_000 + ROU
     for (let round = 0; round < ROUNDS; round++) {
       const seed = SEED + round;
       const snapshot = clusterOf(seed);
-      const answers = askThreeWays(snapshot, questionsOf(snapshot, chanceOf(seed ^ 0xbeef)), { rig, names: nameBook(RANDOM_NAMES) });
+      const answers = await askThreeWays(snapshot, questionsOf(snapshot, chanceOf(seed ^ 0xbeef)), { rig, names: nameBook(RANDOM_NAMES) });
       assert.deepEqual(differences(answers), [], `seed ${seed}`);
       for (const { calculated } of answers) seen[calculated ? "allow" : "deny"]++;
     }

@@ -40,11 +40,11 @@ export function planTables(snapshot: ClusterSnapshot, names: NameBook): Map<stri
 const MOST_LOOKS = 20;
 
 /** The answers; with a rig, its nodes get their tables first. */
-export function askThreeWays(
+export async function askThreeWays(
   snapshot: ClusterSnapshot,
   questions: readonly Question[],
   { rig, names = NO_NAMES }: { readonly rig?: PacketRig; readonly names?: NameBook } = {},
-): Answers[] {
+): Promise<Answers[]> {
   const tables = planTables(snapshot, names);
   const answers = questions.map((question): Answers => {
     const { verdict, says } = calculate(snapshot, question, names);
@@ -52,7 +52,7 @@ export function askThreeWays(
   });
   if (!rig) return answers;
   for (const [node, table] of tables) rig.load(node, table);
-  const sent = sendAll(
+  const sent = await sendAll(
     rig,
     answers,
     [...answers.keys()].filter((index) => canBeSeen(snapshot, (answers[index] as Answers).question)),
@@ -136,7 +136,7 @@ function addressesOf({ spec, status }: Node): string[] {
 }
 
 /** What has no ports is told apart by addresses alone, so that each is sent into nodes that know no flow. */
-function sendAll(rig: PacketRig, answers: readonly Answers[], all: readonly number[]): (boolean | undefined)[] {
+async function sendAll(rig: PacketRig, answers: readonly Answers[], all: readonly number[]): Promise<(boolean | undefined)[]> {
   const sent: (boolean | undefined)[] = answers.map(() => undefined);
   const run = (indexes: readonly number[]) => {
     const packets = indexes.map((index) => (answers[index] as Answers).question);
@@ -150,7 +150,7 @@ function sendAll(rig: PacketRig, answers: readonly Answers[], all: readonly numb
   run(all.filter(apart));
   for (const index of all) {
     if (apart(index)) continue;
-    rig.forget();
+    await rig.forget();
     run([index]);
   }
   return sent;

@@ -19,9 +19,9 @@ for (const suite of SUITES)
     after(() => rig.close());
 
     for (const table of suite.tables)
-      test(table.title, () => {
+      test(table.title, async () => {
         const snapshot = snapshotOf(objectsOf(suite, table));
-        const answers = askThreeWays(
+        const answers = await askThreeWays(
           snapshot,
           table.rows.map((row) => questionOf(snapshot, row)),
           { rig, names: namesOf(table) },

@@ -10,9 +10,9 @@ import { namesOf, objectsOf, questionOf } from "./truth/table.ts";
 for (const suite of SUITES)
   describe(suite.language, () => {
     for (const table of suite.tables)
-      test(table.title, () => {
+      test(table.title, async () => {
         const snapshot = snapshotOf(objectsOf(suite, table));
-        const answers = askThreeWays(
+        const answers = await askThreeWays(
           snapshot,
           table.rows.map((row) => questionOf(snapshot, row)),
           { names: namesOf(table) },

@@ -101,7 +101,7 @@ test("what a new policy denies is looked for at once, and once more for what was
   const looks: boolean[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
   const conntrack = {
-    delete(filters: readonly object[], only?: (flow: ConntrackFlow) => boolean) {
+    async delete(filters: readonly object[], only?: (flow: ConntrackFlow) => boolean) {
       // For policies all flows are looked at.
       if (filters.every((filter) => Object.keys(filter).length > 0)) return;
       looks.push(only?.(flow) === true);

@@ -3,6 +3,7 @@
 // The kernel keeps one table of flows for all namespaces, and a walk through it costs milliseconds, a look at each of them much
 // more: what is to be cut is collected, and the kernel is told what to look for.
 import { isDeepStrictEqual } from "node:util";
+import { type Family, messageOf, tryParseAddress } from "../base/index.ts";
 import type { ClusterSnapshot, EndpointSlicePart } from "../cluster/index.ts";
 import type { Conntrack, ConntrackFilter, NftRule, NftSet } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
@@ -15,8 +16,8 @@ export interface FlowCutter {
   follow(after: ClusterSnapshot, policyMoved: boolean, names?: NameBook): void;
   /** These addresses have no owner any more. */
   forget(addresses: Iterable<string>): void;
-  /** These addresses are about to be given out: if their flows are yet to be cut, it happens now. */
-  settle(addresses: readonly string[]): void;
+  /** These addresses are about to be given out: resolves when none of their flows is yet to be cut. */
+  settle(addresses: readonly string[]): Promise<void>;
   close(): void;
 }
 
@@ -37,42 +38,53 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
   let allowing: ClusterSnapshot | undefined;
   let looks = 0;
   let names: NameBook = NO_NAMES;
-  const forgotten = new Set<string>();
+  let forgotten = new Set<string>();
+  /** The look at the flows that is under way, and the addresses whose flows it cuts. */
+  let under: { readonly addresses: ReadonlySet<string>; readonly done: Promise<void> } | undefined;
   let timer: NodeJS.Timeout | undefined;
   let lastMs = 0;
   let ended = Number.NEGATIVE_INFINITY;
+  let closed = false;
 
   function schedule(): void {
+    if (closed || under) return;
     const due = ended + Math.max(COLLECT_MS, Math.min(MOST_MS, lastMs * SHARE));
     timer ??= setTimeout(run, Math.max(0, due - performance.now())).unref();
   }
 
   function run(): void {
+    clearTimeout(timer);
     timer = undefined;
+    const started = performance.now();
+    const addresses = forgotten;
+    forgotten = new Set();
+    const done = cut(addresses)
+      .catch((error) => {
+        if (!closed) log(`conntrack: ${messageOf(error)}`);
+      })
+      .then(() => {
+        under = undefined;
+        ended = performance.now();
+        lastMs = ended - started;
+        if (looks > 0 || forgotten.size > 0 || compared !== newest) schedule();
+      });
+    under = { addresses, done };
+  }
+
+  async function cut(addresses: ReadonlySet<string>): Promise<void> {
     const [before, after] = [compared, newest];
     compared = newest;
-    const owned = [...forgotten].flatMap((address) => [{ source: address }, { replySource: address }]);
-    forgotten.clear();
     const services = before && after ? concernedFlows(before, after) : [];
     const base = looks > 0 ? allowing : undefined;
-    const policy = base && after && policiesMayDiffer(base, after);
     if (looks > 0) looks--;
     if (looks === 0) allowing = undefined;
-    if (services.length === 0 && !policy && owned.length === 0) return;
-    const started = performance.now();
-    try {
-      conntrack.delete(owned);
-      if (before && after && services.length > 0) {
-        const tables = [serviceTable(before), serviceTable(after)] as const;
-        conntrack.delete(services, (flow) => isStale(...tables, flow));
-      }
-      if (policy) conntrack.delete([{}], (flow) => cutFlows(base, after, [flow], names).length > 0);
-    } catch (error) {
-      log(`conntrack: ${error instanceof Error ? error.message : String(error)}`);
+    await conntrack.delete([...addresses].flatMap((address) => [{ source: address }, { replySource: address }]));
+    if (before && after && services.length > 0) {
+      const tables = [serviceTable(before), serviceTable(after)] as const;
+      await conntrack.delete(services, (flow) => isStale(...tables, flow));
     }
-    ended = performance.now();
-    lastMs = ended - started;
-    if (looks > 0) schedule();
+    if (base && after && policiesMayDiffer(base, after))
+      await conntrack.delete([{}], (flow) => cutFlows(base, after, [flow], names).length > 0);
   }
 
   return {
@@ -93,12 +105,15 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
       for (const address of addresses) forgotten.add(address);
       if (forgotten.size > 0) schedule();
     },
-    settle(addresses) {
-      if (!addresses.some((address) => forgotten.has(address))) return;
-      clearTimeout(timer);
-      run();
+    async settle(addresses) {
+      const waits = () => addresses.some((address) => forgotten.has(address) || under?.addresses.has(address));
+      while (!closed && waits()) {
+        if (!under) run();
+        await under?.done;
+      }
     },
     close() {
+      closed = true;
       clearTimeout(timer);
     },
   };
@@ -107,24 +122,33 @@ export function createFlowCutter(conntrack: Conntrack, log: (message: string) =>
 /** Flows that a change of Services may have made stale: of protocols without connections, and attempts of TCP. */
 function concernedFlows(before: ClusterSnapshot, after: ClusterSnapshot): ConntrackFilter[] {
   if (before.endpointSlices === after.endpointSlices && before.services === after.services) return [];
-  const attempts = losesServers(before.endpointSlices, after.endpointSlices) ? [{ protocol: TCP, replied: false }] : [];
-  const [was, is] = [connectionless(serviceTable(before)), connectionless(serviceTable(after))];
-  if (was === is) return attempts;
   const found = new Map<string, ConntrackFilter>();
+  for (const family of familiesLosing(before.endpointSlices, after.endpointSlices))
+    found.set(`tcp ${family}`, { family, protocol: TCP, replied: false });
+  const [was, is] = [connectionless(serviceTable(before)), connectionless(serviceTable(after))];
+  if (was === is) return [...found.values()];
   const note = ({ family, protocol }: ServiceEntry) =>
     found.set(`${protocol} ${family}`, { family, protocol: protocol === "udp" ? UDP : SCTP });
   for (const [key, entry] of was) if (entry !== is.get(key) && !stillGoes(entry, is.get(key))) note(entry);
   // What went nowhere was not translated, and must be now.
   for (const [key, entry] of is) if (entry !== was.get(key) && entry.endpoints.length > 0 && !was.get(key)?.endpoints.length) note(entry);
-  return [...attempts, ...found.values()];
+  return [...found.values()];
 }
 
-/** Whether an end point of TCP is gone, or serves no more. */
-function losesServers(before: EndpointSlicePart, after: EndpointSlicePart): boolean {
-  if (before === after) return false;
+/** The families of which an end point of TCP is gone, or serves no more. */
+function familiesLosing(before: EndpointSlicePart, after: EndpointSlicePart): ReadonlySet<Family> {
+  if (before === after) return NONE;
   const moves = after.changedSince(before);
-  return moves === undefined || moves.some(({ before: was, after: is }) => servers(was).difference(servers(is)).size > 0);
+  if (!moves) return BOTH;
+  return new Set(
+    moves.flatMap(({ before: was, after: is }) =>
+      [...servers(was).difference(servers(is))].flatMap((address) => tryParseAddress(address)?.family ?? []),
+    ),
+  );
 }
+
+const NONE: ReadonlySet<Family> = new Set();
+const BOTH: ReadonlySet<Family> = new Set<Family>([4, 6]);
 
 /** Addresses that serve by TCP. A condition that is not given counts as true, or as `ready` is (discovery.k8s.io/v1, EndpointConditions). */
 function servers(slice: EndpointSlice | undefined): Set<string> {

@@ -175,11 +175,11 @@ export class PodNetwork implements CniHandler {
     const claim = { network, containerId, interface: ifname, podNamespace, podName };
     try {
       const assigned = await addresses.assign(claim);
+      await this.#options.flows.settle(assigned.map(plain));
       if (this.#options.addresses() !== addresses || attachments.get(containerId, ifname)) {
         await addresses.release(claim, assigned);
         throw new CniError(CNI_CODE.tryAgain, "the node's network, or the container, has changed while addresses were sought");
       }
-      this.#options.flows.settle(assigned.map(plain));
       record = {
         ...claim,
         ...(podUid === undefined ? {} : { podUid }),

@@ -229,6 +229,9 @@ export interface ConntrackFlow {
 
 export interface Conntrack {
   list(filter?: ConntrackFilter): ConntrackFlow[];
-  /** Deletes the flows that are as one of the filters says, of these only what `only` wants. Costs by what the filters name, not by all flows. */
-  delete(filters: readonly ConntrackFilter[], only?: (flow: ConntrackFlow) => boolean): void;
+  /**
+   * Deletes the flows that are as one of the filters says, of these only what `only` wants. Costs by what the filters name, not by
+   * all flows; the calling thread goes on where the kernel can do all of it by itself. @throws KernelError EPERM, and what `only` throws
+   */
+  delete(filters: readonly ConntrackFilter[], only?: (flow: ConntrackFlow) => boolean): Promise<void>;
 }

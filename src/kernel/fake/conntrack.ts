@@ -9,7 +9,7 @@ export class FakeConntrack implements Conntrack {
     return this.flows.filter((flow) => matchesFlow(filter, flow));
   }
 
-  delete(filters: readonly ConntrackFilter[], only?: (flow: ConntrackFlow) => boolean): void {
+  async delete(filters: readonly ConntrackFilter[], only?: (flow: ConntrackFlow) => boolean): Promise<void> {
     this.flows = this.flows.filter((flow) => !(filters.some((filter) => matchesFlow(filter, flow)) && (!only || only(flow))));
   }
 }

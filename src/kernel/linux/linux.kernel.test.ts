@@ -441,11 +441,11 @@ test(
     assert.equal(told({ replySource: "127.0.0.2", replied: true }).length, 0);
     assert.equal(told({ protocol: 6 }).length, 0);
     assert.equal(told({ family: 6 }).length, 0);
-    ns.conntrack.delete([{ destination: "127.0.0.3", protocol: 17, destinationPort: 2 }]);
+    await ns.conntrack.delete([{ destination: "127.0.0.3", protocol: 17, destinationPort: 2 }]);
     assert.deepEqual(told({ destination: "127.0.0.3" }).sort(), ["127.0.0.3:1", "127.0.0.3:3"]);
-    ns.conntrack.delete([{ protocol: 17, replied: false }], (flow) => flow.destinationPort === 3);
+    await ns.conntrack.delete([{ protocol: 17, replied: false }], (flow) => flow.destinationPort === 3);
     assert.deepEqual([told({ destination: "127.0.0.3" }), told({}).length], [["127.0.0.3:1"], 5000]);
-    ns.conntrack.delete([{ source: "127.0.0.9" }, { replySource: "127.0.0.2" }]);
+    await ns.conntrack.delete([{ source: "127.0.0.9" }, { replySource: "127.0.0.2" }]);
     assert.deepEqual(told({}), ["127.0.0.3:1"]);
     sender.close();
   }),
@@ -481,13 +481,13 @@ test(
     const thrower = () => {
       throw new Error("thrown by the filter");
     };
-    assert.throws(() => ns.conntrack.delete([{}], thrower), /thrown by the filter/);
-    ns.conntrack.delete([{ protocol: 17, destinationPort: 5353 }]);
+    await assert.rejects(ns.conntrack.delete([{}], thrower), /thrown by the filter/);
+    await ns.conntrack.delete([{ protocol: 17, destinationPort: 5353 }]);
     assert.deepEqual(
       ns.conntrack.list().map((flow) => flow.destinationPort),
       [8080],
     );
-    ns.conntrack.delete([{}], (flow) => flow.destinationPort === 8080);
+    await ns.conntrack.delete([{}], (flow) => flow.destinationPort === 8080);
     assert.deepEqual(ns.conntrack.list(), []);
     server.close();
     udp.close();

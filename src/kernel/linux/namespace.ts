@@ -226,6 +226,7 @@ export class LinuxNamespace implements NetworkNamespace {
 
   get conntrack(): Conntrack {
     this.#conntrack ??= openConntrack(
+      () => this.run(() => new NetlinkSocket(NETLINK_NETFILTER)),
       () => this.#netfilterSocket(),
       () => {
         const count = this.readSysctl("net.netfilter.nf_conntrack_count");

@@ -3,16 +3,9 @@
 // The kernel closes a device, takes it off every list and tells of that within some milliseconds; its answer to the request comes
 // only when the last reader may have let go of the device, which takes tens of them. So a pool thread waits for the answer,
 // and whoever asked goes on as soon as the event has come.
-import { KernelError } from "../errors.ts";
 import { encodeLink, LINK_MESSAGE } from "../netlink/link.ts";
-import { decodeMessages, encodeMessage, FLAG, verdictOf } from "../netlink/message.ts";
-import { C, libc } from "./libc.ts";
+import { requestAway } from "./away.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
-
-/** The pool is small, and other work needs it as well. */
-const AT_ONCE = 2;
-const waiting: (() => void)[] = [];
-let running = 0;
 
 /** The deletions that are under way through one namespace handle. */
 export class LinkRemovals {
@@ -36,35 +29,22 @@ export class LinkRemovals {
 
   /** Resolves once the link is on no list any more. @throws KernelError as the kernel says */
   async remove(name: string, index: number): Promise<void> {
-    if (running >= AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve));
-    running++;
-    const socket = this.#run(() => new NetlinkSocket(NETLINK_ROUTE));
-    this.#ports.add(socket.port);
+    let port: number | undefined;
+    const open = () => {
+      const socket = this.#run(() => new NetlinkSocket(NETLINK_ROUTE));
+      port = socket.port;
+      this.#ports.add(port);
+      return socket;
+    };
+    const request = { type: LINK_MESSAGE.delete, body: encodeLink({ index, attributes: {} }) };
     await new Promise<void>((resolve, reject) => {
       this.#gone.set(index, resolve);
-      const body = encodeLink({ index, attributes: {} });
-      const bytes = encodeMessage({ type: LINK_MESSAGE.delete, flags: FLAG.request | FLAG.ack, sequence: 1, port: 0, body });
-      libc("send").async(socket.fd, bytes, bytes.length, 0, (failure: unknown, sent: number) => {
-        const errno = failure || Number(sent) < 0 ? 5 : answerOf(socket.fd);
-        this.#gone.delete(index);
-        this.#ports.delete(socket.port);
-        socket.close();
-        running--;
-        waiting.shift()?.();
-        if (errno === 0) resolve();
-        else reject(new KernelError({ errno, operation: "delete link", subject: name }));
-      });
+      requestAway(open, request, { operation: "delete link", subject: name })
+        .finally(() => {
+          this.#gone.delete(index);
+          if (port !== undefined) this.#ports.delete(port);
+        })
+        .then(resolve, reject);
     });
   }
-}
-
-/** The errno of the acknowledgement, which lies ready when send() has returned. */
-function answerOf(fd: number): number {
-  const buffer = Buffer.alloc(4096);
-  const length = Number(libc("recv")(fd, buffer, buffer.length, C.MSG_DONTWAIT));
-  for (const message of decodeMessages(buffer.subarray(0, Math.max(0, length)))) {
-    const verdict = verdictOf(message);
-    if (verdict) return verdict.errno;
-  }
-  return 5;
 }

@@ -1,0 +1,165 @@
+// Kubernetes' own control plane as processes on loopback: etcd, kube-apiserver, kube-controller-manager and kube-scheduler of the PATH.
+import { type ChildProcess, spawn } from "node:child_process";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { accessSync, constants, openSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { delimiter, join } from "node:path";
+import { eventually } from "./fairlead.ts";
+
+const PROGRAMS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] as const;
+type Program = (typeof PROGRAMS)[number];
+/** Where it says that pods reach it: an address of its machine would be no loopback address. */
+const ADVERTISED = "203.0.113.7";
+
+/** What of it is not on the PATH. */
+export function lackingPrograms(): readonly string[] {
+  const directories = (process.env.PATH ?? "").split(delimiter);
+  return PROGRAMS.filter((program) => !directories.some((directory) => isExecutable(join(directory, program))));
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export interface ClusterRanges {
+  /** undefined: nodes get none from it. */
+  readonly pods?: string;
+  readonly services: string;
+}
+
+export class KubeControlPlane {
+  readonly #data: string;
+  readonly #ranges: ClusterRanges;
+  readonly #children = new Map<Program, ChildProcess>();
+  #ports: readonly number[] = [];
+
+  /** `data`: its directory. */
+  constructor(data: string, ranges: ClusterRanges) {
+    this.#data = data;
+    this.#ranges = ranges;
+  }
+
+  get kubeconfig(): string {
+    return join(this.#data, "kubeconfig");
+  }
+
+  /** Resolves when it serves; the second time at the same port, with what was there. */
+  async start(): Promise<void> {
+    if (this.#ports.length === 0) await this.#prepare();
+    const [client = 0, peer = 0, api = 0] = this.#ports;
+    const file = (name: string) => join(this.#data, name);
+    const url = (port: number) => `http://127.0.0.1:${port}`;
+    this.#run("etcd", [
+      `--data-dir=${file("etcd")}`,
+      `--listen-client-urls=${url(client)}`,
+      `--advertise-client-urls=${url(client)}`,
+      `--listen-peer-urls=${url(peer)}`,
+      `--initial-advertise-peer-urls=${url(peer)}`,
+      `--initial-cluster=default=${url(peer)}`,
+      "--log-level=error",
+    ]);
+    this.#run("kube-apiserver", [
+      `--etcd-servers=${url(client)}`,
+      "--bind-address=127.0.0.1",
+      `--secure-port=${api}`,
+      `--advertise-address=${ADVERTISED}`,
+      `--cert-dir=${file("certificates")}`,
+      `--token-auth-file=${file("tokens.csv")}`,
+      "--authorization-mode=Node,RBAC",
+      "--anonymous-auth=false",
+      `--service-cluster-ip-range=${this.#ranges.services}`,
+      "--service-account-issuer=https://kubernetes.default.svc",
+      `--service-account-key-file=${file("accounts.pub")}`,
+      `--service-account-signing-key-file=${file("accounts.key")}`,
+    ]);
+    const ready = async () => (await this.#answer("readyz")) === "ok";
+    if (!(await eventually(ready, 60_000))) throw new Error(`kube-apiserver is not ready: ${this.#lastWords("kube-apiserver")}`);
+    this.#writeKubeconfig(api);
+    const { pods } = this.#ranges;
+    this.#run("kube-controller-manager", [
+      `--kubeconfig=${this.kubeconfig}`,
+      "--leader-elect=false",
+      "--secure-port=0",
+      `--service-account-private-key-file=${file("accounts.key")}`,
+      `--root-ca-file=${file("certificates/apiserver.crt")}`,
+      `--service-cluster-ip-range=${this.#ranges.services}`,
+      ...(pods === undefined ? ["--allocate-node-cidrs=false"] : ["--allocate-node-cidrs=true", `--cluster-cidr=${pods}`]),
+    ]);
+    this.#run("kube-scheduler", [`--kubeconfig=${this.kubeconfig}`, "--leader-elect=false", "--secure-port=0"]);
+  }
+
+  /** Ends all of it; etcd last, so that it has what was acknowledged. */
+  async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    for (const program of PROGRAMS.toReversed()) {
+      const child = this.#children.get(program);
+      this.#children.delete(program);
+      if (!child || child.exitCode !== null || child.signalCode !== null) continue;
+      const exited = once(child, "exit");
+      child.kill(signal);
+      await exited;
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    this.#ports = await freePorts(3);
+    const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    writeFileSync(join(this.#data, "accounts.key"), privateKey.export({ type: "pkcs1", format: "pem" }), { mode: 0o600 });
+    writeFileSync(join(this.#data, "accounts.pub"), publicKey.export({ type: "spki", format: "pem" }));
+    this.#token = randomBytes(16).toString("hex");
+    writeFileSync(join(this.#data, "tokens.csv"), `${this.#token},admin,admin,"system:masters"\n`, { mode: 0o600 });
+  }
+  #token = "";
+
+  #run(program: Program, words: readonly string[]): void {
+    const output = openSync(join(this.#data, `${program}.log`), "a");
+    this.#children.set(program, spawn(program, words, { stdio: ["ignore", output, output] }));
+  }
+
+  #lastWords(program: Program): string {
+    return readFileSync(join(this.#data, `${program}.log`), "utf8").slice(-2000);
+  }
+
+  async #answer(path: string): Promise<string | undefined> {
+    const words = ["-sS", "--cacert", join(this.#data, "certificates/apiserver.crt"), "-H", `Authorization: Bearer ${this.#token}`];
+    const child = spawn("curl", [...words, `https://127.0.0.1:${this.#ports[2]}/${path}`], { stdio: ["ignore", "pipe", "ignore"] });
+    let text = "";
+    for await (const chunk of child.stdout) text += String(chunk);
+    return text;
+  }
+
+  #writeKubeconfig(port: number): void {
+    const config = {
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [
+        {
+          name: "it",
+          cluster: { server: `https://127.0.0.1:${port}`, "certificate-authority": join(this.#data, "certificates/apiserver.crt") },
+        },
+      ],
+      users: [{ name: "admin", user: { token: this.#token } }],
+      contexts: [{ name: "it", context: { cluster: "it", user: "admin" } }],
+      "current-context": "it",
+    };
+    writeFileSync(this.kubeconfig, JSON.stringify(config), { mode: 0o600 });
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, "127.0.0.1");
+      await once(server, "listening");
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
