@@ -142,6 +142,7 @@ const CALLS: readonly (readonly [readonly string[], RegExp])[] = [
   [["lab", "nonsense"], /unknown command 'nonsense'/],
   [["prboe", "a", "b"], /unknown command 'prboe'\s+\(Did you mean probe\?\)/],
   [["matrix", "--static", "--manifests", "nowhere.yaml"], /nowhere\.yaml:1:1: no such file or folder/],
+  [["crds", "example.com"], /no definitions of the group example\.com are here \(there are: .*cilium\.io/],
   [["completion", "tcsh"], /no completion for "tcsh": bash, zsh and fish have one/],
 ];
 

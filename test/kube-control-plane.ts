@@ -1,4 +1,4 @@
-// Kubernetes' own control plane as processes on loopback: etcd, kube-apiserver, kube-controller-manager and kube-scheduler of the PATH.
+// Kubernetes' own control plane as processes, on loopback or in a namespace: etcd, kube-apiserver, kube-controller-manager and kube-scheduler of the PATH.
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -33,20 +33,49 @@ export interface ClusterRanges {
   readonly services: string;
 }
 
+/** Where it runs; on loopback where nothing is said. */
+export interface PlaneSite {
+  readonly namespace: { readonly path: string };
+  /** In the namespace. */
+  readonly address: string;
+}
+
 export class KubeControlPlane {
   readonly #data: string;
   readonly #ranges: ClusterRanges;
+  readonly #site: PlaneSite | undefined;
   readonly #children = new Map<Program, ChildProcess>();
   #ports: readonly number[] = [];
 
   /** `data`: its directory. */
-  constructor(data: string, ranges: ClusterRanges) {
+  constructor(data: string, ranges: ClusterRanges, site?: PlaneSite) {
     this.#data = data;
     this.#ranges = ranges;
+    this.#site = site;
   }
 
   get kubeconfig(): string {
     return join(this.#data, "kubeconfig");
+  }
+
+  /** The text of a kubeconfig for who has the token. */
+  kubeconfigFor(token: string): string {
+    return JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [{ name: "it", cluster: { server: this.#url, "certificate-authority": this.#certificate } }],
+      users: [{ name: "who", user: { token } }],
+      contexts: [{ name: "it", context: { cluster: "it", user: "who" } }],
+      "current-context": "it",
+    });
+  }
+
+  get #url(): string {
+    return `https://${this.#site?.address ?? "127.0.0.1"}:${this.#ports[2]}`;
+  }
+
+  get #certificate(): string {
+    return join(this.#data, "certificates/apiserver.crt");
   }
 
   /** Resolves when it serves; the second time at the same port, with what was there. */
@@ -66,9 +95,9 @@ export class KubeControlPlane {
     ]);
     this.#run("kube-apiserver", [
       `--etcd-servers=${url(client)}`,
-      "--bind-address=127.0.0.1",
+      `--bind-address=${this.#site?.address ?? "127.0.0.1"}`,
       `--secure-port=${api}`,
-      `--advertise-address=${ADVERTISED}`,
+      `--advertise-address=${this.#site?.address ?? ADVERTISED}`,
       `--cert-dir=${file("certificates")}`,
       `--token-auth-file=${file("tokens.csv")}`,
       "--authorization-mode=Node,RBAC",
@@ -80,14 +109,14 @@ export class KubeControlPlane {
     ]);
     const ready = async () => (await this.#answer("readyz")) === "ok";
     if (!(await eventually(ready, 60_000))) throw new Error(`kube-apiserver is not ready: ${this.#lastWords("kube-apiserver")}`);
-    this.#writeKubeconfig(api);
+    writeFileSync(this.kubeconfig, this.kubeconfigFor(this.#token), { mode: 0o600 });
     const { pods } = this.#ranges;
     this.#run("kube-controller-manager", [
       `--kubeconfig=${this.kubeconfig}`,
       "--leader-elect=false",
       "--secure-port=0",
       `--service-account-private-key-file=${file("accounts.key")}`,
-      `--root-ca-file=${file("certificates/apiserver.crt")}`,
+      `--root-ca-file=${this.#certificate}`,
       `--service-cluster-ip-range=${this.#ranges.services}`,
       ...(pods === undefined ? ["--allocate-node-cidrs=false"] : ["--allocate-node-cidrs=true", `--cluster-cidr=${pods}`]),
     ]);
@@ -118,7 +147,12 @@ export class KubeControlPlane {
 
   #run(program: Program, words: readonly string[]): void {
     const output = openSync(join(this.#data, `${program}.log`), "a");
-    this.#children.set(program, spawn(program, words, { stdio: ["ignore", output, output] }));
+    const [command = "", ...rest] = this.#inside([program, ...words]);
+    this.#children.set(program, spawn(command, rest, { stdio: ["ignore", output, output] }));
+  }
+
+  #inside(line: readonly string[]): readonly string[] {
+    return this.#site ? ["nsenter", `--net=${this.#site.namespace.path}`, "--", ...line] : line;
   }
 
   #lastWords(program: Program): string {
@@ -126,28 +160,12 @@ export class KubeControlPlane {
   }
 
   async #answer(path: string): Promise<string | undefined> {
-    const words = ["-sS", "--cacert", join(this.#data, "certificates/apiserver.crt"), "-H", `Authorization: Bearer ${this.#token}`];
-    const child = spawn("curl", [...words, `https://127.0.0.1:${this.#ports[2]}/${path}`], { stdio: ["ignore", "pipe", "ignore"] });
+    const words = ["-sS", "--cacert", this.#certificate, "-H", `Authorization: Bearer ${this.#token}`];
+    const [command = "", ...rest] = this.#inside(["curl", ...words, `${this.#url}/${path}`]);
+    const child = spawn(command, rest, { stdio: ["ignore", "pipe", "ignore"] });
     let text = "";
     for await (const chunk of child.stdout) text += String(chunk);
     return text;
-  }
-
-  #writeKubeconfig(port: number): void {
-    const config = {
-      apiVersion: "v1",
-      kind: "Config",
-      clusters: [
-        {
-          name: "it",
-          cluster: { server: `https://127.0.0.1:${port}`, "certificate-authority": join(this.#data, "certificates/apiserver.crt") },
-        },
-      ],
-      users: [{ name: "admin", user: { token: this.#token } }],
-      contexts: [{ name: "it", context: { cluster: "it", user: "admin" } }],
-      "current-context": "it",
-    };
-    writeFileSync(this.kubeconfig, JSON.stringify(config), { mode: 0o600 });
   }
 }
 

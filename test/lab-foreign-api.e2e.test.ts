@@ -304,6 +304,44 @@ for (const { server: name, make, skip } of SERVERS)
     });
   });
 
+for (const { server: name, make, skip } of SERVERS)
+  describe(`a routed lab on another API server: ${name}`, { skip }, () => {
+    const { server, place, kubectl, names, file, close } = makeWorld(make, { pods: "10.50.0.0/16", services: "10.60.0.0/20" });
+    const calico = (metadata: object, spec: object) => ({ apiVersion: "projectcalico.org/v3", kind: "NetworkPolicy", metadata, spec });
+    before(async () => {
+      await server.start();
+      await place.ok("lab", "up", "--nodes", "2", "--network", "routed", "--kubeconfig", server.kubeconfig, SHOP);
+    });
+    after(close);
+
+    test("blocks of addresses are objects there, and every pair is as the truth table says", async () => {
+      assert.ok((await names("ipamblocks.crd.projectcalico.org")).length >= 2);
+      const answer = await place.json<MatrixAnswer>("matrix", "--expect", join(SHOP, "expect.yaml"));
+      assert.deepEqual(answer.failures, []);
+    });
+
+    test("policies of Calico can be applied there, and are enforced", async () => {
+      const verdict = async () =>
+        (await place.json<ProbeResult>("probe", "production/api", "svc/production/order-svc", "--timeout", "500")).verdict;
+      assert.equal(await verdict(), "connected");
+      const silence = calico({ name: "silence", namespace: "production" }, { selector: "app == 'api'", types: ["Egress"], egress: [] });
+      await kubectl("apply", "-f", file("calico.json", silence));
+      assert.ok(await eventually(async () => (await verdict()) === "timeout", 20_000), "no policy in force");
+      await kubectl("delete", "-f", file("calico.json", silence));
+      assert.ok(await eventually(async () => (await verdict()) === "connected", 20_000), "still in force");
+    });
+
+    test("lab down leaves no block, and of the kinds it defined those that are in use", async () => {
+      const defined = await names("customresourcedefinitions");
+      const own = calico({ name: "mine", namespace: "production" }, { selector: "app == 'mine'" });
+      await kubectl("apply", "-f", file("own.json", own));
+      await place.ok("lab", "down");
+      const used = "networkpolicies.projectcalico.org";
+      assert.deepEqual(await names("customresourcedefinitions"), defined.includes(used) ? [used] : []);
+      assert.deepEqual(await names(used, "-n", "production"), ["mine"]);
+    });
+  });
+
 async function probe(place: ReturnType<typeof makePlace>, from: string, to: string): Promise<ProbeResult> {
   return place.json<ProbeResult>("probe", from, to);
 }

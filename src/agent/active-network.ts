@@ -7,6 +7,7 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/index.ts";
+import { KubernetesApiError } from "../cluster/index.ts";
 import type { AttachmentStore } from "../cni/index.ts";
 import { NETWORKS, type Network } from "../plan/index.ts";
 import type { BlockAddresses } from "./block-addresses.ts";
@@ -32,6 +33,8 @@ export class ActiveNetwork {
   #loading = false;
   #asked: Network | undefined;
   #retry: NodeJS.Timeout | undefined;
+  /** Why the blocks could not be read. */
+  #failure: string | undefined;
   #closed = false;
   #remarks: readonly string[] = [];
 
@@ -54,7 +57,7 @@ export class ActiveNetwork {
 
   /** Why no pod can be added now; undefined if one can. */
   get unready(): string | undefined {
-    if (this.#current === "routed" && !this.#loaded) return "the node's address blocks have not been read yet";
+    if (this.#current === "routed" && !this.#loaded) return this.#failure ?? "the node's address blocks have not been read yet";
     if (this.#asked === "routed" && this.#current === "overlay") return "the node's network changes from overlay to routed";
     return undefined;
   }
@@ -102,7 +105,8 @@ export class ActiveNetwork {
         this.#options.changed();
       })
       .catch((error) => {
-        this.#options.log(`address blocks: ${messageOf(error)}`);
+        this.#failure = `the node's address blocks can't be read: ${reasonOf(error)}`;
+        this.#options.log(this.#failure);
         this.#retry = setTimeout(() => {
           this.#retry = undefined;
           if (this.#asked === "routed") this.#load();
@@ -132,6 +136,12 @@ export class ActiveNetwork {
     clearTimeout(this.#retry);
     this.#blocks?.close();
   }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof KubernetesApiError && error.status === 404)
+    return "the API server does not know their kinds (fairlead crds crd.projectcalico.org | kubectl apply --server-side -f -)";
+  return messageOf(error);
 }
 
 function readNetwork(file: string): Network | undefined {

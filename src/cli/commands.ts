@@ -76,6 +76,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "agent", summary: "run this node's network: the agent of a real cluster", load: () => import("./commands/agent.ts") },
   { name: "agent status", summary: "what the agent of this node says of itself", load: () => import("./commands/agent-status.ts") },
   { name: "api", summary: "the embedded Kubernetes API server, alone", load: () => import("./commands/api.ts") },
+  {
+    name: "crds",
+    summary: "definitions of the kinds that Fairlead reads, for a cluster without them",
+    load: () => import("./commands/crds.ts"),
+  },
   { name: "relay", summary: "watch the API server once, and feed any number of agents", load: () => import("./commands/relay.ts") },
   {
     name: "bench network",

@@ -2,9 +2,10 @@
 
 export { assumeCluster } from "./assume.ts";
 export { createSnapshotBuilder, objectsOf, type SnapshotBuilder, snapshotOf } from "./build.ts";
+export { CALICO_STORE, networkDefinitions } from "./definitions.ts";
 export { type End, findEnd, findEnds, nameOfEnd, parseTarget, type Target, workloadOf } from "./ends.ts";
 export { ApiConflict, KubeconfigError, KubernetesApiError } from "./errors.ts";
-export { apiFromKubernetes } from "./kubernetes/api-objects.ts";
+export { apiFromKubernetes, type KubernetesApi } from "./kubernetes/api-objects.ts";
 export { type Transport, transportTo } from "./kubernetes/client.ts";
 export { type ApiAccess, flattenKubeconfig, inClusterAccess, readKubeconfig, redirectKubeconfig } from "./kubernetes/kubeconfig.ts";
 export {

@@ -2,6 +2,7 @@
 export { compileCalicoSelector } from "./calico-selector.ts";
 export { isReady } from "./conditions.ts";
 export { applyDefaults } from "./defaults.ts";
+export { type CustomResourceDefinition, definitionsOf } from "./definitions.ts";
 export { calculateEndpointSlices, type EndpointContext } from "./endpoints.ts";
 export { apiVersionOf, closeKinds, findKind, KINDS, type KindInfo } from "./kinds.ts";
 export type { ManifestProblem } from "./manifests/documents.ts";

@@ -6,14 +6,25 @@ import type { WatchedResource } from "../source.ts";
 import { type ApiClient, createApiClient } from "./client.ts";
 import { type ApiAccess, readKubeconfig } from "./kubeconfig.ts";
 import { pathOf } from "./paths.ts";
+import { servedKinds } from "./served.ts";
 
 /** So many objects come in one answer. */
 const PAGE = 500;
 
-/** The objects of an API server. `close` ends its connections. */
-export function apiFromKubernetes(kubeconfig: string | ApiAccess): ObjectApi & { close(): void } {
+/** An API server's objects, and the kinds that it serves. */
+export interface KubernetesApi extends ObjectApi {
+  /** Undefined where the kind is not served (now). */
+  resourceOf(apiVersion: string, kind: string): Promise<WatchedResource | undefined>;
+  /** Ends its connections. */
+  close(): void;
+}
+
+/** The objects of an API server. */
+export function apiFromKubernetes(kubeconfig: string | ApiAccess): KubernetesApi {
   const client = createApiClient(typeof kubeconfig === "string" ? readKubeconfig(kubeconfig) : kubeconfig);
+  const kinds = servedKinds(client);
   return {
+    resourceOf: (apiVersion, kind) => kinds.find(apiVersion, kind),
     get: <T extends KubeObject>(resource: WatchedResource, name: string, namespace?: string) =>
       absentAs(undefined, client.fetch({ path: pathOf(resource, namespace, name) }) as Promise<T>),
     list: (resource, labelSelector) => listAll(client, resource, labelSelector),

@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 import { FairleadError, hostOfUrl, messageOf, urlHost } from "../../base/index.ts";
 import {
+  type ApiAccess,
+  apiFromKubernetes,
   type ClusterSnapshot,
   type KubernetesObjects,
   NETWORK_RESOURCES,
@@ -17,8 +19,10 @@ import { planNetworks } from "../networks.ts";
 import { REFS } from "../refs.ts";
 import { openApiDoor } from "./api-door.ts";
 import type { ControlPlane, PlaneOptions } from "./control-plane.ts";
+import { settleDefinitions } from "./definitions.ts";
 import { type Front, startFront } from "./front.ts";
-import { leave, marked, ownerOf } from "./membership.ts";
+import { marked, ownerOf } from "./mark.ts";
+import { leave } from "./membership.ts";
 import { settlePodCidrs, settleServices } from "./settle.ts";
 import { unserved } from "./unserved.ts";
 
@@ -38,13 +42,25 @@ const LEAVE_MS = 8000;
 export async function startForeignPlane(foreign: PlaneOptions): Promise<ControlPlane> {
   const kubeconfig = readFileSync(foreign.paths.given, "utf8");
   const resources = [...NETWORK_RESOURCES, ...LAB_RESOURCES];
-  const objects = await objectsFromKubernetes({ access: readKubeconfig(kubeconfig), resources, onProblem: sayOnce(foreign.log) });
+  const access = readKubeconfig(kubeconfig);
+  await define(access, foreign);
+  const objects = await objectsFromKubernetes({ access, resources, onProblem: sayOnce(foreign.log) });
   try {
     return await join(foreign, kubeconfig, objects);
   } catch (error) {
     await tryToLeave(() => leave(objects.api, ownerOf(foreign.options.name)));
     objects.close();
     throw error;
+  }
+}
+
+/** Before the first look at the kinds: what is not served then is looked for again a minute later. */
+async function define(access: ApiAccess, { options, log }: PlaneOptions): Promise<void> {
+  const api = apiFromKubernetes(access);
+  try {
+    await settleDefinitions(api, ownerOf(options.name), log);
+  } finally {
+    api.close();
   }
 }
 

@@ -1,15 +1,11 @@
 // What of a foreign cluster is a lab's: Nodes and objects that carry its mark. What does not is never touched.
-import { createHash } from "node:crypto";
-import { hostname } from "node:os";
 import { LEASE_NAMESPACE } from "../../api/index.ts";
 import { FairleadError } from "../../base/index.ts";
 import { KubernetesApiError, type ObjectApi, type WatchedResource } from "../../cluster/index.ts";
 import type { KubeObject, Node, Pod } from "../../resources/index.ts";
-import { labsDirectory } from "../paths.ts";
 import { REFS } from "../refs.ts";
-
-/** The label that says which lab an object belongs to. */
-const OWNER_LABEL = "fairlead.dev/lab";
+import { dropDefinitions } from "./definitions.ts";
+import { OWNER_LABEL } from "./mark.ts";
 
 /** Kinds of which a lab makes objects of its own. */
 const MADE: readonly WatchedResource[] = [
@@ -23,17 +19,6 @@ const MADE: readonly WatchedResource[] = [
 /** What a scheduler or a controller had under way is looked for so often, with this pause in milliseconds. */
 const LOOKS = 20;
 const LOOK_MS = 100;
-
-/** Whose objects are meant: the lab's name, and a digest of the machine and directory that it lives in. */
-export function ownerOf(lab: string): string {
-  const place = createHash("sha256").update(`${hostname()}\0${labsDirectory()}`).digest("hex");
-  return `${lab}.${place.slice(0, 8)}`;
-}
-
-/** The object with the mark. */
-export function marked<T extends KubeObject>(object: T, owner: string): T {
-  return { ...object, metadata: { ...object.metadata, labels: { ...object.metadata.labels, [OWNER_LABEL]: owner } } };
-}
 
 /** Where a lab may go, which has the names of its nodes. */
 export interface Admission {
@@ -87,6 +72,7 @@ export async function leave(api: ObjectApi, owner: string, keep: readonly string
   }
   for (const name of names) await api.delete(REFS.leases, { metadata: { name, namespace: LEASE_NAMESPACE } });
   await dropBlocks(api, names);
+  if (keep.length === 0) await dropDefinitions(api, own);
 }
 
 interface IpamObject extends KubeObject {

@@ -6,7 +6,7 @@ import type { KubeObject, Node, Service } from "../../resources/index.ts";
 import { type ClusterNetworks, takenNetworks } from "../networks.ts";
 import { REFS } from "../refs.ts";
 import { apiEndpoints, apiService, dnsService } from "../system.ts";
-import { marked } from "./membership.ts";
+import { marked } from "./mark.ts";
 import { missingShares } from "./pod-shares.ts";
 
 /** How long a cluster may take to give its nodes their pod networks, in milliseconds. */
