@@ -4,6 +4,7 @@
 //
 //   wire      from node to node, no pods at all
 //   veth      pods by plain forwarding: static routes, no rules, no connection tracking
+//   tracked   the same with connection tracking, which Services and policies stand on, and one rule that lets everything through
 //   overlay   Fairlead's agents: bridge, VXLAN          routed   Fairlead's agents: routes          routed-vxlan   … wrapped
 //   routed-big   routed, on nodes' interfaces that take TCP packets of 192 KiB in one piece (BIG TCP) and not the usual 64
 import { spawn, spawnSync } from "node:child_process";
@@ -19,7 +20,7 @@ import { installPlugin } from "../../cni/index.ts";
 import { createLinuxKernel, type Kernel, type NetworkNamespace, type Route } from "../../kernel/index.ts";
 import type { KubeObject, Node } from "../../resources/index.ts";
 
-export const WAYS = ["wire", "veth", "overlay", "routed", "routed-vxlan", "routed-big"] as const;
+export const WAYS = ["wire", "veth", "tracked", "overlay", "routed", "routed-vxlan", "routed-big"] as const;
 export type Way = (typeof WAYS)[number];
 
 export interface Measurement {
@@ -107,7 +108,10 @@ async function raiseStage(kernel: Kernel, way: Way): Promise<Stage> {
     if (way === "wire") return { way, mtu: 1500, from: first, to: second, address: "10.112.0.52", close };
     const pods = nodes.map(() => kernel.createNamespace()) as [NetworkNamespace, NetworkNamespace];
     closers.push(...pods.map((pod) => () => pod.close()));
-    const address = way === "veth" ? connectPlain(nodes, pods) : await connectByAgents(kernel, way, { nodes, pods, closers });
+    const address =
+      way === "veth" || way === "tracked"
+        ? connectPlain(nodes, pods, way === "tracked")
+        : await connectByAgents(kernel, way, { nodes, pods, closers });
     const mtu = pods[0].listLinks().find(({ name }) => name === "eth0")?.mtu ?? 0;
     return { way, mtu, from: pods[0], to: pods[1], address, close };
   } catch (error) {
@@ -121,11 +125,17 @@ function toward(destination: string, via: string | undefined, link: string): Rou
   return { family: 4, destination, type: "unicast", nexthops: [hop], table: 254, protocol: 4 };
 }
 
+const TRACKING = `table inet tracking {
+  chain forward { type filter hook forward priority filter; ct state established,new accept; }
+}
+`;
+
 /** What a person would do by hand. */
-function connectPlain(nodes: readonly NetworkNamespace[], pods: readonly NetworkNamespace[]): string {
+function connectPlain(nodes: readonly NetworkNamespace[], pods: readonly NetworkNamespace[], tracked: boolean): string {
   for (const [i, node] of nodes.entries()) {
     const pod = pods[i] as NetworkNamespace;
     node.writeSysctl("net.ipv4.ip_forward", "1");
+    if (tracked) node.nft.run(TRACKING);
     node.addVethPair({ name: "pod", up: true }, { name: "eth0", namespace: pod, up: true });
     node.apply({ op: "add", address: { link: "pod", address: `10.244.${i}.1/24` } });
     pod.apply({ op: "add", address: { link: "eth0", address: `10.244.${i}.2/24` } });
@@ -143,7 +153,7 @@ const REFS = {
 /** Agents as on real nodes, over an API of their own, called as a container runtime calls. */
 async function connectByAgents(
   kernel: Kernel,
-  way: Exclude<Way, "wire" | "veth">,
+  way: Exclude<Way, "wire" | "veth" | "tracked">,
   {
     nodes,
     pods,
