@@ -1,22 +1,22 @@
 // What the reconciler believes the kernel to hold: its last observation plus its own writes, keyed so that a write costs a map operation.
 
-import { destinationKey, type IpvsOwnership } from "./ipvs/lingering.ts";
-import type { IpvsChange, LinkChange, NetworkNamespace } from "./kernel.ts";
+import { parsePrefix } from "../base/index.ts";
+import { IpvsBelief } from "./ipvs/belief.ts";
+import type { IpvsOwnership } from "./ipvs/lingering.ts";
+import type { LinkChange, NetworkNamespace } from "./kernel.ts";
 import { addressKey, fdbMacKey, interfaceOfSysctl, iptablesKey, neighbourKey, routeKey, ruleKey } from "./keys.ts";
 import type { NftFamily, NftTable } from "./netfilter.ts";
-import { ipvsKey } from "./netlink/ipvs.ts";
-import type {
-  FdbEntry,
-  IpSet,
-  IptablesTable,
-  IpvsDestination,
-  IpvsService,
-  KernelState,
-  Link,
-  LinkAddress,
-  Neighbour,
-  Route,
-  RoutingRule,
+import { connectedRoute } from "./route-diff.ts";
+import {
+  EMPTY_STATE,
+  type FdbEntry,
+  type IptablesTable,
+  type KernelState,
+  type Link,
+  type LinkAddress,
+  type Neighbour,
+  type Route,
+  type RoutingRule,
 } from "./state.ts";
 import type { ChangeStep, ObjectKind } from "./steps.ts";
 
@@ -46,8 +46,7 @@ export class Belief {
   #sysctls = new Map<string, string | undefined>();
   #tables = new Map<string, { readonly family: NftFamily; readonly name: string; table: NftTable | undefined }>();
   #iptables = new Map<string, IptablesTable>();
-  #ipsets = new Map<string, IpSet>();
-  #ipvs = new Map<string, IpvsService>();
+  readonly ipvs = new IpvsBelief();
   /** Links that the last reading found and the one before did not. */
   arrived: ReadonlySet<string> = new Set();
   /** Parts that may differ from the kernel and are read again before the next diff. */
@@ -97,27 +96,9 @@ export class Belief {
       this.#iptables = new Map(
         ([4, 6] as const).flatMap((family) => from.iptables.save(family)).map((table) => [iptablesKey(table), table]),
       );
-    if (this.stale.has("ipset") && ipvs) this.#ipsets = new Map(from.ipsets.list(ipvs.sets).map((set) => [set.name, set]));
-    if (this.stale.has("ipvs") && ipvs) this.#ipvs = new Map(from.ipvs.list().map((service) => [ipvsKey(service), service]));
+    if (this.stale.has("ipset") && ipvs) this.ipvs.readSets(from, ipvs.sets);
+    if (this.stale.has("ipvs") && ipvs) this.ipvs.readServices(from);
     this.stale.clear();
-  }
-
-  /** Whether IPVS is otherwise than believed, or something that was to end has ended. Takes in the counters of connections. */
-  ipvsMoved(from: NetworkNamespace): boolean {
-    const listed = new Map(from.ipvs.list().map((service) => [ipvsKey(service), service]));
-    const moved =
-      listed.size !== this.#ipvs.size ||
-      [...listed].some(([key, service]) => {
-        const known = this.#ipvs.get(key);
-        return known === undefined || !sameService(known, service) || service.destinations.some(hasEnded);
-      });
-    this.#ipvs = listed;
-    return moved;
-  }
-
-  /** Whether there is anything in IPVS. */
-  get balances(): boolean {
-    return this.#ipvs.size > 0;
   }
 
   #hasNeighbours(link: string): boolean {
@@ -133,21 +114,30 @@ export class Belief {
   }
 
   state(): KernelState {
-    const sysctls: Record<string, string> = {};
-    for (const [key, value] of this.#sysctls) if (value !== undefined) sysctls[key] = value;
-    return {
-      links: this.links(),
-      addresses: [...this.#addresses.values()],
-      routes: [...this.#routes.values()].flat(),
-      rules: [...this.#rules.values()],
-      neighbours: [...this.#neighbours.values()],
-      fdb: [...this.#fdb.values()].flat(),
-      sysctls,
-      tables: this.tables(),
-      iptables: [...this.#iptables.values()],
-      ipsets: [...this.#ipsets.values()],
-      ipvs: [...this.#ipvs.values()],
-    };
+    return { ...EMPTY_STATE, ...this.parts(Object.keys(EMPTY_STATE) as (keyof KernelState)[]) };
+  }
+
+  /** Some parts of the state: a part costs by its length. */
+  parts(names: readonly (keyof KernelState)[]): Partial<KernelState> {
+    return Object.fromEntries(names.map((name) => [name, this.#listings[name]()]));
+  }
+
+  readonly #listings: { readonly [Name in keyof KernelState]: () => KernelState[Name] } = {
+    links: () => this.links(),
+    addresses: () => [...this.#addresses.values()],
+    routes: () => [...this.#routes.values()].flat(),
+    rules: () => [...this.#rules.values()],
+    neighbours: () => [...this.#neighbours.values()],
+    fdb: () => [...this.#fdb.values()].flat(),
+    sysctls: () => this.#readableSysctls(),
+    tables: () => this.tables(),
+    iptables: () => [...this.#iptables.values()],
+    ipsets: () => this.ipvs.sets(),
+    ipvs: () => this.ipvs.services(),
+  };
+
+  address(key: string): LinkAddress | undefined {
+    return this.#addresses.get(key);
   }
 
   links(): Link[] {
@@ -163,24 +153,8 @@ export class Belief {
     if (step.kind === "sysctl") this.#takeSysctl(step.key, step.value);
     else if (step.kind === "table") this.#tables.set(step.object, { family: step.family, name: step.name, table: step.table });
     else if (step.kind === "iptables") this.#iptables.set(step.object, step.table);
-    else if (step.kind === "ipset") {
-      if (step.op === "delete") this.#ipsets.delete(step.object);
-      else this.#ipsets.set(step.object, step.set);
-    } else if (step.kind === "ipvs") this.#takeIpvs(step.object, step.change);
+    else if (step.kind === "ipset" || step.kind === "ipvs") this.ipvs.take(step);
     else this.#takeChange(step.change);
-  }
-
-  #takeIpvs(key: string, change: IpvsChange): void {
-    const known = this.#ipvs.get(key);
-    if ("destination" in change) {
-      const { destination, op } = change;
-      if (!known) return;
-      const name = destinationKey(destination);
-      const others = known.destinations.filter((other) => destinationKey(other) !== name);
-      const before = known.destinations.find((other) => destinationKey(other) === name);
-      this.#ipvs.set(key, { ...known, destinations: op === "delete" ? others : [...others, { ...before, ...destination }] });
-    } else if (change.op === "delete") this.#ipvs.delete(key);
-    else this.#ipvs.set(key, { ...change.service, destinations: known?.destinations ?? [] });
   }
 
   #takeSysctl(key: string, value: string): void {
@@ -191,12 +165,8 @@ export class Belief {
 
   #takeChange(change: LinkChange): void {
     if ("link" in change) this.#takeLink(change);
-    else if ("address" in change) {
-      put(this.#addresses, addressKey(change.address), change.address, change.op);
-      // Connected routes come and go with it, and (IPv4) secondary addresses with their primary.
-      this.stale.add("route");
-      if (change.op === "delete") this.stale.add("address");
-    } else if ("route" in change) {
+    else if ("address" in change) this.#takeAddress(change.op, change.address);
+    else if ("route" in change) {
       const key = routeKey(change.route);
       if (change.op === "delete") {
         const rest = (this.#routes.get(key) ?? []).filter((route) => route !== change.route);
@@ -207,6 +177,39 @@ export class Belief {
     } else if ("rule" in change) put(this.#rules, ruleKey(change.rule), change.rule, change.op);
     else if ("neighbour" in change) put(this.#neighbours, neighbourKey(change.neighbour), change.neighbour, change.op);
     else this.#takeFdb(change.op, change.fdb);
+  }
+
+  #takeAddress(op: "add" | "replace" | "delete", address: LinkAddress): void {
+    put(this.#addresses, addressKey(address), address, op);
+    const { family, length } = parsePrefix(address.address);
+    const plain = address.address.replace(/\/.*/, "");
+    const alone = length === (family === 4 ? 32 : 128);
+    if (!alone || (op === "delete" && this.#isSource(plain))) {
+      // Connected routes come and go with it, and (IPv4) secondary addresses with their primary.
+      this.stale.add("route");
+      if (op === "delete") this.stale.add("address");
+      return;
+    }
+    // A host's address leads nowhere else: of fifty thousand, each new one would have all routes read again.
+    const route = this.#links.get(address.link)?.up === true ? connectedRoute(address) : undefined;
+    if (!route) return;
+    const key = routeKey(route);
+    const others = (this.#routes.get(key) ?? []).filter(
+      (other) => other.protocol !== route.protocol || other.nexthops[0]?.link !== address.link,
+    );
+    this.#routes.set(key, op === "delete" ? others : [...others, route]);
+  }
+
+  /** Whether a route prefers the address as source: it goes, or changes, with it. */
+  #isSource(address: string): boolean {
+    for (const routes of this.#routes.values()) if (routes.some(({ source }) => source === address)) return true;
+    return false;
+  }
+
+  #readableSysctls(): Record<string, string> {
+    const sysctls: Record<string, string> = {};
+    for (const [key, value] of this.#sysctls) if (value !== undefined) sysctls[key] = value;
+    return sysctls;
   }
 
   #takeFdb(op: "add" | "replace" | "delete", entry: FdbEntry): void {
@@ -251,18 +254,4 @@ function put<T>(map: Map<string, T>, key: string, value: T, op: "add" | "replace
 
 function structureOf(link: Link | undefined): string {
   return link ? `${link.index} ${link.up} ${link.mac}` : "";
-}
-
-/** Equal but for what the kernel counts. */
-function sameService(a: IpvsService, b: IpvsService): boolean {
-  const weights = (service: IpvsService) =>
-    service.destinations
-      .map((destination) => `${destinationKey(destination)} ${destination.weight}`)
-      .sort()
-      .join();
-  return a.scheduler === b.scheduler && a.persistence === b.persistence && weights(a) === weights(b);
-}
-
-function hasEnded({ weight, active = 0, inactive = 0 }: IpvsDestination): boolean {
-  return weight === 0 && active + inactive === 0;
 }

@@ -55,6 +55,8 @@ const connected = (state: KernelState) =>
     .filter((r) => r.protocol === ROUTE_PROTOCOL.kernel && r.family === 4)
     .map((r) => `${r.destination} ${r.nexthops[0]?.link}`)
     .sort();
+const toItself = (state: KernelState) =>
+  state.routes.filter((r) => r.destination === "fd00:10:96::1/128").map((r) => [r.protocol, r.metric, r.type, r.nexthops[0]?.link]);
 const v4 = (state: KernelState) =>
   state.addresses
     .filter((a) => a.link === "cni0" && !a.address.includes(":"))
@@ -180,6 +182,19 @@ const ROWS: readonly Row[] = [
     change: address("add", "10.244.1.1/32"),
     look: connected,
     is: [UNDERLAY],
+  },
+  {
+    says: "a /128 brings a route to itself",
+    change: address("add", "fd00:10:96::1/128", "eth0"),
+    look: toItself,
+    is: [[ROUTE_PROTOCOL.kernel, 256, "unicast", "eth0"]],
+  },
+  {
+    says: "a /128 takes its route along",
+    given: [address("add", "fd00:10:96::1/128", "eth0")],
+    change: address("delete", "fd00:10:96::1/128", "eth0"),
+    look: toItself,
+    is: [],
   },
   {
     says: "an address is there once",
@@ -622,6 +637,24 @@ function describeIpvs(makeKernel: () => Kernel): void {
       assert.deepEqual(list(namespace)[0]?.destinations, ["10.244.1.3:8080 1"]);
       ipvs.apply({ op: "delete", service: v4 });
       assert.deepEqual(list(namespace), []);
+    }));
+
+  test("IPVS: one service is read as it stands in the list, and one that is not there is none", () =>
+    withNode(makeKernel(), ({ ipvs }) => {
+      const sticky: IpvsService = { ...v6, protocol: "udp", scheduler: "sh", persistence: 10_800 };
+      assert.equal(ipvs.read(v4), undefined);
+      for (const service of [v4, sticky, { ...v4, port: 81 }]) ipvs.apply({ op: "add", service });
+      for (const address of ["10.244.1.2", "10.244.1.3"]) ipvs.apply({ op: "add", service: v4, destination: to(address) });
+      ipvs.apply({ op: "add", service: sticky, destination: to("fd00:10:244::2", 0) });
+      for (const service of ipvs.list()) assert.deepEqual(ipvs.read(service), service);
+      assert.equal(ipvs.read(v4)?.destinations.length, 2);
+      assert.deepEqual(ipvs.read(sticky), {
+        ...sticky,
+        destinations: [{ ...to("fd00:10:244::2", 0), active: 0, inactive: 0 }],
+      });
+      ipvs.apply({ op: "delete", service: v4 });
+      assert.equal(ipvs.read(v4), undefined);
+      assert.equal(ipvs.read({ ...sticky, protocol: "tcp" }), undefined);
     }));
 
   test("IPVS: what is there twice, or not there, is refused", () =>

@@ -192,6 +192,8 @@ export interface Ipvs {
   /** Why this kernel can't balance by IPVS; undefined where it can. */
   lack(): string | undefined;
   list(): IpvsService[];
+  /** One service with its end points, and how many connections they have; undefined where there is none. Costs by their number alone. */
+  read(service: IpvsServiceKey): IpvsService | undefined;
   /** `set` changes what a service or destination is like; adding a service adds no destination. @throws KernelError EEXIST, ESRCH, ENOENT */
   apply(change: IpvsChange): void;
 }

@@ -11,9 +11,11 @@ import { diffState } from "./diff.ts";
 import { Flapping } from "./flapping.ts";
 import type { WatchTopic } from "./kernel.ts";
 import { interfaceOfSysctl } from "./keys.ts";
-import { diffLinks, isMade } from "./link-diff.ts";
+import { isMade } from "./link-diff.ts";
+import { listChanges } from "./list-changes.ts";
 import type { CreateReconciler, Ownership, Reconciler, ReconcilerClock, ReconcilerOptions, ReconcileStatus } from "./reconcile.ts";
-import { EMPTY_STATE, type KernelState } from "./state.ts";
+import { diffSince } from "./since.ts";
+import type { KernelState } from "./state.ts";
 import { type ChangeStep, carryOut, type ObjectKind } from "./steps.ts";
 
 const DEBOUNCE_MS = 20;
@@ -24,6 +26,8 @@ const LONGEST_RETRY_MS = 5000;
 const SYSCTL_CHECK_MS = 1000;
 /** Looking at IPVS takes one part in so many of the time. */
 const IPVS_SHARE = 50;
+/** Of so many services, one is read by itself for less than all. */
+const READ_SINGLY = 8;
 /** After a mend that took t, rest for 4 t, but no longer than this: a noisy neighbour table must not eat a core. */
 const LONGEST_REST_MS = 500;
 /** Rounds of write and read back in one run: structure first, then what hangs on it, then a proof. */
@@ -31,7 +35,7 @@ const ROUNDS = 4;
 
 /** Steps that are written with one look at the kernel's events before and after. */
 const BATCH = 256;
-const IN_BATCHES: ReadonlySet<ObjectKind> = new Set(["route", "neighbour", "fdb"]);
+const IN_BATCHES: ReadonlySet<ObjectKind> = new Set(["address", "route", "neighbour", "fdb", "ipset", "ipvs"]);
 
 /** What stands on no link. */
 const UNLINKED: ReadonlySet<ObjectKind> = new Set(["sysctl", "table", "rule", "iptables", "ipset", "ipvs"]);
@@ -111,8 +115,7 @@ class KernelReconciler implements Reconciler {
   set(desired: KernelState): ReconcileStatus {
     if (this.#closed) return this.#status;
     if (desired === this.#held && this.#belief.stale.size === 0) return this.#status;
-    // Whether an end point may go at once depends on its connections, which the kernel counts and does not tell.
-    if (this.#belief.balances && desired.ipvs !== this.#held?.ipvs) this.#belief.stale.add("ipvs");
+    this.#recount(desired);
     // Where nothing was wanted, others' changes were not listened to.
     for (const [key, part] of RARE) if (desired[key].length > 0 && this.#desired?.[key].length === 0) this.#belief.stale.add(part);
     this.#desired = desired;
@@ -120,6 +123,20 @@ class KernelReconciler implements Reconciler {
     this.#watch();
     this.#run("set");
     return this.#status;
+  }
+
+  /** Whether an end point may go at once depends on its connections, which the kernel counts and does not tell. */
+  #recount(desired: KernelState): void {
+    const { ipvs, stale } = this.#belief;
+    if (ipvs.size === 0 || stale.has("ipvs") || desired.ipvs === this.#held?.ipvs) return;
+    const { gone } = this.#held ? listChanges(this.#held.ipvs, desired.ipvs) : { gone: undefined };
+    if (!gone || gone.length > ipvs.size / READ_SINGLY) stale.add("ipvs");
+    else
+      try {
+        ipvs.recount(gone, this.#options.namespace);
+      } catch {
+        stale.add("ipvs");
+      }
   }
 
   linksChanged(): void {
@@ -192,11 +209,11 @@ class KernelReconciler implements Reconciler {
 
   /** IPVS tells nobody when it changes, nor when the last connection to what is to end has ended. A long list is looked at less often. */
   #checkIpvs(): void {
-    if (!this.#options.owns.ipvs || !(this.#belief.balances || (this.#desired?.ipvs.length ?? 0) > 0)) return;
+    if (!this.#options.owns.ipvs || !(this.#belief.ipvs.size > 0 || (this.#desired?.ipvs.length ?? 0) > 0)) return;
     const start = this.#clock.now();
     if (this.#mend.isSet || start < this.#ipvsNext) return;
     try {
-      if (this.#belief.ipvsMoved(this.#options.namespace)) {
+      if (this.#belief.ipvs.moved(this.#options.namespace)) {
         this.#held = undefined;
         this.#mend.ring(0);
       }
@@ -352,25 +369,6 @@ class KernelReconciler implements Reconciler {
     };
     this.#options.onStatus?.(this.#status);
   }
-}
-
-/** The difference, where the kernel is known to hold `held`: of most changes only one part is to be compared. */
-function diffSince(held: KernelState, desired: KernelState, belief: Belief, owns: Ownership): ChangeStep[] {
-  const observed = belief.state();
-  // What has connections left keeps its device and addresses, so the three go together.
-  if (held.ipvs !== desired.ipvs || held.ipsets !== desired.ipsets || (observed.ipvs.length > 0 && held.addresses !== desired.addresses))
-    return diffState(desired, observed, owns);
-  // What stands on a link that is made or taken down must be looked at anew.
-  if (held.links !== desired.links && diffLinks(desired.links, observed.links, owns).steps.length > 0)
-    return diffState(desired, observed, owns);
-  const moved = (state: KernelState): KernelState =>
-    Object.assign(
-      {},
-      ...(Object.keys(EMPTY_STATE) as (keyof KernelState)[]).map((part) => ({
-        [part]: part === "links" || held[part] !== desired[part] ? state[part] : EMPTY_STATE[part],
-      })),
-    );
-  return diffState(moved(desired), moved(observed), owns);
 }
 
 /** Whether neighbours and forwarding entries are wanted, or can be in the way, on a namespace's links. */

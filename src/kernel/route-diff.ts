@@ -84,10 +84,10 @@ function isShadowed(route: Route, standing: readonly Route[]): boolean {
   return standing.some((other) => other.nexthops[0]?.link !== hop.link);
 }
 
-/** The route that the kernel makes for an address (IPv4: fib_add_ifaddr; IPv6: addrconf, metric 256). */
+/** The route that the kernel makes for an address (IPv4: fib_add_ifaddr; IPv6: addrconf, metric 256), beside the local one. */
 export function connectedRoute(address: LinkAddress): Route | undefined {
   const prefix = parsePrefix(address.address);
-  if (prefix.length === (prefix.family === 4 ? 32 : 128)) return undefined;
+  if (prefix.family === 4 && prefix.length === 32) return undefined;
   return {
     family: prefix.family,
     destination: formatPrefix(networkOf(prefix)),

@@ -219,16 +219,22 @@ export const EMPTY_STATE: KernelState = {
 /** The union of parts that rooms calculated; where two name the same sysctl, the later wins. */
 export function mergeStates(...parts: readonly Partial<KernelState>[]): KernelState {
   return {
-    links: parts.flatMap((part) => part.links ?? []),
-    addresses: parts.flatMap((part) => part.addresses ?? []),
-    routes: parts.flatMap((part) => part.routes ?? []),
-    rules: parts.flatMap((part) => part.rules ?? []),
-    neighbours: parts.flatMap((part) => part.neighbours ?? []),
-    fdb: parts.flatMap((part) => part.fdb ?? []),
+    links: joined(parts.map((part) => part.links)),
+    addresses: joined(parts.map((part) => part.addresses)),
+    routes: joined(parts.map((part) => part.routes)),
+    rules: joined(parts.map((part) => part.rules)),
+    neighbours: joined(parts.map((part) => part.neighbours)),
+    fdb: joined(parts.map((part) => part.fdb)),
     sysctls: Object.assign({}, ...parts.map((part) => part.sysctls ?? {})),
-    tables: parts.flatMap((part) => part.tables ?? []),
-    iptables: parts.flatMap((part) => part.iptables ?? []),
-    ipsets: parts.flatMap((part) => part.ipsets ?? []),
-    ipvs: parts.flatMap((part) => part.ipvs ?? []),
+    tables: joined(parts.map((part) => part.tables)),
+    iptables: joined(parts.map((part) => part.iptables)),
+    ipsets: joined(parts.map((part) => part.ipsets)),
+    ipvs: joined(parts.map((part) => part.ipvs)),
   };
+}
+
+/** The lists in one; the very list, where the others hold nothing. */
+function joined<T>(lists: readonly (readonly T[] | undefined)[]): readonly T[] {
+  const filled = lists.filter((list) => list !== undefined && list.length > 0) as (readonly T[])[];
+  return filled.length === 1 && filled[0] ? filled[0] : ([] as T[]).concat(...filled);
 }

@@ -17,6 +17,11 @@ export class FakeIpvs implements Ipvs {
     return [...this.#services.values()].map(({ service, destinations }) => ({ ...service, destinations: [...destinations.values()] }));
   }
 
+  read(service: IpvsServiceKey): IpvsService | undefined {
+    const found = this.#services.get(ipvsKey(service));
+    return found && { ...found.service, destinations: [...found.destinations.values()] };
+  }
+
   apply(change: IpvsChange): void {
     if ("destination" in change) this.#destination(change.op, change.service, change.destination);
     else this.#service(change.op, change.service);

@@ -125,6 +125,7 @@ export class FakeNamespace implements NetworkNamespace {
     this.ipvs = {
       lack: () => state.ipvs.lack(),
       list: () => this.#read("list ipvs", () => state.ipvs.list()),
+      read: (service) => this.#read("read ipvs", () => state.ipvs.read(service)),
       apply: (change) => this.#write(`${change.op} ipvs`, () => state.ipvs.apply(change)),
     };
   }

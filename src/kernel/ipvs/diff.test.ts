@@ -28,10 +28,12 @@ function wanted(...services: IpvsService[]): KernelState {
 }
 
 function world() {
-  const namespace = createFakeKernel().createNamespace();
+  const kernel = createFakeKernel();
+  const namespace = kernel.createNamespace();
   const start = () =>
     createReconciler({ namespace, owns: { links: () => false, routeProtocol: 84, tables: [], ipvs: OWNS }, watch: false });
   return {
+    kernel,
     namespace,
     start,
     reconciler: start(),
@@ -156,4 +158,61 @@ test("what somebody changes is put back", () => {
   assert.deepEqual(services(), ["10.96.0.1: 10.0.0.1 1, 10.0.0.2 1"]);
   assert.equal(reconciler.status.mended.ipvs, 2);
   assert.equal(reconciler.status.mended.ipset, 1);
+});
+
+/** Enough others that single services are read; the same objects each time. */
+const CROWD = Array.from({ length: 40 }, (_, index) => service(`10.97.0.${index}`, to("10.0.0.9")));
+const homes = new Map<string, KernelState["addresses"][number]>();
+
+/** The crowd and these: what is wanted twice is the same object, as plans have it. */
+function among(...services: IpvsService[]): KernelState {
+  const state = wanted(...CROWD, ...services);
+  const home = ({ address, ...more }: KernelState["addresses"][number]) => {
+    const known = homes.get(address) ?? { ...more, address };
+    homes.set(address, known);
+    return known;
+  };
+  return { ...state, links: LINKS, addresses: [...new Set(state.addresses.map(home))] };
+}
+const LINKS = wanted().links;
+
+test("a change among many reads no lists: each step is what a comparison of everything would have made of it", () => {
+  const { kernel, namespace, reconciler, services, addresses } = world();
+  const [one, two] = [service("10.96.0.1", to("10.0.0.1")), { ...service("10.96.0.1", to("10.0.0.2")), port: 81 }];
+  const idle = service("10.96.0.3", to("10.0.0.1", 0));
+  const set = (...list: IpvsService[]) => {
+    for (const reading of ["list ipvs", "list sets", "listAddresses"]) kernel.failNext(reading, "EIO", 1);
+    assert.deepEqual([reconciler.set(among(...list)).inSync, reconciler.status.lastError], [true, undefined]);
+    for (const reading of ["list ipvs", "list sets", "listAddresses"]) kernel.failNext(reading, "EIO", 0);
+  };
+  const own = () => [...services(), ...addresses()].filter((text) => text.startsWith("10.96."));
+  reconciler.set(among());
+  set(one, two, idle);
+  assert.deepEqual(own(), ["10.96.0.1: 10.0.0.1 1", "10.96.0.1: 10.0.0.2 1", "10.96.0.3: 10.0.0.1 0", "10.96.0.1/32", "10.96.0.3/32"]);
+  namespace.state.ipvs.connect(one, to("10.0.0.1"), 1);
+  set(two, idle);
+  // The last that is wanted at the address goes; the one with a connection keeps it.
+  set(idle);
+  assert.deepEqual(own(), ["10.96.0.1: 10.0.0.1 0", "10.96.0.3: 10.0.0.1 0", "10.96.0.1/32", "10.96.0.3/32"]);
+  set();
+  assert.deepEqual(own(), ["10.96.0.1: 10.0.0.1 0", "10.96.0.1/32"]);
+  set(idle);
+  set(one, idle);
+  assert.deepEqual(own(), ["10.96.0.1: 10.0.0.1 1", "10.96.0.3: 10.0.0.1 0", "10.96.0.1/32", "10.96.0.3/32"]);
+  set(idle);
+  namespace.state.ipvs.connect(one, to("10.0.0.1"), 0);
+  reconciler.resync();
+  assert.deepEqual(own(), ["10.96.0.3: 10.0.0.1 0", "10.96.0.3/32"]);
+  assert.equal(reconciler.status.drifts, 0);
+});
+
+test("an address that is named twice stays while one of the two is left", () => {
+  const { reconciler, addresses } = world();
+  const double = { link: "kube-ipvs0", address: "10.96.0.1/32" };
+  const base = among();
+  reconciler.set({ ...base, addresses: [...base.addresses, double, { ...double }] });
+  reconciler.set({ ...base, addresses: [...base.addresses, double] });
+  assert.ok(addresses().includes("10.96.0.1/32"));
+  reconciler.set(base);
+  assert.ok(!addresses().includes("10.96.0.1/32"));
 });

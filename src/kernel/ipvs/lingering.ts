@@ -12,6 +12,8 @@ export interface IpvsOwnership {
   /** The device's alias, by which a restarted agent knows it: a foreign kube-proxy's has none. */
   readonly alias: string;
   readonly sets: (name: string) => boolean;
+  /** Which services are ours, where that is known beside the observed state. */
+  readonly isOurs?: (service: IpvsService) => boolean;
 }
 
 export const destinationKey = ({ address, port }: Pick<IpvsDestination, "address" | "port">): string => `${address} ${port}`;
@@ -27,14 +29,20 @@ export function ownsIpvs(desired: Partial<KernelState>, observed: Partial<Kernel
  * ports. A balancer that somebody else runs on the node is left alone.
  */
 export function ownServices(observed: KernelState, owns: IpvsOwnership): (service: IpvsService) => boolean {
+  if (owns.isOurs) return owns.isOurs;
   const addresses = new Set(observed.addresses.flatMap(({ link, address }) => (link === owns.device ? [address.replace(/\/.*/, "")] : [])));
   const ports = new Set(
     observed.ipsets.flatMap(({ name, elements }) => {
-      const protocol = owns.sets(name) ? /NODE-PORT.*-(TCP|UDP|SCTP)/.exec(name)?.[1]?.toLowerCase() : undefined;
+      const protocol = owns.sets(name) ? nodePortProtocol(name) : undefined;
       return protocol === undefined ? [] : elements.map((element) => `${protocol} ${/(\d+)$/.exec(element)?.[1] ?? ""}`);
     }),
   );
   return ({ address, protocol, port }) => addresses.has(address) || ports.has(`${protocol} ${port}`);
+}
+
+/** The protocol of a set of node ports: "tcp" of KUBE-NODE-PORT-LOCAL-TCP. */
+export function nodePortProtocol(set: string): string | undefined {
+  return /NODE-PORT.*-(TCP|UDP|SCTP)/.exec(set)?.[1]?.toLowerCase();
 }
 
 /** The desired state with all that still has connections. */
@@ -73,7 +81,7 @@ function withPorts(desired: readonly IpSet[], observed: readonly IpSet[], extra:
   if (ports.size === 0) return desired;
   const byName = new Map(desired.map((set) => [set.name, set]));
   for (const set of observed) {
-    if (!/NODE-PORT.*-(TCP|UDP|SCTP)/.test(set.name)) continue;
+    if (nodePortProtocol(set.name) === undefined) continue;
     const kept = set.elements.filter((element) => ports.has(/(\d+)$/.exec(element)?.[1] ?? ""));
     if (kept.length === 0) continue;
     const want = byName.get(set.name);

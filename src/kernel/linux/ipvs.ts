@@ -4,7 +4,19 @@ import { messageOf } from "../../base/index.ts";
 import { isErrno } from "../errors.ts";
 import type { Ipvs } from "../kernel.ts";
 import { CONTROLLER, decodeFamilyNumber, encodeFamilyQuestion } from "../netlink/generic.ts";
-import { decodePersistence, encodeDestination, encodeService, IPVS_FAMILY, ipvsKey, parseIpvs, serviceDump } from "../netlink/ipvs.ts";
+import {
+  decodeDestination,
+  decodeService,
+  destinationDump,
+  encodeDestination,
+  encodeService,
+  IPVS_FAMILY,
+  ipvsKey,
+  parseIpvs,
+  serviceDump,
+  serviceQuestion,
+} from "../netlink/ipvs.ts";
+import type { NetlinkMessage } from "../netlink/message.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
 /** `run` executes a function inside the namespace, `socket` gives its NETLINK_GENERIC socket, opened at first need. */
@@ -29,12 +41,23 @@ export function openIpvs(run: <T>(action: () => T) => T, socket: () => NetlinkSo
     list() {
       const services = parseIpvs(run(readListing));
       if (!services.some(({ persistence }) => persistence !== undefined)) return services;
-      const times = new Map(
-        socket().dump(family(), serviceDump(), ({ body }) => decodePersistence(body), { operation: "list IPVS services" }),
-      );
+      const told = socket().dump(family(), serviceDump(), ({ body }) => decodeService(body), { operation: "list IPVS services" });
+      const times = new Map(told.map((service) => [ipvsKey(service), service.persistence]));
       return services.map((service) =>
         service.persistence === undefined ? service : { ...service, persistence: times.get(ipvsKey(service)) ?? 0 },
       );
+    },
+    read(service) {
+      const context = { operation: "read IPVS service", subject: ipvsKey(service) };
+      try {
+        const found = socket().ask(family(), serviceQuestion(service), ({ body }) => decodeService(body), context);
+        if (!found) return undefined;
+        const take = ({ body }: NetlinkMessage) => decodeDestination(body, found.family);
+        return { ...found, destinations: socket().dump(family(), destinationDump(service), take, context) };
+      } catch (error) {
+        if (isErrno(error, "ESRCH")) return undefined;
+        throw error;
+      }
     },
     apply(change) {
       const { op, service } = change;

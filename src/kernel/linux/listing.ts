@@ -12,6 +12,8 @@ import type { FdbEntry, Link, LinkAddress, Neighbour, Route, RoutingRule } from 
 import type { NetlinkSocket } from "./socket.ts";
 
 const LOCAL_TABLE = 255;
+/** rtm_table of struct rtmsg. */
+const TABLE_BYTE = 4;
 const FAMILIES: readonly Family[] = [4, 6];
 
 export function listLinks(socket: NetlinkSocket): Link[] {
@@ -29,11 +31,13 @@ export function listAddresses(socket: NetlinkSocket): LinkAddress[] {
 export function listRoutes(socket: NetlinkSocket, options: { readonly family?: Family; readonly table?: number } = {}): Route[] {
   const nameOf = namesOf(socket);
   const { table } = options;
-  const wanted = (route: Route | undefined) =>
-    route && (table === undefined ? route.table !== LOCAL_TABLE : route.table === table) ? route : undefined;
+  const wanted = (route: Route | undefined) => (route && (table === undefined || route.table === table) ? route : undefined);
   const families = options.family === undefined ? FAMILIES : [options.family];
   const dump = (family: Family) => routeDump(family, table);
-  return eachFamily(socket, ROUTE_MESSAGE.get, dump, "list routes", ({ body }) => wanted(decodeRoute(body, nameOf)), families);
+  // Each of a node's own addresses has a local route, and with Services by IPVS these are many: they are told by their header.
+  const take = ({ body }: NetlinkMessage) =>
+    table === undefined && body[TABLE_BYTE] === LOCAL_TABLE ? undefined : wanted(decodeRoute(body, nameOf));
+  return eachFamily(socket, ROUTE_MESSAGE.get, dump, "list routes", take, families);
 }
 
 export function listRules(socket: NetlinkSocket): RoutingRule[] {

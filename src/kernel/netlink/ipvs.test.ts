@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { tableTopic } from "./event.ts";
 import { decodeFamilyNumber, encodeFamilyQuestion } from "./generic.ts";
 import { decodeRevision, decodeSet, encodeCreation, encodeElement } from "./ipset.ts";
-import { decodePersistence, encodeDestination, encodeService, parseIpvs } from "./ipvs.ts";
+import { decodeDestination, decodeService, destinationDump, encodeDestination, encodeService, parseIpvs, serviceQuestion } from "./ipvs.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 
@@ -64,8 +64,31 @@ test("a service as bytes (linux/ip_vs.h)", () => {
       "08000900ffffffff", // a client is one address
     ].join(""),
   );
-  const [key, seconds] = decodePersistence(bytes) ?? [];
-  assert.deepEqual([key, seconds], ["tcp 10.96.0.80:80", 60]);
+  assert.deepEqual(decodeService(bytes), { ...service, scheduler: "rr", persistence: 60, destinations: [] });
+});
+
+test("the questions for one service and for its destinations name it alone", () => {
+  const key = "30000180" + "0600010002000000" + "0600020006000000" + "140003000a600050000000000000000000000000" + "0600040000500000";
+  assert.equal(hex(serviceQuestion(service)), `04010000${key}`);
+  assert.equal(hex(destinationDump(service)), `08010000${key}`);
+});
+
+test("a destination as the kernel tells it: of either family in 16 bytes, with its connections", () => {
+  const destination = (address: string) =>
+    Buffer.from(
+      "07010000" + // IPVS_CMD_NEW_DEST
+        "40000280" +
+        `14000100${address}` +
+        "060002001f900000" + // port 8080
+        "0800030000000000" + // masquerade
+        "0800040003000000" + // weight 3
+        "0800070002000000" + // active
+        "0800080007000000", // inactive
+      "hex",
+    );
+  const counted = { port: 8080, weight: 3, active: 2, inactive: 7 };
+  assert.deepEqual(decodeDestination(destination("0af40102000000000000000000000000"), 4), { address: "10.244.1.2", ...counted });
+  assert.deepEqual(decodeDestination(destination("fd001000024400000000000000000002"), 6), { address: "fd00:1000:244::2", ...counted });
 });
 
 test("a destination as bytes", () => {
@@ -117,7 +140,8 @@ test("any bytes and any text are taken", () => {
   const bytes = fc.uint8Array({ maxLength: 200 });
   fc.assert(
     fc.property(bytes, (body) => {
-      decodePersistence(body);
+      decodeService(body);
+      for (const family of [4, 6] as const) decodeDestination(body, family);
       decodeFamilyNumber(body);
       decodeSet(body);
       decodeRevision(body);

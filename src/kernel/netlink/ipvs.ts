@@ -1,7 +1,8 @@
 // IPVS over generic netlink (linux/ip_vs.h), and its listing in /proc/net/ip_vs.
 //
-// What is written goes by netlink. What is read comes from /proc: there, all services with all their destinations are one
-// text, where netlink needs a dump for each service. Only the time of persistence, which /proc tells in jiffies, is asked for.
+// What is written goes by netlink, and so does the question for one service. All of them are read from /proc: there, all services
+// with all their destinations are one text, where netlink needs a dump for each. Only the time of persistence, which /proc tells in
+// jiffies, is asked for.
 import { addressFromBytes, addressToBytes, formatAddress, parseAddress, tryParseAddress } from "../../base/index.ts";
 import type { IpvsDestination, IpvsService, IpvsServiceKey } from "../state.ts";
 import { decodeAttributes, encodeAttributes } from "./attribute.ts";
@@ -18,6 +19,7 @@ const COMMAND = {
   newDestination: 5,
   setDestination: 6,
   deleteDestination: 7,
+  getDestination: 8,
 };
 
 const SERVICE = {
@@ -42,6 +44,16 @@ const DESTINATION = {
 } as const;
 
 const COMMAND_ATTRIBUTES = { service: [1, SERVICE], destination: [2, DESTINATION] } as const;
+
+/** As the kernel tells it: addresses of both families in 16 bytes. */
+const LISTED_DESTINATION = {
+  address: [1, "bytes"],
+  port: [2, "be16"],
+  weight: [4, "u32"],
+  active: [7, "u32"],
+  inactive: [8, "u32"],
+} as const;
+const LISTED_ATTRIBUTES = { destination: [2, LISTED_DESTINATION] } as const;
 
 const PERSISTENT = 0x1;
 const MASQUERADE = 0;
@@ -85,14 +97,40 @@ export function serviceDump(): Uint8Array {
   return encodeGeneric(COMMAND.getService, new Uint8Array(0));
 }
 
-/** Key and time of persistence of a dumped service, in seconds; undefined for one that is known by a mark. */
-export function decodePersistence(body: Uint8Array): readonly [key: string, seconds: number] | undefined {
+/** Asks for one service. */
+export function serviceQuestion(service: IpvsServiceKey): Uint8Array {
+  return encodeGeneric(COMMAND.getService, encodeAttributes(COMMAND_ATTRIBUTES, { service: keyAttributes(service) }));
+}
+
+/** The body of a dump of one service's destinations. */
+export function destinationDump(service: IpvsServiceKey): Uint8Array {
+  return encodeGeneric(COMMAND.getDestination, encodeAttributes(COMMAND_ATTRIBUTES, { service: keyAttributes(service) }));
+}
+
+/** A service as the kernel tells it, without destinations; undefined for one that is known by a mark. */
+export function decodeService(body: Uint8Array): IpvsService | undefined {
   const { service } = decodeAttributes(COMMAND_ATTRIBUTES, genericAttributes(body));
   const family = familyFromNumber(service?.family ?? 0);
   const protocol = protocolOf(service?.protocol);
-  if (!family || !protocol || service?.address === undefined || service.address.length < (family === 4 ? 4 : 16)) return undefined;
-  const address = formatAddress(addressFromBytes(service.address.subarray(0, family === 4 ? 4 : 16)));
-  return [ipvsKey({ family, protocol, address, port: service.port ?? 0 }), service.timeout ?? 0];
+  const address = family && addressIn(family, service?.address);
+  if (!service || !family || !protocol || address === undefined) return undefined;
+  const { port = 0, scheduler = "", flags, timeout = 0 } = service;
+  const persistent = ((flags?.[0] ?? 0) & PERSISTENT) !== 0;
+  return { family, protocol, address, port, scheduler, ...(persistent ? { persistence: timeout } : {}), destinations: [] };
+}
+
+/** A destination with its connections, of a service of this family. */
+export function decodeDestination(body: Uint8Array, family: 4 | 6): IpvsDestination | undefined {
+  const { destination } = decodeAttributes(LISTED_ATTRIBUTES, genericAttributes(body));
+  const address = addressIn(family, destination?.address);
+  if (!destination || address === undefined) return undefined;
+  const { port = 0, weight = 0, active = 0, inactive = 0 } = destination;
+  return { address, port, weight, active, inactive };
+}
+
+function addressIn(family: 4 | 6, bytes: Uint8Array | undefined): string | undefined {
+  const length = family === 4 ? 4 : 16;
+  return bytes === undefined || bytes.length < length ? undefined : formatAddress(addressFromBytes(bytes.subarray(0, length)));
 }
 
 function protocolOf(number: number | undefined): IpvsService["protocol"] | undefined {
@@ -109,8 +147,9 @@ export function parseIpvs(text: string): IpvsService[] {
   const services: (IpvsService & { destinations: IpvsDestination[] })[] = [];
   let open: { destinations: IpvsDestination[] } | undefined;
   for (const line of text.split("\n")) {
-    const service = /^(TCP|UDP|SCTP) +(\S+):([0-9A-F]{4}) (\S+)(.*)$/.exec(line);
-    const destination = /^ {2}-> (\S+):([0-9A-F]{4}) +\S+ +(-?\d+) +(\d+) +(\d+)/.exec(line);
+    const indented = line.startsWith("  ->");
+    const service = indented ? null : /^(TCP|UDP|SCTP) +(\S+):([0-9A-F]{4}) (\S+)(.*)$/.exec(line);
+    const destination = indented ? /^ {2}-> (\S+):([0-9A-F]{4}) +\S+ +(-?\d+) +(\d+) +(\d+)/.exec(line) : null;
     if (service) {
       const [, protocol = "", address = "", port = "", scheduler = "", flags = ""] = service;
       open = undefined;
@@ -137,7 +176,7 @@ export function parseIpvs(text: string): IpvsService[] {
         active: Number(active),
         inactive: Number(inactive),
       });
-    } else if (!line.startsWith("  ->")) open = undefined;
+    } else if (!indented) open = undefined;
   }
   return services;
 }
@@ -145,8 +184,8 @@ export function parseIpvs(text: string): IpvsService[] {
 /** "0A60000A" or "[fd00:…]" */
 function addressOf(text: string): { readonly family: 4 | 6; readonly address: string } | undefined {
   if (/^[0-9A-F]{8}$/.test(text)) {
-    const bytes = text.match(/../g) ?? [];
-    return { family: 4, address: bytes.map((byte) => Number.parseInt(byte, 16)).join(".") };
+    const number = Number.parseInt(text, 16);
+    return { family: 4, address: `${number >>> 24}.${(number >>> 16) & 255}.${(number >>> 8) & 255}.${number & 255}` };
   }
   const parsed = text.startsWith("[") ? tryParseAddress(text.slice(1, -1)) : undefined;
   return parsed?.family === 6 ? { family: 6, address: formatAddress(parsed) } : undefined;
