@@ -57,3 +57,25 @@ test("what differs is never taken from the old plan", () => {
   ])
     assert.deepEqual(keepSame(before, plan(structuredClone(change))).kernel, plan(change).kernel);
 });
+
+test("of a long list, what comes and goes in the midst leaves the others the same objects, and no copies", () => {
+  const address = (number: number) => ({ link: "kube-ipvs0", address: `10.96.0.${number}/32`, nodad: true });
+  const list = Array.from({ length: 9 }, (_, index) => address(index));
+  // The first and the last are made anew by every plan.
+  const kernel = (addresses: typeof list) =>
+    plan({ addresses: [{ link: "cni0", address: "10.244.1.1/24" }, ...addresses, { link: "ens160", address: "10.112.0.9/32" }] });
+  const before = kernel(list);
+  for (const [is, fresh] of [
+    [list.toSpliced(4, 0, address(99)), [5]],
+    [list.toSpliced(4, 1), []],
+    [list.with(4, address(99)), [5]],
+  ] as const) {
+    const kept = keepSame(before, kernel(is)).kernel;
+    assert.deepEqual(kept, kernel(is).kernel);
+    assert.deepEqual(
+      kept.addresses.flatMap((each, index) => (before.kernel.addresses.includes(each) ? [] : [index])),
+      fresh,
+    );
+  }
+  assert.equal(keepSame(before, kernel([...list])).kernel, before.kernel);
+});

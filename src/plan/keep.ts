@@ -21,7 +21,26 @@ function share<T>(before: unknown, after: T): T {
 }
 
 function shareArray(before: readonly unknown[], after: readonly unknown[]): readonly unknown[] {
-  let same = before.length === after.length;
+  const least = Math.min(before.length, after.length);
+  let exact = true;
+  const same = (a: unknown, b: unknown): boolean => {
+    if (a === b) return true;
+    if (share(a, b) !== a) return false;
+    exact = false;
+    return true;
+  };
+  // Of long lists, nearly all is the same at the same place from the beginning or from the end.
+  let begin = 0;
+  while (begin < least && same(before[begin], after[begin])) begin++;
+  let end = 0;
+  while (end < least - begin && same(before[before.length - 1 - end], after[after.length - 1 - end])) end++;
+  if (begin + end === before.length && begin + end === after.length) return before;
+  const fresh = after.slice(begin, after.length - end);
+  const middle = shareMiddle(before.slice(begin, before.length - end), fresh);
+  return exact && middle === fresh ? after : [...before.slice(0, begin), ...middle, ...before.slice(before.length - end)];
+}
+
+function shareMiddle(before: readonly unknown[], after: readonly unknown[]): readonly unknown[] {
   let changed = false;
   // Where one was put in between, those behind it are found by their names.
   let named: Map<string, unknown> | undefined;
@@ -33,11 +52,10 @@ function shareArray(before: readonly unknown[], after: readonly unknown[]): read
   };
   const shared = after.map((item, index) => {
     const kept = share(partner(item, index), item);
-    if (kept !== before[index]) same = false;
     if (kept !== item) changed = true;
     return kept;
   });
-  return same ? before : changed ? shared : after;
+  return changed ? shared : after;
 }
 
 /** Links, chains and sets have a name, elements of sets a key. */

@@ -26,80 +26,90 @@ const TYPES: Readonly<Record<string, IpSetType>> = {
   "IPVS-IPS": "hash:ip",
 };
 
+const HEALTH = "HEALTH-CHECK-NODE-PORT";
+
 /** The names that kube-proxy gives: KUBE-CLUSTER-IP, and KUBE-6-CLUSTER-IP for IPv6. The kernel takes 31 characters. */
 function nameOf(kind: string, family: Family): string {
   return `KUBE-${family === 6 ? "6-" : ""}${kind}`.slice(0, 31);
 }
 
-/** Gathers elements, and gives every set, empty or not. */
-export class SetBuilder {
-  readonly #elements = new Map<string, Set<string>>();
+/** An element, and the name of its set. */
+export type SetElement = readonly [set: string, element: string];
 
-  /** What stands at one address of an entry, or at its node port ("node", on each of the node's addresses). */
-  take(entry: ServiceEntry, at: string, nodeAddresses: readonly string[]): void {
-    const { protocol, port, nodePort, clusterIP, externalLocal, family } = entry;
-    const local = externalLocal ? "-LOCAL" : "";
-    if (at === "node") {
-      if (nodePort === undefined) return;
-      if (protocol !== "sctp") this.#add(`NODE-PORT${local}-${protocol.toUpperCase()}`, family, String(nodePort));
-      else for (const address of nodeAddresses) this.#add(`NODE-PORT${local}-SCTP-HASH`, family, `${address},sctp:${nodePort}`);
-      if (externalLocal) this.#plain(entry, nodeAddresses);
-      return;
-    }
-    const place = `${at},${protocol}:${port}`;
-    this.#add("IPVS-IPS", family, at);
-    if (at === clusterIP) this.#add("CLUSTER-IP", family, place);
-    else if (!entry.balancedAddresses.includes(at)) {
-      this.#add("EXTERNAL-IP", family, place);
-      if (externalLocal) this.#add("EXTERNAL-IP-LOCAL", family, place);
-    } else {
-      this.#add("LOAD-BALANCER", family, place);
-      if (externalLocal) this.#add("LOAD-BALANCER-LOCAL", family, place);
-      if (entry.guardedAddresses.includes(at)) this.#guard(entry, at, place);
-    }
+/** What stands at one address of an entry, or at its node port ("node", on each of the node's addresses). */
+export function elementsAt(entry: ServiceEntry, at: string, nodeAddresses: readonly string[]): SetElement[] {
+  const { protocol, port, clusterIP, externalLocal, family } = entry;
+  if (at === "node") return atNode(entry, nodeAddresses);
+  const place = `${at},${protocol}:${port}`;
+  const kinds: string[] = [];
+  if (at === clusterIP) kinds.push("CLUSTER-IP");
+  else {
+    const kind = entry.balancedAddresses.includes(at) ? "LOAD-BALANCER" : "EXTERNAL-IP";
+    kinds.push(kind);
+    if (externalLocal) kinds.push(`${kind}-LOCAL`);
   }
+  const guarded = at !== clusterIP && entry.balancedAddresses.includes(at) && entry.guardedAddresses.includes(at);
+  return [
+    [nameOf("IPVS-IPS", family), at],
+    ...kinds.map((kind): SetElement => [nameOf(kind, family), place]),
+    ...(guarded ? guards(entry, at, place) : []),
+  ];
+}
 
-  /** Pods of this node that could reach themselves. */
-  loopBack(entry: ServiceEntry, standpoint: Standpoint): void {
-    const choice = chooseAnywhere(entry);
-    if (!("use" in choice)) return;
-    for (const { address, port, node } of choice.use)
-      if (node === undefined || node === standpoint.node)
-        this.#add("LOOP-BACK", entry.family, `${address},${entry.protocol}:${port},${address}`);
-  }
+function atNode({ protocol, nodePort, externalLocal, family }: ServiceEntry, nodeAddresses: readonly string[]): SetElement[] {
+  if (nodePort === undefined) return [];
+  const bitmap = protocol !== "sctp";
+  const elements = bitmap ? [String(nodePort)] : nodeAddresses.map((address) => `${address},sctp:${nodePort}`);
+  // kube-proxy keeps the node ports of Local Services in the common set, too.
+  return (externalLocal ? ["-LOCAL", ""] : [""]).flatMap((local) => {
+    const name = nameOf(`NODE-PORT${local}-${bitmap ? protocol.toUpperCase() : "SCTP-HASH"}`, family);
+    return elements.map((element): SetElement => [name, element]);
+  });
+}
 
-  healthPort(port: number): void {
-    for (const family of FAMILIES) this.#add("HEALTH-CHECK-NODE-PORT", family, String(port));
-  }
-
-  build(): IpSet[] {
-    return FAMILIES.flatMap((family) =>
-      Object.entries(TYPES).map(([kind, type]) => {
-        const name = nameOf(kind, family);
-        return { name, type, family: type === "bitmap:port" ? 4 : family, elements: [...(this.#elements.get(name) ?? [])] };
-      }),
-    );
-  }
-
-  /** kube-proxy keeps the node ports of Local Services in the common set, too. */
-  #plain({ protocol, nodePort, family }: ServiceEntry, nodeAddresses: readonly string[]): void {
-    if (protocol !== "sctp") this.#add(`NODE-PORT-${protocol.toUpperCase()}`, family, String(nodePort));
-    else for (const address of nodeAddresses) this.#add("NODE-PORT-SCTP-HASH", family, `${address},sctp:${nodePort}`);
-  }
-
-  #guard({ sourceRanges, family }: ServiceEntry, at: string, place: string): void {
-    this.#add("LOAD-BALANCER-FW", family, place);
-    this.#add("LOAD-BALANCER-SOURCE-IP", family, `${place},${at}`);
+function guards({ sourceRanges, family }: ServiceEntry, at: string, place: string): SetElement[] {
+  return [
+    [nameOf("LOAD-BALANCER-FW", family), place],
+    [nameOf("LOAD-BALANCER-SOURCE-IP", family), `${place},${at}`],
     // A set of networks takes no network of length 0: everybody is two halves.
-    for (const range of sourceRanges.flatMap(halves)) this.#add("LOAD-BALANCER-SOURCE-CIDR", family, `${place},${range}`);
-  }
+    ...sourceRanges.flatMap(halves).map((range): SetElement => [nameOf("LOAD-BALANCER-SOURCE-CIDR", family), `${place},${range}`]),
+  ];
+}
 
-  #add(kind: string, family: Family, element: string): void {
-    const name = nameOf(kind, family);
-    const found = this.#elements.get(name);
-    if (found) found.add(element);
-    else this.#elements.set(name, new Set([element]));
-  }
+/** Pods of this node that could reach themselves. */
+export function loopBacks(entry: ServiceEntry, standpoint: Standpoint): SetElement[] {
+  const choice = chooseAnywhere(entry);
+  if (!("use" in choice)) return [];
+  const name = nameOf("LOOP-BACK", entry.family);
+  return choice.use.flatMap(({ address, port, node }): SetElement[] =>
+    node === undefined || node === standpoint.node ? [[name, `${address},${entry.protocol}:${port},${address}`]] : [],
+  );
+}
+
+const EMPTY_SETS: readonly IpSet[] = FAMILIES.flatMap((family) =>
+  Object.entries(TYPES).map(([kind, type]) => ({
+    name: nameOf(kind, family),
+    type,
+    family: type === "bitmap:port" ? 4 : family,
+    elements: [],
+  })),
+);
+
+const filledSets = new WeakMap<readonly string[], IpSet>();
+
+/** Every set, empty or not; the same object for the same list of elements. */
+export function ipSets(elements: ReadonlyMap<string, readonly string[]>, healthPorts: readonly number[]): IpSet[] {
+  const health = healthPorts.map(String);
+  return EMPTY_SETS.map((set) => {
+    const list = set.name.endsWith(HEALTH) ? health : (elements.get(set.name) ?? []);
+    if (list.length === 0) return set;
+    let made = filledSets.get(list);
+    if (made?.name !== set.name) {
+      made = { ...set, elements: list };
+      filledSets.set(list, made);
+    }
+    return made;
+  });
 }
 
 function halves(range: string): string[] {

@@ -7,17 +7,19 @@
 // ipvsScheduler of the ConfigMap kube-system/fairlead). Weights: the pod's annotation fairlead.dev/ipvs-weight.
 import { type Family, familyOf, parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
-import type { IpvsOwnership, IpvsService, KernelState, LinkAddress, NftElement, NftSet } from "../kernel/index.ts";
+import type { IpvsOwnership, KernelState, NftSet } from "../kernel/index.ts";
 import type { ServiceEntry } from "./entry.ts";
 import { healthChecks } from "./health.ts";
+import { type BookPlace, IpvsBook, type IpvsLists } from "./ipvs-book.ts";
 import { IPVS_ADDRESSES, ipvsBalancing } from "./ipvs-marks.ts";
 import { ipvsServices, SCHEDULERS, type Scheduler } from "./ipvs-services.ts";
-import { SetBuilder } from "./ipvs-sets.ts";
+import { ipSets } from "./ipvs-sets.ts";
 import type { ModePlan } from "./mode.ts";
-import { filled, ownerOf, planServices, toNode } from "./nftables.ts";
+import { FEW, planServices, toNode } from "./nftables.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
-import { serviceTable, standpointOf } from "./table.ts";
+import { type ServiceTable, serviceTable, standpointOf } from "./table.ts";
 
+const FAMILIES = [4, 6] as const;
 const DEVICE = "kube-ipvs0";
 const SCHEDULER = "fairlead.dev/ipvs-scheduler";
 const WEIGHT = "fairlead.dev/ipvs-weight";
@@ -43,73 +45,176 @@ const SYSCTLS: KernelState["sysctls"] = {
 };
 
 const balancing = ipvsBalancing(toNode);
-const addresses = new Map<string, LinkAddress>();
+const EXTERNAL = { 4: externalSet(4), 6: externalSet(6) } as const;
 
-/** What a node must hold in the IPVS mode. `own`: the node's own addresses, without lengths. */
+function externalSet(family: Family): NftSet {
+  return balancing.sets.find(({ name }) => name === `${IPVS_ADDRESSES}${family}`) ?? { name: "", key: [], elements: [] };
+}
+
+/** What a plan says of IPVS. */
+interface Planned {
+  readonly lists: IpvsLists;
+  readonly remarks: readonly string[];
+  /** Weights stand at the pods. */
+  readonly pods: ClusterSnapshot["pods"];
+  readonly weighs: boolean;
+  /** Of large tables: what the next is made from. */
+  readonly account: Account | undefined;
+}
+
+const plans = new WeakMap<ServiceTable, Map<string, Planned>>();
+
+/** What a node must hold in the IPVS mode. `own`: the node's own addresses, without lengths. A table that follows another is followed by what changed. */
 export function planIpvs(snapshot: ClusterSnapshot, node: string, own: readonly string[]): ModePlan {
   const plan = planServices(snapshot, node, balancing);
   const table = serviceTable(snapshot);
-  const standpoint = standpointOf(snapshot, node);
-  const remarks: string[] = [];
-  const schedule = new Schedule(snapshot, remarks);
-  const nodeAddresses = { 4: nodePortAddresses(snapshot, node, own, 4), 6: nodePortAddresses(snapshot, node, own, 6) };
-  const services: IpvsService[] = [];
-  const virtual = new Set<string>();
-  const clusterIPs = new Set<string>();
-  const sets = new SetBuilder();
-  for (const entry of table.entries) {
-    sets.loopBack(entry, standpoint);
-    const options = { ...schedule.of(entry), nodeAddresses: nodeAddresses[entry.family] };
-    for (const { at, services: made } of ipvsServices(entry, standpoint, options).groups) {
-      if (ownerOf(table, entry, at) !== entry) continue;
-      services.push(...made);
-      if (at !== "node") virtual.add(at);
-      if (at === entry.clusterIP) clusterIPs.add(at);
-      sets.take(entry, at, options.nodeAddresses);
-    }
-  }
-  for (const { port } of healthChecks(snapshot, node)) sets.healthPort(port);
-  // An address that the node has anyway needs no second home.
-  const missing = [...virtual].filter((address) => !own.includes(address));
-  const external = missing.filter((address) => !clusterIPs.has(address));
+  const standard = standardScheduler(snapshot);
+  const place: BookPlace = {
+    standpoint: standpointOf(snapshot, node),
+    nodeAddresses: { 4: nodePortAddresses(snapshot, node, own, 4), 6: nodePortAddresses(snapshot, node, own, 6) },
+    own,
+    device: DEVICE,
+  };
+  const { lists, remarks } = plannedAt(snapshot, table, place, standard.scheduler);
+  const healthPorts = healthChecks(snapshot, node).map(({ port }) => port);
   return {
     table: {
       ...plan.table,
-      sets: plan.table.sets.map((set) => (set.name.startsWith(IPVS_ADDRESSES) ? withAddresses(set, external) : set)),
+      sets: plan.table.sets.map((set) => FAMILIES.map((family) => lists.external[family]).find(({ name }) => name === set.name) ?? set),
     },
     state: {
       sysctls: SYSCTLS,
       links: [{ name: DEVICE, kind: { type: "other", name: "dummy" }, ifalias: SERVICE_BALANCER.alias, up: true }],
-      addresses: missing.map(virtualAddress),
-      ipsets: sets.build(),
-      ipvs: services,
+      addresses: lists.addresses,
+      ipsets: ipSets(lists.elements, healthPorts),
+      ipvs: lists.services,
     },
-    remarks: [...plan.remarks, ...remarks],
+    remarks: [...plan.remarks, ...standard.remarks, ...remarks],
   };
 }
 
-const elements = new Map<string, NftElement>();
-
-/** The set of a family with the addresses that are of it. */
-function withAddresses(set: NftSet, all: readonly string[]): NftSet {
-  const own = all.filter((address) => set.name === `${IPVS_ADDRESSES}${familyOf(address)}`);
-  return filled(
-    set,
-    own.map((address) => {
-      const element = elements.get(address) ?? { key: [address] };
-      elements.set(address, element);
-      return element;
-    }),
-  );
+function plannedAt(snapshot: ClusterSnapshot, table: ServiceTable, place: BookPlace, standard: Scheduler): Planned {
+  const byPlace = plans.get(table) ?? new Map<string, Planned>();
+  plans.set(table, byPlace);
+  const key = JSON.stringify([place, standard]);
+  const known = byPlace.get(key);
+  if (known && (!known.weighs || known.pods === snapshot.pods)) return known;
+  const account = known?.account ?? nextAccount(snapshot, table, key) ?? new Account(snapshot, table, place, standard);
+  account.weigh(snapshot, table);
+  const planned: Planned = {
+    lists: account.book.turn(),
+    remarks: account.remarks,
+    pods: snapshot.pods,
+    weighs: account.weighs,
+    account: table.size > FEW ? account : undefined,
+  };
+  byPlace.set(key, planned);
+  return planned;
 }
 
-function virtualAddress(address: string): LinkAddress {
-  let made = addresses.get(address);
-  if (!made) {
-    made = { link: DEVICE, address: `${address}/${familyOf(address) === 4 ? 32 : 128}`, nodad: true };
-    addresses.set(address, made);
+/** The account of the table before, with what changed. It goes over to the new plan: from the old one none can be made any more. */
+function nextAccount(snapshot: ClusterSnapshot, table: ServiceTable, key: string): Account | undefined {
+  const before = table.origin && plans.get(table.origin.table);
+  const planned = before?.get(key);
+  if (!table.origin || !planned?.account) return undefined;
+  before?.set(key, { ...planned, account: undefined });
+  planned.account.follow(snapshot, table, table.origin);
+  return planned.account;
+}
+
+/** A book, and how each of its entries is scheduled. */
+class Account {
+  readonly book: IpvsBook;
+  readonly #place: BookPlace;
+  readonly #standard: Scheduler;
+  /** Entries whose end points have weights. */
+  readonly #weighed = new Set<ServiceEntry>();
+  readonly #remarks = new Map<ServiceEntry, readonly string[]>();
+
+  constructor(snapshot: ClusterSnapshot, table: ServiceTable, place: BookPlace, standard: Scheduler) {
+    this.book = new IpvsBook(place, EXTERNAL);
+    this.#place = place;
+    this.#standard = standard;
+    for (const entry of table.entries) this.#add(snapshot, table, entry);
   }
-  return made;
+
+  /** The table after one whose entries stand here. */
+  follow(snapshot: ClusterSnapshot, table: ServiceTable, { table: before, changes }: NonNullable<ServiceTable["origin"]>): void {
+    for (const entry of changes.removed) this.#remove(before, entry);
+    for (const entry of changes.added) this.#add(snapshot, table, entry);
+  }
+
+  /** Weights are those of the snapshot's pods. */
+  weigh(snapshot: ClusterSnapshot, table: ServiceTable): void {
+    for (const entry of [...this.#weighed]) {
+      const { services, remarks } = this.#schedule(snapshot, entry);
+      if (services === this.book.servicesOf(entry) && remarks.join() === (this.#remarks.get(entry) ?? []).join()) continue;
+      this.#remove(table, entry);
+      this.#add(snapshot, table, entry);
+    }
+  }
+
+  get weighs(): boolean {
+    return this.#weighed.size > 0;
+  }
+
+  /** In order, each once: a Service's ports have the same ones. */
+  get remarks(): readonly string[] {
+    return [...new Set([...this.#remarks.values()].flat())].sort();
+  }
+
+  #add(snapshot: ClusterSnapshot, table: ServiceTable, entry: ServiceEntry): void {
+    const { services, remarks, scheduler } = this.#schedule(snapshot, entry);
+    this.book.add(table, entry, services);
+    // Round robin knows no weights, so most Services need not look at pods.
+    if (scheduler !== "rr") this.#weighed.add(entry);
+    if (remarks.length > 0) this.#remarks.set(entry, remarks);
+  }
+
+  #remove(table: ServiceTable, entry: ServiceEntry): void {
+    this.book.remove(table, entry);
+    this.#weighed.delete(entry);
+    this.#remarks.delete(entry);
+  }
+
+  #schedule(snapshot: ClusterSnapshot, entry: ServiceEntry) {
+    const { standpoint, nodeAddresses } = this.#place;
+    const name = `${entry.namespace}/${entry.name}`;
+    const said = snapshot.services.get(name)?.metadata.annotations?.[SCHEDULER];
+    const { scheduler, remarks } = readScheduler(said, this.#standard, `Service ${name}, annotation ${SCHEDULER}`);
+    const weights = scheduler === "rr" ? NO_WEIGHTS : weightsOf(snapshot, entry, remarks);
+    const services = ipvsServices(entry, standpoint, { scheduler, weights, nodeAddresses: nodeAddresses[entry.family] });
+    return { services, remarks, scheduler };
+  }
+}
+
+const NO_WEIGHTS: ReadonlyMap<string, number> = new Map();
+
+/** The scheduler of Services that ask for none. */
+function standardScheduler(snapshot: ClusterSnapshot): { readonly scheduler: Scheduler; readonly remarks: readonly string[] } {
+  return readScheduler(snapshot.configMaps.get(CONFIG)?.data?.ipvsScheduler, "rr", `ConfigMap ${CONFIG}, key ipvsScheduler`);
+}
+
+function readScheduler(said: string | undefined, standard: Scheduler, where: string): { scheduler: Scheduler; remarks: string[] } {
+  const text = said?.trim() ?? "";
+  const found = SCHEDULERS.find((name) => name === text);
+  if (found !== undefined || text === "") return { scheduler: found ?? standard, remarks: [] };
+  return {
+    scheduler: standard,
+    remarks: [`${where}: "${text}" is no scheduler of IPVS; ${standard} is used, of ${SCHEDULERS.join(", ")}`],
+  };
+}
+
+/** Weights of an entry's pods that say one. What is none is remarked. */
+function weightsOf(snapshot: ClusterSnapshot, entry: ServiceEntry, remarks: string[]): ReadonlyMap<string, number> {
+  const weights = new Map<string, number>();
+  for (const { pod } of entry.endpoints) {
+    const said = pod === undefined ? undefined : snapshot.pods.get(pod)?.metadata.annotations?.[WEIGHT];
+    if (pod === undefined || said === undefined) continue;
+    if (/^\d+$/.test(said) && Number(said) <= MOST_WEIGHT) weights.set(pod, Number(said));
+    else remarks.push(`Pod ${pod}, annotation ${WEIGHT}: "${said}" is no number from 0 to ${MOST_WEIGHT}; it weighs 1`);
+  }
+  return weights;
 }
 
 /** Those of the node's own addresses at which it serves node ports. */
@@ -117,51 +222,4 @@ function nodePortAddresses(snapshot: ClusterSnapshot, node: string, own: readonl
   const elements = nodePortElements(serviceSettings(snapshot), snapshot.nodes.get(node), family);
   const prefixes = elements.map((text) => parsePrefix(text.includes("/") ? text : `${text}/${family === 4 ? 32 : 128}`));
   return own.filter((text) => familyOf(text) === family && prefixes.some((prefix) => prefixContains(prefix, parseAddress(text))));
-}
-
-/** How each Service is scheduled. */
-class Schedule {
-  readonly #snapshot: ClusterSnapshot;
-  readonly #remarks: string[];
-  readonly #standard: Scheduler;
-  readonly #known = new Map<string, { readonly scheduler: Scheduler; readonly weights: ReadonlyMap<string, number> }>();
-
-  constructor(snapshot: ClusterSnapshot, remarks: string[]) {
-    this.#snapshot = snapshot;
-    this.#remarks = remarks;
-    const said = snapshot.configMaps.get(CONFIG)?.data?.ipvsScheduler;
-    this.#standard = this.#read(said, "rr", `ConfigMap ${CONFIG}, key ipvsScheduler`);
-  }
-
-  of(entry: ServiceEntry): { readonly scheduler: Scheduler; readonly weights: ReadonlyMap<string, number> } {
-    const key = `${entry.namespace}/${entry.name}`;
-    let known = this.#known.get(key);
-    if (!known) {
-      const said = this.#snapshot.services.get(key)?.metadata.annotations?.[SCHEDULER];
-      const scheduler = this.#read(said, this.#standard, `Service ${key}, annotation ${SCHEDULER}`);
-      known = { scheduler, weights: new Map() };
-      this.#known.set(key, known);
-    }
-    // Round robin knows no weights, so most Services need not look at pods.
-    return known.scheduler === "rr" ? known : { ...known, weights: this.#weights(entry) };
-  }
-
-  #read(said: string | undefined, standard: Scheduler, where: string): Scheduler {
-    const text = said?.trim() ?? "";
-    const found = SCHEDULERS.find((name) => name === text);
-    if (found === undefined && text !== "")
-      this.#remarks.push(`${where}: "${text}" is no scheduler of IPVS; ${standard} is used, of ${SCHEDULERS.join(", ")}`);
-    return found ?? standard;
-  }
-
-  #weights(entry: ServiceEntry): Map<string, number> {
-    const weights = new Map<string, number>();
-    for (const { pod } of entry.endpoints) {
-      const said = pod === undefined ? undefined : this.#snapshot.pods.get(pod)?.metadata.annotations?.[WEIGHT];
-      if (pod === undefined || said === undefined) continue;
-      if (/^\d+$/.test(said) && Number(said) <= MOST_WEIGHT) weights.set(pod, Number(said));
-      else this.#remarks.push(`Pod ${pod}, annotation ${WEIGHT}: "${said}" is no number from 0 to ${MOST_WEIGHT}; it weighs 1`);
-    }
-    return weights;
-  }
 }

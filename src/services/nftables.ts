@@ -60,7 +60,7 @@ interface Planned {
 
 const plans = new WeakMap<ServiceTable, Map<string, Planned>>();
 /** Of tables with so few entries no account is kept: there is one for every node, and a lab has many. */
-const FEW = 500;
+export const FEW = 500;
 
 /**
  * What a node's table must hold so that Services work on it; the same object while Services and EndpointSlices stay the same.
@@ -161,7 +161,7 @@ export function ownerOf(table: ServiceTable, entry: ServiceEntry, at: string): S
 const sharedElements = new Map<string, NftElement>();
 
 /** The element of one address; the same object at every call. */
-function sharedElement(address: string): NftElement {
+export function sharedElement(address: string): NftElement {
   const element = sharedElements.get(address) ?? { key: [address] };
   sharedElements.set(address, element);
   return element;
