@@ -5,7 +5,7 @@ import {
   decodeRevision,
   decodeSet,
   encodeCreation,
-  encodeElement,
+  encodeElements,
   encodeSetName,
   encodeTypeQuestion,
   IPSET_MESSAGE,
@@ -14,6 +14,9 @@ import {
 import { FLAG } from "../netlink/message.ts";
 import type { IpSet } from "../state.ts";
 import type { NetlinkSocket } from "./socket.ts";
+
+/** Elements in one message. */
+const AT_ONCE = 256;
 
 /** `socket` gives the namespace's NETLINK_NETFILTER socket, opened at first need. */
 export function openIpsets(socket: () => NetlinkSocket): Ipsets {
@@ -54,13 +57,18 @@ export function openIpsets(socket: () => NetlinkSocket): Ipsets {
       }
     },
     change(name, elements) {
-      const write = (verb: "add" | "delete", element: string) =>
-        socket().request(IPSET_MESSAGE[verb], 0, encodeElement(name, element), {
-          operation: `${verb} element`,
-          subject: `${element} of set ${name}`,
-        });
-      for (const element of elements.delete ?? []) write("delete", element);
-      for (const element of elements.add ?? []) write("add", element);
+      const write = (verb: "add" | "delete", list: readonly string[]) => {
+        for (let at = 0; at < list.length; at += AT_ONCE) {
+          const some = list.slice(at, at + AT_ONCE);
+          const others = some.length > 1 ? ` and ${some.length - 1} more` : "";
+          socket().request(IPSET_MESSAGE[verb], 0, encodeElements(name, some), {
+            operation: `${verb} element`,
+            subject: `${some[0]}${others} of set ${name}`,
+          });
+        }
+      };
+      write("delete", elements.delete ?? []);
+      write("add", elements.add ?? []);
     },
   };
 }

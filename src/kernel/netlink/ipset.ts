@@ -31,7 +31,9 @@ const HEAD = {
   family: [5, "u8"],
 } as const;
 const CREATE = { ...HEAD, data: [7, CREATION] } as const;
-const CHANGE = { ...HEAD, data: [7, ELEMENT] } as const;
+const ADDED = { data: [7, ELEMENT] } as const;
+/** Several elements in one message: IPSET_ATTR_ADT, which wants a line number beside it. */
+const CHANGE = { ...HEAD, elements: [8, "nested"], line: [9, "u32"] } as const;
 
 /** Attributes as they come: the kernel's own order bits are off. */
 const LISTED_ADDRESS = { v4: [1, "address"], v6: [2, "address"] } as const;
@@ -78,8 +80,10 @@ export function setDump(): Uint8Array {
   return concatBytes([header(), encodeAttributes(HEAD, { protocol: PROTOCOL })]);
 }
 
-export function encodeElement(name: string, element: string): Uint8Array {
-  return concatBytes([header(), encodeAttributes(CHANGE, { protocol: PROTOCOL, name, data: elementValues(element) })]);
+/** The body that adds or deletes elements. An attribute has at most 64 KiB, so there may be a few hundred of them. */
+export function encodeElements(name: string, elements: readonly string[]): Uint8Array {
+  const list = concatBytes(elements.map((element) => encodeAttributes(ADDED, { data: elementValues(element) })));
+  return concatBytes([header(), encodeAttributes(CHANGE, { protocol: PROTOCOL, name, elements: list, line: 0 })]);
 }
 
 /** "30080", "10.96.0.10", "10.96.0.10,tcp:53", "10.96.0.10,tcp:53,10.0.0.0/8" */

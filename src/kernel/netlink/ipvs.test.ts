@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { tableTopic } from "./event.ts";
 import { decodeFamilyNumber, encodeFamilyQuestion } from "./generic.ts";
-import { decodeRevision, decodeSet, encodeCreation, encodeElement } from "./ipset.ts";
+import { decodeRevision, decodeSet, encodeCreation, encodeElements } from "./ipset.ts";
 import { decodeDestination, decodeService, destinationDump, encodeDestination, encodeService, parseIpvs, serviceQuestion } from "./ipvs.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
@@ -125,14 +125,18 @@ test("a set and an element as bytes (linux/netfilter/ipset/ip_set.h): numbers of
       "06000540ffff0000",
   );
   assert.equal(
-    hex(encodeElement("KUBE-X", "10.96.0.10,tcp:53")),
+    hex(encodeElements("KUBE-X", ["10.96.0.10,tcp:53", "30080"])),
     "02000000" +
       "0500010006000000" +
       "0b0002004b5542452d580000" +
+      "30000880" + // the elements
       "20000780" +
       "0c000180080001400a60000a" +
       "0600044000350000" +
-      "0500070006000000",
+      "0500070006000000" +
+      "0c000780" +
+      "0600044075800000" +
+      "0800090000000000", // a line number
   );
 });
 
