@@ -16,7 +16,7 @@ export { type ProgramEnd, runProgram } from "./linux/program.ts";
 export { setTcpSignature, setTtlSecurity } from "./linux/tcp-options.ts";
 export { type SignatureCounters, signatureCounters, type TcpConnection, tcpConnections } from "./linux/tcp-state.ts";
 export { openTerminal, type Terminal } from "./linux/terminal.ts";
-export { type ListChanges, listChanges } from "./list-changes.ts";
+export { deriveList, isFollowed, listChanges } from "./list-changes.ts";
 export type * from "./netfilter.ts";
 export { ipvsKey } from "./netlink/ipvs.ts";
 export { deriveSet, type ElementChanges, setChanges } from "./nft/derived.ts";

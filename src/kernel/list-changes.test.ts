@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { listChanges } from "./list-changes.ts";
+import { deriveList, listChanges } from "./list-changes.ts";
 
 test("what came and went is told by identity, wherever it stands", () => {
   const list = fc.uniqueArray(fc.integer({ min: 0, max: 20 }));
@@ -16,4 +16,9 @@ test("what came and went is told by identity, wherever it stands", () => {
   const [a, b] = [{ name: "a" }, { name: "a" }];
   assert.deepEqual(listChanges([a], [a]), { gone: [], come: [] });
   assert.deepEqual(listChanges([a], [b]), { gone: [a], come: [b] });
+  const [old, made] = [[a], [a, b]];
+  const come = [b];
+  deriveList(old, made, { gone: [], come });
+  assert.equal(listChanges(old, made).come, come, "as its maker said");
+  assert.deepEqual(listChanges([a], made).come, [b], "of another than it was made of");
 });

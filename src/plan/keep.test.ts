@@ -1,7 +1,7 @@
 // keepSame: what is equal becomes the same object, what differs stays as it is.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EMPTY_STATE, type KernelState, type NftTable } from "../kernel/index.ts";
+import { deriveList, EMPTY_STATE, type IpvsService, type KernelState, listChanges, type NftTable } from "../kernel/index.ts";
 import { keepSame, type NodePlan } from "./index.ts";
 
 const chain = (name: string, verdict: "accept" | "drop" = "accept") => ({ name, rules: [{ matches: [], statements: [{ verdict }] }] });
@@ -78,4 +78,24 @@ test("of a long list, what comes and goes in the midst leaves the others the sam
     );
   }
   assert.equal(keepSame(before, kernel([...list])).kernel, before.kernel);
+});
+
+test("a list that its maker follows stays the very list, with the very objects, so that the next one is known by what it changed", () => {
+  const served = (port: number): IpvsService => ({
+    family: 4,
+    protocol: "tcp",
+    address: "10.96.0.1",
+    port,
+    scheduler: "rr",
+    destinations: [{ address: "10.244.1.2", port: 8080, weight: 1 }],
+  });
+  const [one, two, three] = [served(80), served(81), served(82)];
+  const first = deriveList([], [one, three], { gone: [], come: [one, three] });
+  const second = deriveList(first, [one, two, three], { gone: [], come: [two] });
+  const before = keepSame(plan({ ipvs: [served(79)] }), plan({ ipvs: first }));
+  assert.equal(before.kernel.ipvs, first);
+  assert.equal(before.kernel.ipvs[0], one);
+  const after = keepSame(before, plan({ ipvs: second }));
+  assert.deepEqual(listChanges(before.kernel.ipvs, after.kernel.ipvs), listChanges(first, second));
+  assert.equal(keepSame(after, plan({ ipvs: deriveList([], [one, two, three], { gone: [], come: [] }) })).kernel, after.kernel);
 });

@@ -1,5 +1,5 @@
 // What a new plan has in common with the one before becomes the same objects, so that whoever follows plans sees by identity what changed.
-import { chainChanges, type IptablesTable, type KernelState, type NftSet, setChanges } from "../kernel/index.ts";
+import { chainChanges, type IptablesTable, isFollowed, type KernelState, type NftSet, setChanges } from "../kernel/index.ts";
 import type { NodePlan } from "./plan.ts";
 
 /** The new plan, built of the old one's parts as far as they are equal by value. */
@@ -21,23 +21,30 @@ function share<T>(before: unknown, after: T): T {
 }
 
 function shareArray(before: readonly unknown[], after: readonly unknown[]): readonly unknown[] {
+  // Who follows a list knows its objects again: copies would be strangers.
+  if (isFollowed(after)) return before.length === after.length && after.every((item, index) => item === before[index]) ? before : after;
+  // Of long lists, nearly all is the same at the same place from the beginning or from the end.
   const least = Math.min(before.length, after.length);
   let exact = true;
-  const same = (a: unknown, b: unknown): boolean => {
-    if (a === b) return true;
-    if (share(a, b) !== a) return false;
-    exact = false;
-    return true;
+  const equal = (a: unknown, b: unknown): boolean => {
+    const same = share(a, b) === a;
+    if (same && a !== b) exact = false;
+    return same;
   };
-  // Of long lists, nearly all is the same at the same place from the beginning or from the end.
   let begin = 0;
-  while (begin < least && same(before[begin], after[begin])) begin++;
+  for (; begin < least; begin++) {
+    const [old, fresh] = [before[begin], after[begin]];
+    if (old !== fresh && !equal(old, fresh)) break;
+  }
   let end = 0;
-  while (end < least - begin && same(before[before.length - 1 - end], after[after.length - 1 - end])) end++;
+  for (; end < least - begin; end++) {
+    const [old, fresh] = [before[before.length - 1 - end], after[after.length - 1 - end]];
+    if (old !== fresh && !equal(old, fresh)) break;
+  }
   if (begin + end === before.length && begin + end === after.length) return before;
   const fresh = after.slice(begin, after.length - end);
   const middle = shareMiddle(before.slice(begin, before.length - end), fresh);
-  return exact && middle === fresh ? after : [...before.slice(0, begin), ...middle, ...before.slice(before.length - end)];
+  return exact && middle === fresh ? after : before.slice(0, begin).concat(middle, before.slice(before.length - end));
 }
 
 function shareMiddle(before: readonly unknown[], after: readonly unknown[]): readonly unknown[] {

@@ -1,4 +1,5 @@
 // Lists in order of keys that change by few: the next version is the one before with what moved put in its place.
+import { deriveList } from "../kernel/index.ts";
 
 /** Texts that several name, and how often. */
 export class Tally {
@@ -34,19 +35,23 @@ export function patched<T>(
 ): readonly T[] {
   if (list.length === 0) {
     const all = [...moved].sort().flatMap((key) => find(key) ?? []);
-    return all.length > 0 ? all : list;
+    return all.length > 0 ? deriveList(list, all, { gone: [], come: all }) : list;
   }
   let next: T[] | undefined;
+  const [gone, come]: [T[], T[]] = [[], []];
   for (const key of moved) {
     const at = placeOf(next ?? list, keyOf, key);
     const [here] = (next ?? list).slice(at, at + 1);
-    const there = here !== undefined && keyOf(here) === key;
+    const old = here !== undefined && keyOf(here) === key ? [here] : [];
     const item = find(key);
-    if (item === (there ? here : undefined)) continue;
+    if (item === old[0]) continue;
+    const fresh = item === undefined ? [] : [item];
     next ??= list.slice();
-    next.splice(at, there ? 1 : 0, ...(item === undefined ? [] : [item]));
+    next.splice(at, old.length, ...fresh);
+    gone.push(...old);
+    come.push(...fresh);
   }
-  return next ?? list;
+  return next ? deriveList(list, next, { gone, come }) : list;
 }
 
 /** The number of the first item that is not before the key. */
