@@ -150,10 +150,14 @@ function withAddresses(set: NftSet, moved: ReadonlySet<string>, isExternal: (add
 }
 
 const virtualAddresses = new Map<string, LinkAddress>();
+/** Beyond so many, those of Services that have gone are let go. */
+const MOST_ADDRESSES = 1 << 17;
 
+/** The same object for the same address, whichever node has it. */
 function virtualAddress(device: string, address: string): LinkAddress {
   let made = virtualAddresses.get(address);
   if (made?.link !== device) {
+    if (virtualAddresses.size >= MOST_ADDRESSES) virtualAddresses.clear();
     made = { link: device, address: `${address}/${familyOf(address) === 4 ? 32 : 128}`, nodad: true };
     virtualAddresses.set(address, made);
   }
