@@ -4,18 +4,11 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ApiServer, SqliteStore, startApiServer } from "../src/api/index.ts";
 import type { NetworkNamespace } from "../src/kernel/index.ts";
-import type { KubeObject } from "../src/resources/index.ts";
+import { KINDS, type KubeObject } from "../src/resources/index.ts";
 import { kubectls } from "./clients.ts";
-import { KubeControlPlane, lackingPrograms } from "./kube-control-plane.ts";
+import { KubeControlPlane, lacksControlPlane } from "./kube-control-plane.ts";
 
 const RBAC = join(import.meta.dirname, "../deploy/rbac.yaml");
-const KINDS: Readonly<Record<string, { readonly group: string; readonly version: string; readonly plural: string }>> = {
-  Namespace: { group: "", version: "v1", plural: "namespaces" },
-  Node: { group: "", version: "v1", plural: "nodes" },
-  Pod: { group: "", version: "v1", plural: "pods" },
-  NetworkPolicy: { group: "networking.k8s.io", version: "v1", plural: "networkpolicies" },
-};
-
 /** A cluster's API, as its other components use it. */
 export interface AgentCluster {
   /** Writes the agents' kubeconfig, and resolves when it serves. */
@@ -135,12 +128,10 @@ class KubernetesCluster implements AgentCluster {
 }
 
 function resourceOf(kind: string) {
-  const resource = KINDS[kind];
+  const resource = KINDS.find((each) => each.builtin && each.kind === kind);
   if (!resource) throw new Error(`no kind ${kind} is known here`);
   return resource;
 }
-
-const lacking = lackingPrograms();
 
 /** The servers, and why one can't be had here. */
 export const CLUSTERS = [
@@ -148,6 +139,6 @@ export const CLUSTERS = [
   {
     what: "Kubernetes' own control plane, with deploy/rbac.yaml",
     make: (site: Site): AgentCluster => new KubernetesCluster(site),
-    skip: lacking.length > 0 && `NOT RUN: not on the PATH: ${lacking.join(", ")} (no package of npm or Debian has them)`,
+    skip: lacksControlPlane(),
   },
 ] as const;

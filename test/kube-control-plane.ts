@@ -12,10 +12,11 @@ type Program = (typeof PROGRAMS)[number];
 /** Where it says that pods reach it: an address of its machine would be no loopback address. */
 const ADVERTISED = "203.0.113.7";
 
-/** What of it is not on the PATH. */
-export function lackingPrograms(): readonly string[] {
+/** Why it can't be had here; false if it can. */
+export function lacksControlPlane(): string | false {
   const directories = (process.env.PATH ?? "").split(delimiter);
-  return PROGRAMS.filter((program) => !directories.some((directory) => isExecutable(join(directory, program))));
+  const lacking = PROGRAMS.filter((program) => !directories.some((directory) => isExecutable(join(directory, program))));
+  return lacking.length > 0 && `NOT RUN: not on the PATH: ${lacking.join(", ")} (no package of npm or Debian has them)`;
 }
 
 function isExecutable(path: string): boolean {

@@ -8,7 +8,7 @@ import type { LabStatus, MatrixAnswer, ProbeResult } from "../src/lab/index.ts";
 import { ApiProcess } from "./api-server.ts";
 import { kubectls } from "./clients.ts";
 import { eventually, makePlace, SHOP } from "./fairlead.ts";
-import { KubeControlPlane, lackingPrograms } from "./kube-control-plane.ts";
+import { type ClusterRanges, KubeControlPlane, lacksControlPlane } from "./kube-control-plane.ts";
 
 interface List {
   readonly items: readonly {
@@ -24,29 +24,23 @@ interface List {
 
 const KUBECTL = kubectls().at(-1)?.program ?? assert.fail("there is no kubectl here: scripts/clients.sh brings one");
 
-interface Ranges {
-  /** undefined: nodes get none from the server. */
-  readonly pods?: string;
-  readonly services: string;
-}
-
-const lacking = lackingPrograms();
 const SERVERS = [
   {
     server: "fairlead api",
-    make: (data: string, { pods = "none", services }: Ranges) => new ApiProcess(data, "--pod-cidr", pods, "--service-cidr", services),
+    make: (data: string, { pods = "none", services }: ClusterRanges) =>
+      new ApiProcess(data, "--pod-cidr", pods, "--service-cidr", services),
     skip: false,
   },
   {
     server: "Kubernetes' own control plane",
-    make: (data: string, ranges: Ranges) => new KubeControlPlane(data, ranges),
-    skip: lacking.length > 0 && `NOT RUN: not on the PATH: ${lacking.join(", ")} (no package of npm or Debian has them)`,
+    make: (data: string, ranges: ClusterRanges) => new KubeControlPlane(data, ranges),
+    skip: lacksControlPlane(),
   },
 ] as const;
 type Make = (typeof SERVERS)[number]["make"];
 
 /** A server and a place for labs, with what a person does there. */
-function makeWorld(make: Make, ranges: Ranges) {
+function makeWorld(make: Make, ranges: ClusterRanges) {
   const data = mkdtempSync(join(tmpdir(), "api-foreign-"));
   const server = make(data, ranges);
   const place = makePlace();

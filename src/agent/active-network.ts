@@ -101,6 +101,7 @@ export class ActiveNetwork {
       .then(() => {
         if (this.#closed || this.#blocks !== blocks) return;
         this.#loaded = true;
+        this.#failure = undefined;
         this.#enter("routed");
         this.#options.changed();
       })

@@ -83,9 +83,13 @@ function movedSets(held: readonly IpSet[], desired: readonly IpSet[], belief: Be
     const found = belief.ipvs.setWith(set.name, [...gone, ...come]);
     const same = found && old?.type === set.type && old.family === set.family;
     wanted.push(same ? { ...set, elements: come } : set);
-    there.push(...[(same ? found : belief.ipvs.set(set.name)) ?? []].flat());
+    const standing = same ? found : belief.ipvs.set(set.name);
+    if (standing) there.push(standing);
   }
-  for (const name of before.keys()) there.push(...[belief.ipvs.set(name) ?? []].flat());
+  for (const name of before.keys()) {
+    const standing = belief.ipvs.set(name);
+    if (standing) there.push(standing);
+  }
   return { wanted, there };
 }
 

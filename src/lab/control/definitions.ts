@@ -1,6 +1,6 @@
 // Kinds that a cluster lacks and the lab's nodes read: defined there with the lab's mark, so that manifests with them can be applied.
 import { FairleadError, messageOf } from "../../base/index.ts";
-import { CALICO_STORE, type KubernetesApi, KubernetesApiError, networkDefinitions, type ObjectApi } from "../../cluster/index.ts";
+import { CALICO_STORE, type KubernetesApi, KubernetesApiError, networkDefinitions } from "../../cluster/index.ts";
 import type { CustomResourceDefinition } from "../../resources/index.ts";
 import { REFS } from "../refs.ts";
 import { marked } from "./mark.ts";
@@ -38,23 +38,4 @@ export async function settleDefinitions(api: KubernetesApi, owner: string, log: 
 async function isServed(api: KubernetesApi, { spec: { group, names, versions } }: CustomResourceDefinition): Promise<boolean> {
   for (const { name } of versions) if (await api.resourceOf(`${group}/${name}`, names.kind)) return true;
   return group === "projectcalico.org" && (await api.resourceOf(`${CALICO_STORE}/v1`, names.kind)) !== undefined;
-}
-
-/** Takes away the definitions that carry the label and have no objects. Who may not see definitions has made none. */
-export async function dropDefinitions(api: ObjectApi, label: string): Promise<void> {
-  for (const definition of await listAllowed(api, label)) {
-    const { group, names, versions } = definition.spec;
-    const version = versions.find(({ storage }) => storage)?.name ?? "";
-    if ((await api.list({ group, version, plural: names.plural })).length > 0) continue;
-    await api.delete(REFS.customResourceDefinitions, { metadata: { name: definition.metadata.name } });
-  }
-}
-
-async function listAllowed(api: ObjectApi, label: string): Promise<readonly CustomResourceDefinition[]> {
-  try {
-    return await api.list<CustomResourceDefinition>(REFS.customResourceDefinitions, label);
-  } catch (error) {
-    if (error instanceof KubernetesApiError && error.status === 403) return [];
-    throw error;
-  }
 }

@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs";
 import { FairleadError, hostOfUrl, messageOf, urlHost } from "../../base/index.ts";
 import {
-  type ApiAccess,
   apiFromKubernetes,
   type ClusterSnapshot,
   type KubernetesObjects,
@@ -41,24 +40,20 @@ const LEAVE_MS = 8000;
 /** Reads what the server has, and makes there what every lab needs before its first pod. @throws FairleadError, KubernetesApiError */
 export async function startForeignPlane(foreign: PlaneOptions): Promise<ControlPlane> {
   const kubeconfig = readFileSync(foreign.paths.given, "utf8");
-  const resources = [...NETWORK_RESOURCES, ...LAB_RESOURCES];
   const access = readKubeconfig(kubeconfig);
-  await define(access, foreign);
-  const objects = await objectsFromKubernetes({ access, resources, onProblem: sayOnce(foreign.log) });
+  const owner = ownerOf(foreign.options.name);
+  const api = apiFromKubernetes(access);
+  let objects: KubernetesObjects | undefined;
   try {
+    // Before the first look at the kinds: what is not served then is looked for again a minute later.
+    await settleDefinitions(api, owner, foreign.log);
+    const resources = [...NETWORK_RESOURCES, ...LAB_RESOURCES];
+    objects = await objectsFromKubernetes({ access, resources, onProblem: sayOnce(foreign.log) });
     return await join(foreign, kubeconfig, objects);
   } catch (error) {
-    await tryToLeave(() => leave(objects.api, ownerOf(foreign.options.name)));
-    objects.close();
+    await tryToLeave(() => leave(api, owner));
+    objects?.close();
     throw error;
-  }
-}
-
-/** Before the first look at the kinds: what is not served then is looked for again a minute later. */
-async function define(access: ApiAccess, { options, log }: PlaneOptions): Promise<void> {
-  const api = apiFromKubernetes(access);
-  try {
-    await settleDefinitions(api, ownerOf(options.name), log);
   } finally {
     api.close();
   }

@@ -2,9 +2,8 @@
 import { LEASE_NAMESPACE } from "../../api/index.ts";
 import { FairleadError } from "../../base/index.ts";
 import { KubernetesApiError, type ObjectApi, type WatchedResource } from "../../cluster/index.ts";
-import type { KubeObject, Node, Pod } from "../../resources/index.ts";
+import type { CustomResourceDefinition, KubeObject, Node, Pod } from "../../resources/index.ts";
 import { REFS } from "../refs.ts";
-import { dropDefinitions } from "./definitions.ts";
 import { OWNER_LABEL } from "./mark.ts";
 
 /** Kinds of which a lab makes objects of its own. */
@@ -75,6 +74,17 @@ export async function leave(api: ObjectApi, owner: string, keep: readonly string
   if (keep.length === 0) await dropDefinitions(api, own);
 }
 
+/** The definitions that carry the label and have no objects. Who may not see definitions has made none. */
+async function dropDefinitions(api: ObjectApi, label: string): Promise<void> {
+  const made = await listServed<CustomResourceDefinition>(api, REFS.customResourceDefinitions, label, [403, 404]);
+  for (const definition of made) {
+    const { group, names, versions } = definition.spec;
+    const version = versions.find(({ storage }) => storage)?.name ?? "";
+    if ((await listServed(api, { group, version, plural: names.plural })).length === 0)
+      await api.delete(REFS.customResourceDefinitions, idOf(definition));
+  }
+}
+
 interface IpamObject extends KubeObject {
   readonly spec?: {
     readonly node?: string;
@@ -101,12 +111,17 @@ function idOf({ metadata: { name, namespace, uid } }: KubeObject): Pick<KubeObje
   return { metadata: { name, ...(namespace === undefined ? {} : { namespace }), ...(uid === undefined ? {} : { uid }) } };
 }
 
-/** None where the server does not have the kind. */
-async function listServed<T extends KubeObject>(api: ObjectApi, resource: WatchedResource, labelSelector?: string): Promise<readonly T[]> {
+/** None where the server does not have the kind, or answers otherwise with one of these codes. */
+async function listServed<T extends KubeObject>(
+  api: ObjectApi,
+  resource: WatchedResource,
+  labelSelector?: string,
+  none: readonly number[] = [404],
+): Promise<readonly T[]> {
   try {
     return await api.list<T>(resource, labelSelector);
   } catch (error) {
-    if (error instanceof KubernetesApiError && error.status === 404) return [];
+    if (error instanceof KubernetesApiError && none.includes(error.status)) return [];
     throw error;
   }
 }
