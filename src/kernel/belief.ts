@@ -226,7 +226,11 @@ export class Belief {
     const { name } = change.link;
     if (change.op === "set") {
       const before = this.#links.get(name);
-      if (before) this.#links.set(name, { ...before, ...change.link });
+      if (before) {
+        const after = { ...before, ...change.link };
+        const { fastPath, ...slow } = after;
+        this.#links.set(name, fastPath === false && change.link.fastPath === false ? slow : after);
+      }
       const { up, mac } = change.link;
       if (up !== undefined) for (const part of ["address", "route"] as const) this.stale.add(part);
       // neigh_changeaddr and neigh_ifdown flush even permanent entries.

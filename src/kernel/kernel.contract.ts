@@ -26,6 +26,7 @@ interface Row {
   readonly is?: unknown;
   /** The first Linux that can do it: "6.3". */
   readonly since?: string;
+  readonly needsFastPath?: boolean;
 }
 
 const VXLAN: LinkKind = { type: "vxlan", vni: 1, port: 8472, local: "10.112.0.51", device: "eth0", learning: false };
@@ -120,6 +121,34 @@ const ROWS: readonly Row[] = [
     since: "6.3",
     change: { op: "set", link: { name: "eth0", gsoIpv4MaxSize: 1_000_000 } },
     refused: "EINVAL",
+  },
+  {
+    says: "a link gets the fast path",
+    needsFastPath: true,
+    change: { op: "set", link: { name: "eth0", fastPath: true } },
+    look: (state) => linkCalled("eth0")(state)?.fastPath,
+    is: true,
+  },
+  {
+    says: "the fast path is taken away",
+    needsFastPath: true,
+    given: [{ op: "set", link: { name: "eth0", fastPath: true } }],
+    change: { op: "set", link: { name: "eth0", fastPath: false } },
+    look: (state) => linkCalled("eth0")(state)?.fastPath,
+    is: undefined,
+  },
+  {
+    says: "where there is no fast path, none can be taken away",
+    change: { op: "set", link: { name: "eth0", fastPath: false } },
+    look: (state) => linkCalled("eth0")(state)?.fastPath,
+    is: undefined,
+  },
+  {
+    says: "a link is born with the fast path",
+    needsFastPath: true,
+    change: { op: "add", link: { name: "cni0", kind: { type: "bridge" }, fastPath: true } },
+    look: (state) => linkCalled("cni0")(state)?.fastPath,
+    is: true,
   },
   {
     says: "a port gets its bridge and hairpin",
@@ -423,10 +452,9 @@ export function describeKernelContract(
   options: { readonly nft?: boolean; readonly lacks?: (since: string) => string | false } = {},
 ): void {
   describe(`kernel contract: ${name}`, () => {
-    for (const row of ROWS)
-      test(row.says, { skip: row.since !== undefined && (options.lacks?.(row.since) ?? false) }, () =>
-        withNode(makeKernel(), (namespace) => check(namespace, row)),
-      );
+    const lackOf = ({ since, needsFastPath }: Row): string | false =>
+      (since !== undefined && options.lacks?.(since)) || (needsFastPath && makeKernel().hostNamespace().fastPath.lack()) || false;
+    for (const row of ROWS) test(row.says, { skip: lackOf(row) }, () => withNode(makeKernel(), (namespace) => check(namespace, row)));
 
     test("a veth pair spans namespaces, and goes with either end", () =>
       withNode(makeKernel(), (namespace, fabric) => {

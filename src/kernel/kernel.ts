@@ -70,6 +70,7 @@ export interface NetworkNamespace {
   readonly ipsets: Ipsets;
   readonly ipvs: Ipvs;
   readonly conntrack: Conntrack;
+  readonly fastPath: FastPath;
 
   /** Calls back (soon, coalesced) after others changed what `topics` name; own changes through this handle are not reported. Returns the way to stop. */
   watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void;
@@ -127,7 +128,7 @@ export type WatchTopic = "link" | "address" | "route" | "rule" | "neighbour" | "
 export type LinkChange =
   /** The link must not exist; vxlan and bridge. Veth pairs: addVethPair. */
   | { readonly op: "add"; readonly link: Link }
-  /** Sets what is given: mtu, gsoIpv4MaxSize, mac, up, master ("" releases it), hairpin, ifalias. */
+  /** Sets what is given: mtu, gsoIpv4MaxSize, mac, up, master ("" releases it), hairpin, ifalias, fastPath. */
   | { readonly op: "set"; readonly link: Omit<Link, "kind"> }
   | { readonly op: "delete"; readonly link: { readonly name: string } }
   | { readonly op: "add" | "replace" | "delete"; readonly address: LinkAddress }
@@ -186,6 +187,12 @@ export interface Ipsets {
   destroy(name: string): void;
   /** Puts in and takes out; what is there already, or is not there, is no error. @throws KernelError ENOENT */
   change(name: string, elements: { readonly add?: readonly string[]; readonly delete?: readonly string[] }): void;
+}
+
+/** Takes established TCP connections past routing and netfilter, from one link that has it to another (Link.fastPath). What is deleted from connection tracking leaves it at once. */
+export interface FastPath {
+  /** Why this kernel can't do it; undefined where it can. */
+  lack(): string | undefined;
 }
 
 export interface Ipvs {

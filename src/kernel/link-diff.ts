@@ -25,8 +25,8 @@ export interface LinkPlan {
   readonly awaited: ReadonlySet<string>;
 }
 
-type Settable = "mtu" | "gsoIpv4MaxSize" | "mac" | "up" | "master" | "hairpin" | "ifalias";
-const SETTABLE: readonly Settable[] = ["mtu", "gsoIpv4MaxSize", "mac", "up", "master", "hairpin", "ifalias"];
+type Settable = "mtu" | "gsoIpv4MaxSize" | "mac" | "up" | "master" | "hairpin" | "ifalias" | "fastPath";
+const SETTABLE: readonly Settable[] = ["mtu", "gsoIpv4MaxSize", "mac", "up", "master", "hairpin", "ifalias", "fastPath"];
 
 /** What a link has of which nothing was observed. */
 const UNTOLD: Partial<Pick<Link, Settable>> = { gsoIpv4MaxSize: USUAL_GSO_MAX_SIZE, master: "", ifalias: "", hairpin: false, up: false };
@@ -45,7 +45,11 @@ export function diffLinks(desired: readonly Link[], observed: readonly Link[], o
   for (const link of observed) {
     const want = wanted.get(link.name);
     const surplus = want === undefined || (isMade(want.kind) && !sameKind(want.kind, link.kind));
-    if (!surplus || !owns.links(link.name)) continue;
+    if (!surplus || !owns.links(link.name)) {
+      // The fast path is ours wherever it stands.
+      if (link.fastPath !== undefined && want?.fastPath === undefined) sets.push(setStep({ name: link.name, fastPath: false }));
+      continue;
+    }
     deletes.push({ kind: "link", object: link.name, change: { op: "delete", link: { name: link.name } } });
     emptied.add(link.name);
     present.delete(link.name);
@@ -82,7 +86,11 @@ function pushSet(steps: ChangeStep[], want: Link, found: Omit<Link, "kind">, dow
   }
   if (Object.keys(link).length === 0) return;
   if (link.up === false) downed.add(want.name);
-  steps.push({ kind: "link", object: want.name, change: { op: "set", link: { ...link, name: want.name } } });
+  steps.push(setStep({ ...link, name: want.name }));
+}
+
+function setStep(link: Omit<Link, "kind">): ChangeStep {
+  return { kind: "link", object: link.name, change: { op: "set", link } };
 }
 
 /** Whether Fairlead makes links of this kind; the others are only adjusted where they are. */

@@ -43,6 +43,8 @@ export interface Link {
   /** Observed only: interface index of the veth peer, and the namespace id it lives in. */
   readonly peerIndex?: number;
   readonly ifalias?: string;
+  /** Established TCP connections go by here without routing and netfilter, if the link that they leave by has it too. Observed: absent where there is no such thing, false where an earlier process left it. */
+  readonly fastPath?: boolean;
 }
 
 export type LinkKind =

@@ -87,6 +87,7 @@ export class FakeNamespace implements NetworkNamespace {
   readonly iptables: NetworkNamespace["iptables"];
   readonly ipsets: NetworkNamespace["ipsets"];
   readonly ipvs: NetworkNamespace["ipvs"];
+  readonly fastPath: NetworkNamespace["fastPath"] = { lack: () => undefined };
   /** Operations carried out through this handle that write, in order: tests count them. */
   readonly writes: string[] = [];
   readonly #failIfAsked: FailureCheck;

@@ -31,7 +31,7 @@ const DEFAULT_RULES: readonly RoutingRule[] = [
 const VXLAN_OVERHEAD = 50;
 /** GSO_MAX_SIZE in linux/netdevice.h, in bytes. */
 const GSO_MAX_SIZE = 8 * 65_535;
-const SETTABLE = ["mtu", "gsoIpv4MaxSize", "mac", "up", "master", "hairpin", "ifalias"] as const;
+const SETTABLE = ["mtu", "gsoIpv4MaxSize", "mac", "up", "master", "hairpin", "ifalias", "fastPath"] as const;
 
 export class FakeNetwork {
   readonly links = new Map<string, OpenLink>();
@@ -138,6 +138,7 @@ export class FakeNetwork {
       delete link.hairpin;
     }
     if (link.gsoIpv4MaxSize === USUAL_GSO_MAX_SIZE) delete link.gsoIpv4MaxSize;
+    if (link.fastPath === false) delete link.fastPath;
     if (given.mac !== undefined) this.#dropNeighbours(given.name);
     if (given.up === true && !link.up) this.#raise(link);
     if (given.up === false && link.up) this.#lower(link);

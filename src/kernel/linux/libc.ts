@@ -60,7 +60,7 @@ const PROTOTYPES = {
   getrlimit: "int getrlimit(int resource, void *limit)",
   setrlimit: "int setrlimit(int resource, const void *limit)",
   memfd_create: "int memfd_create(const char *name, unsigned int flags)",
-  syscall: "long syscall(long number, long first, long second)",
+  syscall: "long syscall(long number, long first, long second, long third)",
   malloc_trim: "int malloc_trim(size_t kept)",
   waitpid: "int waitpid(int pid, void *status, int options)",
   posix_spawn:
@@ -93,6 +93,12 @@ export function libc(name: Name): LibcFunction {
     functions.set(name, found);
   }
   return found;
+}
+
+/** Where the bytes lie; they stay there as long as somebody holds them. */
+export function addressOf(bytes: Uint8Array): number {
+  libc("syscall");
+  return Number(koffi?.address(bytes) ?? 0);
 }
 
 /** The errno of the last failed call on this thread. */

@@ -6,6 +6,7 @@ import { KernelError } from "../errors.ts";
 import { isIptablesTable } from "../iptables/save.ts";
 import type {
   Conntrack,
+  FastPath,
   Ipsets,
   Iptables,
   Ipvs,
@@ -25,6 +26,7 @@ import type { KernelState, Link } from "../state.ts";
 import { makeBoundSocket, makeSocket } from "./bind.ts";
 import { applyChange } from "./change.ts";
 import { openConntrack } from "./conntrack.ts";
+import { LinuxFastPath } from "./fast-path.ts";
 import { sendFrame } from "./frame.ts";
 import { openIpsets } from "./ipset.ts";
 import { openIptables } from "./iptables.ts";
@@ -63,6 +65,7 @@ export class LinuxNamespace implements NetworkNamespace {
   #ipsets: Ipsets | undefined;
   #ipvs: Ipvs | undefined;
   #conntrack: Conntrack | undefined;
+  readonly #fastPath = new LinuxFastPath(() => this.#socket());
 
   /** Takes over the descriptor. */
   constructor(fd: number, openNftables: OpenNftables) {
@@ -77,8 +80,13 @@ export class LinuxNamespace implements NetworkNamespace {
     );
   }
 
-  listLinks() {
-    return listLinks(this.#socket());
+  listLinks(): Link[] {
+    const links = listLinks(this.#socket());
+    const fastPathOf = this.#fastPath.of(links.map(({ index = 0 }) => index));
+    return links.map((link) => {
+      const fastPath = fastPathOf(link.index ?? 0);
+      return fastPath === undefined ? link : { ...link, fastPath };
+    });
   }
 
   listAddresses() {
@@ -130,6 +138,8 @@ export class LinuxNamespace implements NetworkNamespace {
       () => {
         note();
         applyChange(socket, change);
+        if ("link" in change && change.op !== "delete" && change.link.fastPath !== undefined)
+          this.#fastPath.set(socket.indexOf(change.link.name), change.link.fastPath);
       },
       () => {
         note();
@@ -224,16 +234,36 @@ export class LinuxNamespace implements NetworkNamespace {
     );
   }
 
+  get fastPath(): FastPath {
+    return this.#fastPath;
+  }
+
   get conntrack(): Conntrack {
-    this.#conntrack ??= openConntrack(
-      () => this.run(() => new NetlinkSocket(NETLINK_NETFILTER)),
-      () => this.#netfilterSocket(),
-      () => {
-        const count = this.readSysctl("net.netfilter.nf_conntrack_count");
-        return count === undefined ? undefined : Number(count);
-      },
+    this.#conntrack ??= this.#cutting(
+      openConntrack(
+        () => this.run(() => new NetlinkSocket(NETLINK_NETFILTER)),
+        () => this.#netfilterSocket(),
+        () => {
+          const count = this.readSysctl("net.netfilter.nf_conntrack_count");
+          return count === undefined ? undefined : Number(count);
+        },
+      ),
     );
     return this.#conntrack;
+  }
+
+  /** What is no tracked connection any more has no fast path either. */
+  #cutting(conntrack: Conntrack): Conntrack {
+    return {
+      list: (filter) => conntrack.list(filter),
+      delete: async (filters, only) => {
+        try {
+          await conntrack.delete(filters, only);
+        } finally {
+          this.#fastPath.renew();
+        }
+      },
+    };
   }
 
   watch(topics: readonly WatchTopic[], onChange: (topic: WatchTopic) => void): () => void {
@@ -283,6 +313,7 @@ export class LinuxNamespace implements NetworkNamespace {
     this.#netfilter?.close();
     this.#generic?.close();
     this.#nft?.close();
+    this.#fastPath.close();
     closeSync(this.#fd);
   }
 

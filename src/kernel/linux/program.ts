@@ -47,7 +47,7 @@ export function runProgram(program: ProgramCall): Promise<ProgramEnd> {
   const running = launch(program);
   let pidfd: number;
   try {
-    pidfd = call("syscall", [SYS_PIDFD_OPEN, running.pid, 0], { operation: "watch a process", subject: program.path });
+    pidfd = call("syscall", [SYS_PIDFD_OPEN, running.pid, 0, 0], { operation: "watch a process", subject: program.path });
   } catch (error) {
     running.close();
     throw error;
