@@ -255,6 +255,22 @@ describe("from overlay to routed on a running lab", () => {
     await place.close();
   });
 
+  const inPod = (pod: string, ...words: string[]) => {
+    const stream = join(import.meta.dirname, "stream.ts");
+    const args = ["exec", `production/${pod}`, "--", process.execPath, "--disable-warning=ExperimentalWarning", stream, ...words];
+    const child = spawn(BIN, args, {
+      env: { ...process.env, FAIRLEAD_STATE: place.directory },
+      stdio: ["ignore", "pipe", "inherit"],
+      detached: true,
+    });
+    children.push(child);
+    let out = "";
+    child.stdout.on("data", (chunk) => {
+      out += chunk;
+    });
+    return new Promise<string>((resolve) => child.on("exit", () => resolve(out)));
+  };
+
   test("node by node, no connection is silent for a second; then both families go the new way", async (t) => {
     if ((await place.run("kubectl", ["version", "--client"])).status !== 0) {
       t.skip("NOT RUN: there is no kubectl on this machine");
@@ -262,21 +278,6 @@ describe("from overlay to routed on a running lab", () => {
     }
     await place.ok("lab", "up", SHOP, "--subnets", "2");
     await kubectl("delete", "networkpolicies", "--all", "-A");
-    const inPod = (pod: string, ...words: string[]) => {
-      const stream = join(import.meta.dirname, "stream.ts");
-      const args = ["exec", `production/${pod}`, "--", process.execPath, "--disable-warning=ExperimentalWarning", stream, ...words];
-      const child = spawn(BIN, args, {
-        env: { ...process.env, FAIRLEAD_STATE: place.directory },
-        stdio: ["ignore", "pipe", "inherit"],
-        detached: true,
-      });
-      children.push(child);
-      let out = "";
-      child.stdout.on("data", (chunk) => {
-        out += chunk;
-      });
-      return new Promise<string>((resolve) => child.on("exit", () => resolve(out)));
-    };
     const before = await status();
     const pods = before.pods.filter(({ namespace }) => namespace === "production");
     for (const { name } of pods) void inPod(name, "serve");
@@ -340,5 +341,50 @@ describe("from overlay to routed on a running lab", () => {
         3000,
       ),
     );
+  });
+
+  test("open connections take the fast path, in one subnet and through a tunnel; one that a policy denies is cut at once", async (t) => {
+    const follows = (JSON.parse((await onNode("node-1", BIN, "agent", "status", "-o", "json")).out) as { follows: string[] }).follows;
+    const lack = follows.find((each) => each.startsWith("no fast path"));
+    if (lack !== undefined) {
+      t.skip(`LACKS ${lack}`);
+      return;
+    }
+    assert.ok(follows.includes("fast path for established TCP connections"), follows.join());
+    const pods = (await status()).pods.filter(({ namespace }) => namespace === "production");
+    const from = pods.find(({ node }) => node === "node-1") ?? assert.fail();
+    const [near, far, denied] = ["node-3", "node-2", "node-3"].map(
+      (node, index) => pods.filter((pod) => pod.node === node)[index === 2 ? 1 : 0] ?? assert.fail(`${node} has too few pods`),
+    );
+    for (const link of ["ens160", "vxlan.calico"])
+      assert.match((await onNode("node-1", "tc", "filter", "show", "dev", link, "ingress")).out, /fairlead-forward/, link);
+    const counter = "add table inet count; add chain inet count forward { type filter hook forward priority -300; }";
+    await onNode("node-1", "nft", `${counter}; add rule inet count forward meta l4proto tcp counter`);
+    const talks = [near, far, denied].map(async (pod) => JSON.parse(await inPod(from.name, "talk", pod?.address ?? "", "8")));
+    await new Promise((resolve) => setTimeout(resolve, 3500));
+    await kubectl("label", "pod", "-n", "production", denied?.name ?? "", "cut=yes");
+    const policy = join(place.directory, "cut.yaml");
+    writeFileSync(
+      policy,
+      `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: cut, namespace: production }
+spec: { podSelector: { matchLabels: { cut: "yes" } }, policyTypes: [Ingress] }
+`,
+    );
+    assert.equal((await kubectl("apply", "-f", policy)).status, 0);
+    const [toNear, toFar, toDenied] = await Promise.all(talks);
+    for (const [name, { answers, error, longestMs, lagMs }] of Object.entries({ toNear, toFar })) {
+      assert.equal(error, null, name);
+      assert.ok(longestMs - lagMs < 1000, `${name} was silent for ${longestMs} ms`);
+      assert.ok(answers > 500, `${name}: ${answers} answers`);
+    }
+    // Reset, or silent until its end.
+    assert.ok(toDenied.error !== null || toDenied.longestMs > 2000, JSON.stringify(toDenied));
+    assert.ok(toDenied.answers > 100, `${toDenied.answers} answers before`);
+    const counted = Number(/packets (\d+)/.exec((await onNode("node-1", "nft", "list", "table", "inet", "count")).out)?.[1]);
+    const sent = 2 * (toNear.answers + toFar.answers + toDenied.answers);
+    assert.ok(counted < sent / 2, `${counted} of ${sent} packets and more went the long way`);
   });
 });

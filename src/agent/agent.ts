@@ -140,7 +140,7 @@ class NodeAgent implements Agent {
   #ranges: { readonly cidrs: string; readonly addresses: PodAddresses } | undefined;
   readonly #overlayTail = new OverlayTail(() => this.#schedule());
   #facts: NodeFacts["underlay"] | undefined;
-  #lacks: NodeFacts["lacks"];
+  readonly #lacks = new Map<Network, NonNullable<NodeFacts["lacks"]>>();
   #foreign: { readonly mode: ServiceMode; readonly remarks: readonly string[] } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #saver: NodeJS.Timeout | undefined;
@@ -299,6 +299,12 @@ class NodeAgent implements Agent {
   }
   #applying: Promise<void> | undefined;
 
+  #lacksOf(network: Network): NonNullable<NodeFacts["lacks"]> {
+    const known = this.#lacks.get(network) ?? observeLacks(this.#options.namespace, network);
+    this.#lacks.set(network, known);
+    return known;
+  }
+
   #apply(): void {
     const snapshot = this.#snapshot;
     if (!snapshot || this.#closed) return;
@@ -310,10 +316,11 @@ class NodeAgent implements Agent {
         this.#facts = observeUnderlay(this.#options.namespace, node);
         this.#announcer.adopt(snapshot, this.#facts, standingAddresses(this.#options.namespace));
       }
-      this.#lacks ??= observeLacks(this.#options.namespace);
-      this.#network.follow(nodeSettings(snapshot, this.#options.node, { options: this.#said }).network);
+      const { network } = nodeSettings(snapshot, this.#options.node, { options: this.#said });
+      this.#network.follow(network);
       this.#readRanges(node);
       const { current } = this.#network;
+      const lacks = this.#lacksOf(current ?? network);
       const { learned } = this.#bgp;
       if (current === "routed") this.#pods.nameRouted();
       const plan = keepSame(
@@ -325,7 +332,7 @@ class NodeAgent implements Agent {
           vtepMac: this.#vtepMac(),
           lost: this.#announcer.lost,
           dnsAnswers: this.#dnsWatch.answers,
-          ...(this.#lacks ? { lacks: this.#lacks } : {}),
+          lacks,
           options: this.#said,
           ...(current === undefined ? {} : { network: current }),
           keepOverlay: this.#overlayTail.lingers(snapshot, this.#options.node, learned),

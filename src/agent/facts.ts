@@ -1,13 +1,18 @@
 // What an agent observes of its own node: the outer device and its addresses.
 import { FairleadError, parsePrefix } from "../base/index.ts";
 import { type LinkAddress, type NetworkNamespace, ROUTE_PROTOCOL } from "../kernel/index.ts";
-import type { NodeFacts } from "../plan/index.ts";
+import type { Network, NodeFacts } from "../plan/index.ts";
 import type { Node } from "../resources/index.ts";
 
 /** What can't be done in a node's kernel, with the reason. */
-export function observeLacks({ iptables, ipvs }: NetworkNamespace): NonNullable<NodeFacts["lacks"]> {
+export function observeLacks({ iptables, ipvs, fastPath }: NetworkNamespace, network: Network): NonNullable<NodeFacts["lacks"]> {
   const lacks = { iptables: iptables.lack(), ipvs: ipvs.lack() };
-  return { services: Object.fromEntries(Object.entries(lacks).filter(([, reason]) => reason !== undefined)) };
+  // Asked where it is wanted only: the answer costs some milliseconds, and the maps' memory from then on.
+  const lack = network === "routed" ? fastPath.lack() : undefined;
+  return {
+    services: Object.fromEntries(Object.entries(lacks).filter(([, reason]) => reason !== undefined)),
+    ...(lack === undefined ? {} : { fastPath: lack }),
+  };
 }
 
 /** Finds the device that carries the node's InternalIP. @throws FairleadError `no-underlay` */

@@ -54,7 +54,7 @@ function plan({ pods, selected = {}, peers = ["10.0.9.9"], chains = { "ingress-x
     annotations: {},
     podMtu: 1450,
     announcement: { own: [], winners: new Map() },
-    settings: { services: "nftables", network: "overlay", remarks: [] },
+    settings: { services: "nftables", network: "overlay", fastPath: "on", remarks: [] },
     namePatterns: [],
     remarks: [],
   };

@@ -252,9 +252,10 @@ export class PodNetwork implements CniHandler {
     const link = planned?.links.find((each) => each.name === name);
     if (!planned || !link) throw new CniError(CNI_CODE.tryAgain, "the node's plan does not hold the pod yet");
     for (const [key, value] of Object.entries(planned.sysctls)) if (interfaceOfSysctl(key) === name) namespace.writeSysctl(key, value);
-    const { master, hairpin, gsoIpv4MaxSize } = link;
+    const { master, hairpin, gsoIpv4MaxSize, fastPath } = link;
     const port = { ...(master ? { master } : {}), ...(hairpin === undefined ? {} : { hairpin }) };
-    namespace.apply({ op: "set", link: { name, ...port, ...(gsoIpv4MaxSize === undefined ? {} : { gsoIpv4MaxSize }), up: true } });
+    const sizes = gsoIpv4MaxSize === undefined ? {} : { gsoIpv4MaxSize };
+    namespace.apply({ op: "set", link: { name, ...port, ...sizes, ...(fastPath ? { fastPath } : {}), up: true } });
     for (const address of planned.addresses) if (address.link === name) namespace.apply({ op: "replace", address });
     for (const route of planned.routes) if (route.nexthops.some((hop) => hop.link === name)) namespace.apply({ op: "replace", route });
   }

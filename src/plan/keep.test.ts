@@ -20,7 +20,7 @@ const plan = (kernel: Partial<KernelState>, pods: Readonly<Record<string, Kernel
   annotations: {},
   podMtu: 1450,
   announcement: { own: [], winners: new Map() },
-  settings: { services: "nftables", network: "overlay", remarks: [] },
+  settings: { services: "nftables", network: "overlay", fastPath: "on", remarks: [] },
   namePatterns: [],
   remarks: [],
 });

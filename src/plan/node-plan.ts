@@ -58,7 +58,7 @@ const OPTIONAL_CHAINS: readonly BaseChainName[] = [
 export function planNode(snapshot: ClusterSnapshot, facts: NodeFacts): NodePlan {
   const settings = nodeSettings(snapshot, facts.node, facts);
   const network = facts.network ?? settings.network;
-  const path = network === "routed" ? planRoutedPath(snapshot, facts) : planOverlayPath(snapshot, facts);
+  const path = network === "routed" ? planRoutedPath(snapshot, facts, settings.fastPath) : planOverlayPath(snapshot, facts);
   // A container that no Kubernetes pod stands behind is wired, and subject to no policy.
   const pods = facts.attachments.filter((attachment) => attachment.podName !== "");
   const policy = planPolicy(snapshot, facts.node, pods, {

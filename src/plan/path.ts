@@ -10,6 +10,7 @@ import { planRouted, routedAnnotationsTaken } from "../datapath/routed/index.ts"
 import { ACTIVE_NETWORK } from "../ipam/index.ts";
 import { type KernelState, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL, type TableContribution, USUAL_GSO_MAX_SIZE } from "../kernel/index.ts";
 import type { NodeFacts, NodePlan } from "./plan.ts";
+import type { NodeSettings } from "./settings.ts";
 
 export interface Path extends Pick<NodePlan, "annotations" | "podMtu" | "routed" | "follows" | "remarks"> {
   readonly state: Partial<KernelState>;
@@ -28,20 +29,25 @@ export function planOverlayPath(snapshot: ClusterSnapshot, facts: NodeFacts): Pa
   };
 }
 
-export function planRoutedPath(snapshot: ClusterSnapshot, facts: NodeFacts): Path {
+export function planRoutedPath(snapshot: ClusterSnapshot, facts: NodeFacts, wanted: NodeSettings["fastPath"]): Path {
   const others = [...snapshot.nodes.values()].filter((node) => node.metadata.name !== facts.node && isOverlay(node));
   const mixed = others.length > 0 || facts.keepOverlay === true;
   const otherNetworks = others.flatMap((node): IpPrefix[] => podCidrs(node).map((cidr) => networkOf(parsePrefix(cidr))));
   // The overlay's tunnel is a way of packets, too.
   const { gsoIpv4MaxSize: _, ...usual } = facts.underlay;
   const underlay = mixed ? usual : facts.underlay;
-  const { exports, tunnels, ...routed } = planRouted(snapshot, { ...facts, underlay, otherNetworks });
+  const lack = facts.lacks?.fastPath;
+  const fastPath = wanted === "on" && lack === undefined;
+  const { exports, tunnels, ...routed } = planRouted(snapshot, { ...facts, underlay, otherNetworks, fastPath });
+  const said =
+    wanted === "off" ? "no fast path" : lack === undefined ? "fast path for established TCP connections" : `no fast path: ${lack}`;
   const bridge = mixed ? planBridge(snapshot, facts) : undefined;
   return {
     ...routed,
     state: bridge ? mergeStates(routed.state, bridge.state) : routed.state,
     annotations: { ...(bridge?.annotations ?? annotationsTaken), ...routed.annotations, [ACTIVE_NETWORK]: "routed" },
     routed: { ...exports, tunnels },
+    follows: [said, ...routed.follows],
     remarks: [...routed.remarks, ...(bridge?.remarks ?? [])],
   };
 }

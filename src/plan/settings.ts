@@ -2,6 +2,7 @@
 //
 //   Node annotation fairlead.dev/services  ▶  ConfigMap kube-system/fairlead, key services  ▶  fairlead agent --services
 //   Node annotation fairlead.dev/network   ▶  the same, key network  ▶  an Installation with a calicoNetwork: routed  ▶  fairlead agent --network
+//   Node annotation fairlead.dev/fast-path ▶  the same, key fast-path
 import type { ClusterSnapshot } from "../cluster/index.ts";
 
 /** Ways to balance Services; the first is what is done where nothing is said. */
@@ -12,9 +13,13 @@ export type ServiceMode = (typeof SERVICE_MODES)[number];
 export const NETWORKS = ["overlay", "routed"] as const;
 export type Network = (typeof NETWORKS)[number];
 
+/** Whether established TCP connections of routed pods go past routing and netfilter; the first is what is done where nothing is said. */
+const FAST_PATH = ["on", "off"] as const;
+
 export interface NodeSettings {
   readonly services: ServiceMode;
   readonly network: Network;
+  readonly fastPath: (typeof FAST_PATH)[number];
   /** What is said and not followed, and why. */
   readonly remarks: readonly string[];
 }
@@ -22,7 +27,7 @@ export interface NodeSettings {
 /** What the agent was started with, and what its kernel can't do, with the reason. */
 export interface NodeAbilities {
   readonly options?: { readonly services?: ServiceMode; readonly network?: Network };
-  readonly lacks?: { readonly services?: Readonly<Partial<Record<ServiceMode, string>>> };
+  readonly lacks?: { readonly services?: Readonly<Partial<Record<ServiceMode, string>>>; readonly fastPath?: string };
 }
 
 const CONFIG = "kube-system/fairlead";
@@ -45,7 +50,8 @@ export function nodeSettings(snapshot: ClusterSnapshot, node: string, { options,
     lacks: {},
     remarks,
   });
-  return { services, network, remarks };
+  const fastPath = readSetting(snapshot, node, { key: "fast-path", values: FAST_PATH, option: undefined, lacks: {}, remarks });
+  return { services, network, fastPath, remarks };
 }
 
 /** Whether somebody asks for Calico's network, as its operator is asked. */

@@ -6,6 +6,7 @@
 //   veth      pods by plain forwarding: static routes, no rules, no connection tracking
 //   tracked   the same with connection tracking, which Services and policies stand on, and one rule that lets everything through
 //   overlay   Fairlead's agents: bridge, VXLAN          routed   Fairlead's agents: routes          routed-vxlan   … wrapped
+//   routed-slow  routed, without the fast path: every packet through routing and netfilter
 //   routed-big   routed, on nodes' interfaces that take TCP packets of 192 KiB in one piece (BIG TCP) and not the usual 64
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -20,7 +21,7 @@ import { installPlugin } from "../../cni/index.ts";
 import { createLinuxKernel, type Kernel, type NetworkNamespace, type Route } from "../../kernel/index.ts";
 import type { KubeObject, Node } from "../../resources/index.ts";
 
-export const WAYS = ["wire", "veth", "tracked", "overlay", "routed", "routed-vxlan", "routed-big"] as const;
+export const WAYS = ["wire", "veth", "tracked", "overlay", "routed", "routed-slow", "routed-vxlan", "routed-big"] as const;
 export type Way = (typeof WAYS)[number];
 
 export interface Measurement {
@@ -166,7 +167,8 @@ async function connectByAgents(
   const spec = { cidr: "10.244.0.0/16", natOutgoing: true, vxlanMode: way === "routed-vxlan" ? "Always" : "Never" };
   store.create(REFS.pools, { apiVersion: "projectcalico.org/v3", kind: "IPPool", metadata: { name: "pods" }, spec } as KubeObject);
   for (const i of nodes.keys()) {
-    const node = { apiVersion: "v1", kind: "Node", metadata: { name: `node-${i}` }, spec: { podCIDRs: [`10.244.${i}.0/24`] } };
+    const annotations = way === "routed-slow" ? { "fairlead.dev/fast-path": "off" } : {};
+    const node = { apiVersion: "v1", kind: "Node", metadata: { name: `node-${i}`, annotations }, spec: { podCIDRs: [`10.244.${i}.0/24`] } };
     const made = store.create(REFS.nodes, node as KubeObject);
     const status = { addresses: [{ type: "InternalIP", address: `10.112.0.${51 + i}` }] };
     store.update(REFS.nodes, { ...made, status } as KubeObject, { subresource: "status" });

@@ -52,8 +52,12 @@ export function caliName(containerId: string, podInterface: string): string {
 }
 
 /** The host's end, as it must be. It leaves the bridge that an overlay had it in. */
-export function hostLink(name: string, { mtu, gsoIpv4MaxSize }: Pick<RoutedPod, "mtu" | "gsoIpv4MaxSize">): Link {
-  return { name, kind: { type: "veth" }, mac: HOST_MAC, mtu, gsoIpv4MaxSize, up: true, master: "" };
+export function hostLink(
+  name: string,
+  { mtu, gsoIpv4MaxSize, fastPath }: Pick<RoutedPod, "mtu" | "gsoIpv4MaxSize"> & { readonly fastPath: boolean },
+): Link {
+  const link: Link = { name, kind: { type: "veth" }, mac: HOST_MAC, mtu, gsoIpv4MaxSize, up: true, master: "" };
+  return fastPath ? { ...link, fastPath } : link;
 }
 
 /** Settings of the host's end: it answers the pod's questions for its router, forwards, and takes nothing but the pod's own packets. */

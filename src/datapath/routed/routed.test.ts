@@ -37,6 +37,7 @@ const FACTS: RoutedFacts = {
   node: "node-1",
   underlay: { link: "ens160", mtu: 1500, addresses: ["10.112.0.51/24", "fd00:112::51/64"] },
   attachments: [POD],
+  fastPath: false,
 };
 
 function shown(route: Route): string {
@@ -287,4 +288,16 @@ test("the plan is one that a kernel takes; the same whatever the order of object
   const complete: KernelState = mergeStates(state);
   assert.ok(complete.sysctls["net.ipv4.conf.cali0.proxy_arp"] === "1" && complete.sysctls["net.ipv4.neigh.cali0.proxy_delay"] === "0");
   fake.close();
+});
+
+test("fast path: on the outer link, on tunnels with Ethernet frames and on pods' links, and tracking that bears gaps", () => {
+  const wired = (fastPath: boolean, spec: object) => {
+    const { links = [], sysctls = {} } = plan([pool({ ...CIDR, ...spec })], { fastPath }).state;
+    const tolerant = Object.keys(sysctls).filter((key) => key.startsWith("net.netfilter."));
+    return [links.filter((link) => link.fastPath !== undefined).map(({ name }) => name), tolerant.length];
+  };
+  assert.deepEqual(wired(true, {}), [["ens160", "cali0"], 2]);
+  assert.deepEqual(wired(true, { vxlanMode: "Always" }), [["ens160", "vxlan.calico", "cali0"], 2]);
+  assert.deepEqual(wired(true, { ipipMode: "Always" }), [["ens160", "cali0"], 2]);
+  assert.deepEqual(wired(false, { vxlanMode: "Always" }), [[], 0]);
 });

@@ -47,6 +47,8 @@ export interface RoutedFacts {
   readonly tunnels?: Readonly<Partial<Record<TunnelKind, string>>>;
   /** Networks of pods that are in no pool: those of nodes that are still the overlay's. */
   readonly otherNetworks?: readonly IpPrefix[];
+  /** Whether established TCP connections go past routing and netfilter. */
+  readonly fastPath: boolean;
 }
 
 export interface RoutedPlan {
@@ -94,8 +96,11 @@ export function planRouted(snapshot: ClusterSnapshot, facts: RoutedFacts): Route
   return {
     state: {
       links: [
+        ...(facts.fastPath ? [{ name: underlay.link, kind: { type: "physical" } as const, fastPath: true }] : []),
         ...tunnels.flatMap((kind) => tunnelLink(kind, config, facts) ?? []),
-        ...facts.attachments.map((each) => hostLink(each.hostLink, { mtu: podMtu, gsoIpv4MaxSize: podGsoIpv4MaxSize })),
+        ...facts.attachments.map((each) =>
+          hostLink(each.hostLink, { mtu: podMtu, gsoIpv4MaxSize: podGsoIpv4MaxSize, fastPath: facts.fastPath }),
+        ),
       ],
       addresses: [...tunnels.flatMap((kind) => tunnelAddress(kind, ends[kind])), ...facts.attachments.flatMap(routerAddress)],
       routes: [
@@ -192,7 +197,7 @@ function blackhole(block: string): Route[] {
   return [{ ...routeTo(block), type: "blackhole", nexthops: [] }];
 }
 
-function tunnelLink(kind: TunnelKind, config: RoutedConfig, { node, underlay }: RoutedFacts): Link | undefined {
+function tunnelLink(kind: TunnelKind, config: RoutedConfig, { node, underlay, fastPath }: RoutedFacts): Link | undefined {
   if (kind === "ipip")
     return { name: TUNNEL_LINKS.ipip, kind: { type: "ipip" }, mtu: config.ipipMtu ?? underlay.mtu - OVERHEAD.ipip, up: true };
   const family = kind === "vxlan4" ? 4 : 6;
@@ -204,6 +209,7 @@ function tunnelLink(kind: TunnelKind, config: RoutedConfig, { node, underlay }: 
     mtu: config.vxlan.mtu[family] ?? underlay.mtu - OVERHEAD[kind],
     mac: tunnelMac(node, family),
     up: true,
+    ...(fastPath ? { fastPath } : {}),
   };
 }
 
@@ -218,7 +224,7 @@ function tunnelAddress(kind: TunnelKind, address: string | undefined): LinkAddre
 }
 
 function sysctls(
-  { underlay, attachments }: RoutedFacts,
+  { underlay, attachments, fastPath }: RoutedFacts,
   families: ReadonlySet<Family>,
   devices: ReadonlySet<string>,
 ): Record<string, string> {
@@ -233,6 +239,8 @@ function sysctls(
         }
       : {},
     families.has(6) ? { "net.ipv6.conf.all.forwarding": "1" } : {},
+    // Connection tracking sees a few of a connection's packets: what seems to be out of its window belongs to it all the same.
+    fastPath ? { "net.netfilter.nf_conntrack_tcp_be_liberal": "1", "net.netfilter.nf_conntrack_tcp_ignore_invalid_rst": "1" } : {},
     ...attachments.map((each) => hostSysctls(each.hostLink, new Set(familiesOf(each)))),
   );
 }

@@ -53,21 +53,23 @@ let types: Types | undefined;
 
 export class LinuxFastPath implements FastPath {
   readonly #socket: () => NetlinkSocket;
+  readonly #track: () => void;
   /** By interface index: true where our programs stand, false where an earlier process' do, undefined where none does. */
   #standing = new Map<number, boolean | undefined>();
   #programs: Programs | undefined;
   #lack: { readonly reason: string | undefined } | undefined;
   #generation = 1;
 
-  /** `socket`: rtnetlink of the namespace. */
-  constructor(socket: () => NetlinkSocket) {
+  /** `socket`: rtnetlink of the namespace; `track` has the kernel load its connection tracking, where that is a module. */
+  constructor(socket: () => NetlinkSocket, track: () => void) {
     this.#socket = socket;
+    this.#track = track;
   }
 
   lack(): string | undefined {
     if (!this.#lack) {
       try {
-        this.#programs ??= loadPrograms(this.#generation);
+        this.#load();
         this.#lack = { reason: undefined };
       } catch (error) {
         this.#lack = { reason: error instanceof Error ? error.message : String(error) };
@@ -107,8 +109,14 @@ export class LinuxFastPath implements FastPath {
     this.#programs = undefined;
   }
 
+  #load(): Programs {
+    types ??= readTypes(this.#track);
+    this.#programs ??= loadPrograms(types, this.#generation);
+    return this.#programs;
+  }
+
   #attach(ifindex: number): void {
-    this.#programs ??= loadPrograms(this.#generation);
+    const programs = this.#load();
     const socket = this.#socket();
     const context = { operation: "put the fast path's programs", subject: `interface ${ifindex}` };
     try {
@@ -119,7 +127,7 @@ export class LinuxFastPath implements FastPath {
     // First what learns nothing without the other.
     for (const hook of ["egress", "ingress"] as const) {
       const filter = { ifindex, hook, priority: PRIORITY, handle: HANDLE };
-      const body = encodeProgram(filter, { fd: this.#programs[hook], name: NAMES[hook] });
+      const body = encodeProgram(filter, { fd: programs[hook], name: NAMES[hook] });
       socket.request(FILTER_MESSAGE.new, FLAG.create | FLAG.replace, body, context);
     }
   }
@@ -157,14 +165,13 @@ export class LinuxFastPath implements FastPath {
 const LIST = { operation: "list the programs at a device" };
 
 /** @throws KernelError where the kernel can't */
-function loadPrograms(generation: number): Programs {
+function loadPrograms(types: Types, generation: number): Programs {
   const fds: number[] = [];
   const hold = (fd: number) => {
     fds.push(fd);
     return fd;
   };
   try {
-    types ??= readTypes();
     const flows = hold(createMap({ name: "fairlead_flows", type: "lruHash", key: FLOW_KEY_BYTES, value: FLOW_BYTES, entries: MOST_FLOWS }));
     const current = hold(createMap({ name: "fairlead_gen", type: "array", key: 4, value: 4, entries: 1 }));
     writeGeneration(current, generation);
@@ -185,10 +192,11 @@ function writeGeneration(map: number, generation: number): void {
 }
 
 /** @throws KernelError EOPNOTSUPP where programs can't ask connection tracking */
-function readTypes(): Types {
+function readTypes(track: () => void): Types {
   const own = typesOf(KERNEL_TYPES);
   if (own === undefined) throw lacks(`the kernel does not tell its types: no ${KERNEL_TYPES}`);
   const kernel = readKernelTypes(own, NAMES_OF_TYPES);
+  if (kernel.functionId(LOOKUP) === undefined) track();
   const beside = kernel.functionId(LOOKUP) === undefined ? typesOf(MODULE_TYPES) : undefined;
   const found = beside ? readKernelTypes(beside, NAMES_OF_TYPES, kernel.end) : kernel;
   const module = beside ? openModuleTypes(MODULE) : undefined;

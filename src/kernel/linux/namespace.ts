@@ -65,7 +65,10 @@ export class LinuxNamespace implements NetworkNamespace {
   #ipsets: Ipsets | undefined;
   #ipvs: Ipvs | undefined;
   #conntrack: Conntrack | undefined;
-  readonly #fastPath = new LinuxFastPath(() => this.#socket());
+  readonly #fastPath = new LinuxFastPath(
+    () => this.#socket(),
+    () => void this.conntrack.list({ protocol: 0 }),
+  );
 
   /** Takes over the descriptor. */
   constructor(fd: number, openNftables: OpenNftables) {
