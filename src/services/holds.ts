@@ -62,7 +62,7 @@ function mapElements(entry: ServiceEntry, standpoint: Standpoint): (Hold & { rea
 }
 
 function rulesOf(entry: ServiceEntry, standpoint: Standpoint): Hold[] {
-  return iptablesRules(entry, standpoint, { networks: [] }).groups.flatMap(({ at, rules }) =>
+  return iptablesRules(entry, standpoint, { networks: [], brief: false }).groups.flatMap(({ at, rules }) =>
     rules.map(([chain, rule]) => {
       const [table, name] = chain.split(" ");
       return { at: placeOf(entry, at), entry: `-t ${table} -A ${name} ${rule}` };

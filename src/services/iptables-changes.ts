@@ -2,13 +2,13 @@
 import type { Family } from "../base/index.ts";
 import type { ChainChanges, IptablesChain } from "../kernel/index.ts";
 import type { ServiceEntry } from "./entry.ts";
-import { iptablesRules, type PodSources, type SharedChain } from "./iptables-rules.ts";
+import { iptablesRules, type RuleOptions, type SharedChain } from "./iptables-rules.ts";
 import { ownerOf } from "./nftables.ts";
 import type { ServiceTable, Standpoint } from "./table.ts";
 
 interface Here {
   readonly standpoint: Standpoint;
-  readonly pods: PodSources;
+  readonly options: RuleOptions;
   readonly family: Family;
 }
 
@@ -44,10 +44,10 @@ export function changesOf(
   return changes.chains.length + changes.gone.length + changes.edits.length > 0 ? { nat: changes } : {};
 }
 
-function sharedRules(table: ServiceTable, entries: readonly ServiceEntry[], { standpoint, pods }: Here): Map<SharedChain, string[]> {
+function sharedRules(table: ServiceTable, entries: readonly ServiceEntry[], { standpoint, options }: Here): Map<SharedChain, string[]> {
   const found = new Map<SharedChain, string[]>();
   for (const entry of entries)
-    for (const { at, rules } of iptablesRules(entry, standpoint, pods).groups) {
+    for (const { at, rules } of iptablesRules(entry, standpoint, options).groups) {
       if (ownerOf(table, entry, at) !== entry) continue;
       for (const [chain, rule] of rules) {
         const list = found.get(chain);
@@ -62,12 +62,12 @@ function sharedRules(table: ServiceTable, entries: readonly ServiceEntry[], { st
 function ownChains(
   entries: readonly ServiceEntry[],
   but: ReadonlySet<ServiceEntry>,
-  { standpoint, pods }: Here,
+  { standpoint, options }: Here,
 ): ReadonlyMap<string, IptablesChain> {
   const chains = new Map<string, IptablesChain>();
   for (const entry of entries) {
     if (but.has(entry)) continue;
-    for (const chain of iptablesRules(entry, standpoint, pods).chains) if (!chains.has(chain.name)) chains.set(chain.name, chain);
+    for (const chain of iptablesRules(entry, standpoint, options).chains) if (!chains.has(chain.name)) chains.set(chain.name, chain);
   }
   return chains;
 }

@@ -20,10 +20,15 @@ export interface EntryRules {
   readonly chains: readonly IptablesChain[];
 }
 
-/** What tells pods from others: no network (nobody is a pod), one, or several, in a chain of their own. */
-export interface PodSources {
+export interface RuleOptions {
+  /** What tells pods from others: no network (nobody is a pod), one, or several, in a chain of their own. */
   readonly networks: readonly string[];
+  /** Rules of end points bear no comments: of many, these are half of what the kernel looks through for each change. */
+  readonly brief: boolean;
 }
+
+/** With more end points than this, kube-proxy writes no comments for them either (largeClusterEndpointsThreshold). */
+export const MANY_ENDPOINTS = 1000;
 
 /** Marks whom no pod network holds, where there are several. */
 export const OUTSIDERS = "KUBE-MASQ-OUTSIDERS";
@@ -31,13 +36,13 @@ export const OUTSIDERS = "KUBE-MASQ-OUTSIDERS";
 const kept = new WeakMap<ServiceEntry, Map<string, EntryRules>>();
 
 /** The rules of an entry; kept with it, so that what did not change is the same object. */
-export function iptablesRules(entry: ServiceEntry, standpoint: Standpoint, pods: PodSources): EntryRules {
+export function iptablesRules(entry: ServiceEntry, standpoint: Standpoint, options: RuleOptions): EntryRules {
   const byPlace = kept.get(entry) ?? new Map<string, EntryRules>();
   kept.set(entry, byPlace);
-  const place = `${placeKey(standpoint)} ${pods.networks.join()}`;
+  const place = `${placeKey(standpoint)} ${options.networks.join()} ${options.brief}`;
   let rules = byPlace.get(place);
   if (!rules) {
-    rules = new EntryWriter(entry, standpoint, pods).write();
+    rules = new EntryWriter(entry, standpoint, options).write();
     byPlace.set(place, rules);
   }
   return rules;
@@ -47,14 +52,14 @@ export function iptablesRules(entry: ServiceEntry, standpoint: Standpoint, pods:
 class EntryWriter {
   readonly #entry: ServiceEntry;
   readonly #standpoint: Standpoint;
-  readonly #pods: PodSources;
+  readonly #options: RuleOptions;
   readonly #names: ChainNames;
   readonly #bits: number;
 
-  constructor(entry: ServiceEntry, standpoint: Standpoint, pods: PodSources) {
+  constructor(entry: ServiceEntry, standpoint: Standpoint, options: RuleOptions) {
     this.#entry = entry;
     this.#standpoint = standpoint;
-    this.#pods = pods;
+    this.#options = options;
     this.#names = chainNames(entry);
     this.#bits = entry.family === 4 ? 32 : 128;
   }
@@ -108,13 +113,13 @@ class EntryWriter {
   #endpoint(endpoint: ServiceEndpoint): IptablesChain {
     const { protocol, affinitySeconds } = this.#entry;
     const name = this.#names.endpoint(endpoint);
-    const comment = commentOf(this.#names.port);
-    const recall = affinitySeconds === undefined ? "" : ` -m recent --set --name ${name} ${this.#source()}`;
+    const note = this.#note(this.#names.port);
+    const recall = affinitySeconds === undefined ? "" : `-m recent --set --name ${name} ${this.#source()} `;
     return {
       name,
       rules: [
-        `-s ${endpoint.address}/${this.#bits} ${comment} -j KUBE-MARK-MASQ`,
-        `-p ${protocol} ${comment}${recall} -m ${protocol} -j DNAT --to-destination ${placeOf(endpoint)}`,
+        `-s ${endpoint.address}/${this.#bits} ${note}-j KUBE-MARK-MASQ`,
+        `-p ${protocol} ${note}${recall}-m ${protocol} -j DNAT --to-destination ${placeOf(endpoint)}`,
       ],
     };
   }
@@ -125,12 +130,12 @@ class EntryWriter {
     const { port } = this.#names;
     const recalled = (endpoint: ServiceEndpoint) => {
       const chain = this.#names.endpoint(endpoint);
-      return `${commentOf(`${port} -> ${placeOf(endpoint)}`)} -m recent --rcheck --seconds ${affinitySeconds} --reap --name ${chain} ${this.#source()} -j ${chain}`;
+      return `${this.#note(`${port} -> ${placeOf(endpoint)}`)}-m recent --rcheck --seconds ${affinitySeconds} --reap --name ${chain} ${this.#source()} -j ${chain}`;
     };
     const chosen = (endpoint: ServiceEndpoint, at: number) => {
       const left = endpoints.length - at;
-      const chance = left > 1 ? ` -m statistic --mode random --probability ${(1 / left).toFixed(10)}` : "";
-      return `${commentOf(`${port} -> ${placeOf(endpoint)}`)}${chance} -j ${this.#names.endpoint(endpoint)}`;
+      const chance = left > 1 ? `-m statistic --mode random --probability ${(1 / left).toFixed(10)} ` : "";
+      return `${this.#note(`${port} -> ${placeOf(endpoint)}`)}${chance}-j ${this.#names.endpoint(endpoint)}`;
     };
     return {
       name,
@@ -143,7 +148,7 @@ class EntryWriter {
   }
 
   #masqueradeOutsiders(clusterIP: string): string {
-    const { networks } = this.#pods;
+    const { networks } = this.#options;
     const [only] = networks;
     const rule = { at: clusterIP, says: `${this.#names.port} cluster IP` };
     if (networks.length > 1) return this.#rule({ ...rule, does: `-j ${OUTSIDERS}` });
@@ -158,7 +163,7 @@ class EntryWriter {
     return {
       name: external,
       rules: [
-        ...this.#pods.networks.map((network) => `-s ${network} ${says("pod traffic")} -j ${service}`),
+        ...this.#options.networks.map((network) => `-s ${network} ${says("pod traffic")} -j ${service}`),
         `${says("masquerade LOCAL traffic")} -m addrtype --src-type LOCAL -j KUBE-MARK-MASQ`,
         `${says("route LOCAL traffic")} -m addrtype --src-type LOCAL -j ${service}`,
         ...(hasLocal ? [`-j ${local}`] : []),
@@ -201,6 +206,11 @@ class EntryWriter {
     const { protocol, port, nodePort } = this.#entry;
     const destination = at === "node" ? "" : `-d ${at}/${this.#bits} `;
     return `${source}${destination}-p ${protocol} ${commentOf(says)}${more} -m ${protocol} --dport ${at === "node" ? nodePort : port} ${does}`;
+  }
+
+  /** A comment with a blank behind it, where end points have them. */
+  #note(text: string): string {
+    return this.#options.brief ? "" : `${commentOf(text)} `;
   }
 
   #source(): string {

@@ -127,6 +127,9 @@ test("pod networks are joined to the fewest prefixes, exactly", () => {
   assert.deepEqual(joined("fd00::/65", "fd00::8000:0:0:0/65", "nonsense"), ["fd00::/64"]);
 });
 
+const MANY = [71, 72, 73, 74, 75];
+const HOSTS = Array.from({ length: 200 }, (_, index) => index + 1);
+
 test("a plan that follows another is equal to one made anew, and the kernel to both", () => {
   const builder = createSnapshotBuilder();
   const objects = new Map<string, Service | EndpointSlice>();
@@ -163,7 +166,12 @@ test("a plan that follows another is equal to one made anew, and the kernel to b
     ["somebody is back", false, () => put(points(9, 9))],
     ["a node port comes", false, () => put(made(10, { type: "NodePort", ports: [{ port: 80, nodePort: 30_010 }] }))],
     ["what has a node port gets an end point", true, () => put(points(10, 1, 2, 3))],
+    ["more than 1000 end points", false, () => MANY.flatMap((each) => [made(each), points(each, ...HOSTS)]).map((each) => put(each))],
+    ["one more among many", true, () => put(points(3, 3, 9, 10))],
+    ["few again", false, () => put(made(71), "DELETED")],
   ];
+  const ofEndpoints = (tables: readonly IptablesTable[]) =>
+    tables.flatMap(({ chains }) => chains.filter(({ name }) => name.startsWith("KUBE-SEP-")).flatMap(({ rules }) => rules));
   for (const [says, followed, run] of steps) {
     run();
     const plan = planOf(builder.snapshot());
@@ -172,6 +180,8 @@ test("a plan that follows another is equal to one made anew, and the kernel to b
     assert.equal(reconciler.set({ ...EMPTY_STATE, iptables: plan }).inSync, true, says);
     assert.deepEqual(listed(plan), listed(planOf(snapshotOf([...objects.values()].map((object) => structuredClone(object))))), says);
     assert.equal(reconciler.resync().drifts, 0, says);
+    const noted = ofEndpoints(plan).filter((rule) => rule.includes("--comment")).length;
+    assert.equal(noted, says.includes("many") || says.includes("1000") ? 0 : ofEndpoints(plan).length, `${says}: comments, as kube-proxy`);
     before = plan;
   }
 });

@@ -14,7 +14,7 @@ import { deriveIptables, type IptablesChain, type IptablesOwnership, type Iptabl
 import type { ServiceEntry } from "./entry.ts";
 import { healthChecks } from "./health.ts";
 import { changesOf } from "./iptables-changes.ts";
-import { commentOf, iptablesRules, OUTSIDERS, type PodSources, type SharedChain, toNode } from "./iptables-rules.ts";
+import { commentOf, iptablesRules, MANY_ENDPOINTS, OUTSIDERS, type RuleOptions, type SharedChain, toNode } from "./iptables-rules.ts";
 import type { ModePlan } from "./mode.ts";
 import { keepRefusals, ownerOf, planServices } from "./nftables.ts";
 import { type PodNetworks, podSources } from "./pod-sources.ts";
@@ -43,6 +43,7 @@ export function planIptables(snapshot: ClusterSnapshot, node: string, podNetwork
     networks: byFamily((family) => podSources(podNetworks[family], settings.podNetworks, family)),
     nodePorts: byFamily((family) => nodePortElements(settings, snapshot.nodes.get(node), family)),
     health: healthRules(snapshot, node),
+    brief: table.endpoints > MANY_ENDPOINTS,
   };
   const byPlace = plans.get(table) ?? new Map<string, readonly IptablesTable[]>();
   plans.set(table, byPlace);
@@ -63,6 +64,8 @@ interface PlanWay {
   readonly networks: Readonly<Record<Family, readonly string[]>>;
   readonly nodePorts: Readonly<Record<Family, readonly string[]>>;
   readonly health: readonly string[];
+  /** See RuleOptions. */
+  readonly brief: boolean;
 }
 
 function byFamily<T>(of: (family: Family) => T): Readonly<Record<Family, T>> {
@@ -73,10 +76,13 @@ function allTables(table: ServiceTable, way: PlanWay): readonly IptablesTable[] 
   return FAMILIES.flatMap((family) => tablesOf(table, way, family));
 }
 
-function tablesOf(table: ServiceTable, { standpoint, networks, nodePorts, health }: PlanWay, family: Family): readonly IptablesTable[] {
-  const pods = { networks: networks[family] };
-  const shared = new Shared(table, standpoint, pods, family);
-  return [natTable(family, shared, { ...pods, nodePorts: nodePorts[family] }), filterTable(family, shared, health)];
+function tablesOf(
+  table: ServiceTable,
+  { standpoint, networks, nodePorts, health, brief }: PlanWay,
+  family: Family,
+): readonly IptablesTable[] {
+  const shared = new Shared(table, standpoint, { networks: networks[family], brief }, family);
+  return [natTable(family, shared, { networks: networks[family], nodePorts: nodePorts[family] }), filterTable(family, shared, health)];
 }
 
 /** The tables made from those of the table before; undefined where that would cost as much as making them anew. */
@@ -86,7 +92,8 @@ function nextTables(table: ServiceTable, place: string, way: PlanWay): readonly 
   if (!origin || !before) return undefined;
   const next: IptablesTable[] = [];
   for (const family of FAMILIES) {
-    const changes = changesOf(table, origin, { standpoint: way.standpoint, pods: { networks: way.networks[family] }, family });
+    const options = { networks: way.networks[family], brief: way.brief };
+    const changes = changesOf(table, origin, { standpoint: way.standpoint, options, family });
     if (!changes) return undefined;
     let made: readonly IptablesTable[] | undefined;
     for (const [at, name] of (["nat", "filter"] as const).entries()) {
@@ -107,13 +114,13 @@ class Shared {
   readonly chains: IptablesChain[] = [];
   readonly #rules = new Map<SharedChain, string[]>();
 
-  constructor(table: ServiceTable, standpoint: Standpoint, pods: PodSources, family: Family) {
+  constructor(table: ServiceTable, standpoint: Standpoint, options: RuleOptions, family: Family) {
     const names = new Set<string>();
-    for (const entry of table.entries) if (entry.family === family) this.#take(table, entry, standpoint, pods, names);
+    for (const entry of table.entries) if (entry.family === family) this.#take(table, entry, standpoint, options, names);
   }
 
-  #take(table: ServiceTable, entry: ServiceEntry, standpoint: Standpoint, pods: PodSources, names: Set<string>): void {
-    const { groups, chains } = iptablesRules(entry, standpoint, pods);
+  #take(table: ServiceTable, entry: ServiceEntry, standpoint: Standpoint, options: RuleOptions, names: Set<string>): void {
+    const { groups, chains } = iptablesRules(entry, standpoint, options);
     for (const { at, rules } of groups) {
       if (ownerOf(table, entry, at) !== entry) continue;
       for (const [chain, rule] of rules) {

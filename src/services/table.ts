@@ -11,6 +11,8 @@ import { type Claim, Owners } from "./owners.ts";
 export interface ServiceTable {
   /** Number of entries. */
   readonly size: number;
+  /** Number of end points, of all entries. */
+  readonly endpoints: number;
   /** In order of namespace and name. Made at the first call: of a large table that changes, see `entriesOf` and subset.ts. */
   readonly entries: readonly ServiceEntry[];
   /** Those of one Service. */
@@ -115,10 +117,12 @@ function claimsOf(entries: readonly ServiceEntry[]): Claim[] {
 
 /** Sorts by namespace, then by name. */
 const placeOf = (namespace: string, name: string) => `${namespace}\0${name}`;
+const endpointsOf = (entries: readonly ServiceEntry[]) => entries.reduce((sum, entry) => sum + entry.endpoints.length, 0);
 const NO_ENTRIES: readonly ServiceEntry[] = [];
 
 class Table implements ServiceTable {
   readonly size: number;
+  readonly endpoints: number;
   /** By Service. */
   readonly #services: Names<readonly ServiceEntry[]>;
   #list: readonly ServiceEntry[] | undefined;
@@ -131,12 +135,13 @@ class Table implements ServiceTable {
 
   private constructor(
     services: Names<readonly ServiceEntry[]>,
-    size: number,
+    { size, endpoints }: Pick<ServiceTable, "size" | "endpoints">,
     owners: Owners,
     faulty: ReadonlyMap<string, readonly Fault[]>,
   ) {
     this.#services = services;
     this.size = size;
+    this.endpoints = endpoints;
     this.#owners = owners;
     this.#faulty = faulty;
     this.faults = [...[...faulty].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, faults]) => faults), ...owners.faults()];
@@ -145,17 +150,18 @@ class Table implements ServiceTable {
 
   static of(snapshot: ClusterSnapshot): Table {
     const services = new Map<string, readonly ServiceEntry[]>();
-    let size = 0;
+    let [size, endpoints] = [0, 0];
     const faulty = new Map<string, readonly Fault[]>();
     const claims: Claim[] = [];
     for (const service of snapshot.services.values()) {
       const part = entriesOf(snapshot, service);
       if (part.entries.length > 0) services.set(placeOf(service.metadata.namespace ?? "", service.metadata.name), part.entries);
       size += part.entries.length;
+      endpoints += endpointsOf(part.entries);
       for (const claim of claimsOf(part.entries)) claims.push(claim);
       if (part.faults.length > 0) faulty.set(keyOf(service), part.faults);
     }
-    return new Table(Names.from(services), size, Owners.empty().change([], claims).owners, faulty);
+    return new Table(Names.from(services), { size, endpoints }, Owners.empty().change([], claims).owners, faulty);
   }
 
   /** The table after these Services may have changed. This one can't be made another from any more. */
@@ -165,7 +171,7 @@ class Table implements ServiceTable {
     const faulty = new Map(this.#faulty);
     const [gone, come]: [Claim[], Claim[]] = [[], []];
     const services = new Map<string, readonly ServiceEntry[] | undefined>();
-    let { size } = this;
+    let { size, endpoints } = this;
     for (const key of [...touched].sort()) {
       const service = snapshot.services.get(key);
       const part = service && entriesOf(snapshot, service);
@@ -178,13 +184,14 @@ class Table implements ServiceTable {
       if (before.length === after.length && before.every((entry, at) => entry === after[at])) continue;
       services.set(place, after.length > 0 ? after : undefined);
       size += after.length - before.length;
+      endpoints += endpointsOf(after) - endpointsOf(before);
       gone.push(...claimsOf(before));
       come.push(...claimsOf(after));
       for (const entry of before) removed.add(entry);
       for (const entry of after) added.add(entry);
     }
     const { owners, shifted } = this.#owners.change(gone, come);
-    const table = new Table(this.#services.with(services), size, owners, faulty);
+    const table = new Table(this.#services.with(services), { size, endpoints }, owners, faulty);
     const moved = [...shifted].filter((entry) => !removed.has(entry) && !added.has(entry));
     table.#made = { from: new WeakRef<ServiceTable>(this), changes: { removed: [...removed, ...moved], added: [...added, ...moved] } };
     return table;
