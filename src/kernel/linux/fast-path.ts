@@ -176,7 +176,7 @@ function loadPrograms(types: Types, generation: number): Programs {
     const current = hold(createMap({ name: "fairlead_gen", type: "array", key: 4, value: 4, entries: 1 }));
     writeGeneration(current, generation);
     const maps = { flows, generation: current };
-    const ingress = hold(loadProgram("fairlead_forward", forwardingProgram(maps)));
+    const ingress = hold(loadProgram("fairlead_fwd", forwardingProgram(maps)));
     const egress = hold(loadProgram("fairlead_learn", learningProgram(maps, types), types.fds));
     return { generation: current, ingress, egress, fds };
   } catch (error) {
