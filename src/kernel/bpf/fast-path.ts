@@ -184,7 +184,8 @@ export function forwardingProgram(maps: FastPathMaps): Uint8Array {
       code.store(2, DATA, sum, "r2");
     }
     for (const at of [0, 4, 8]) code.load(4, "r2", GENERATION, FLOW.macs + at).store(4, DATA, at, "r2");
-    code.store(4, CONTEXT, SKB.stamp, 0);
+    // From a register: before Linux 6.3 the context takes nothing else.
+    code.move("r2", 0).store(4, CONTEXT, SKB.stamp, "r2");
     code.load(4, "r1", GENERATION, FLOW.out).move("r2", 0).call(HELPER.redirect).exit();
     // Connection tracking shall see all that ends a connection, to the last answer.
     code.label(ending);

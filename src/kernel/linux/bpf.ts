@@ -13,6 +13,7 @@ const LOG_BYTES = 1 << 20;
 const NEXT_ID = 4;
 const BTF_INFO = { length: 32, name: 16, nameLength: 24 } as const;
 const [EPERM, ENOENT] = [1, 2];
+const VERIFIER = "the kernel's verifier does not take it: that is a fault of the program, or the kernel is too old";
 const PRIVILEGE = "it takes the machine's root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; root of a user namespace may not";
 
 /** Fields of union bpf_attr at their places: 32-bit numbers, addresses of bytes (64 bits), and names. */
@@ -46,7 +47,7 @@ function bpf(command: number, fields: Fields, operation: string, subject: string
 
 function refused(failure: Omit<KernelFailure, "errno">): KernelError {
   const number = errno();
-  return new KernelError({ ...failure, errno: number, ...(number === EPERM ? { remedy: PRIVILEGE } : {}) });
+  return new KernelError({ ...failure, errno: number, remedy: number === EPERM ? PRIVILEGE : failure.remedy });
 }
 
 /** @returns the map's descriptor. @throws KernelError EPERM, EINVAL, E2BIG */
@@ -128,5 +129,5 @@ export function loadProgram(name: string, instructions: Uint8Array, types: reado
   const again = load(log);
   if (again >= 0) return again;
   const words = log.toString("latin1", 0, Math.max(0, log.indexOf(0))).trimEnd();
-  throw refused({ operation: "load a BPF program", subject: name, says: words.split("\n").slice(-8).join("; ") });
+  throw refused({ operation: "load a BPF program", subject: name, says: words.split("\n").slice(-3).join("; "), remedy: VERIFIER });
 }
