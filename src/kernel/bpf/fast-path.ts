@@ -85,13 +85,12 @@ export interface TrackingTypes {
 /** What registers hold that calls leave alone: the packet's context, its first byte, what is behind its last, and the generation. */
 const [CONTEXT, DATA, END, GENERATION] = ["r6", "r7", "r8", "r9"] as const;
 
-function begin(maps: FastPathMaps): BpfAssembler {
-  return new BpfAssembler()
-    .move(CONTEXT, "r1")
-    .load(4, DATA, CONTEXT, SKB.data)
-    .load(4, END, CONTEXT, SKB.dataEnd)
-    .loadMapValue("r1", maps.generation)
-    .load(4, GENERATION, "r1", 0);
+function begin(): BpfAssembler {
+  return new BpfAssembler().move(CONTEXT, "r1").load(4, DATA, CONTEXT, SKB.data).load(4, END, CONTEXT, SKB.dataEnd);
+}
+
+function loadGeneration(code: BpfAssembler, maps: FastPathMaps): void {
+  code.loadMapValue("r1", maps.generation).load(4, GENERATION, "r1", 0);
 }
 
 /** Where fewer than so many bytes lie in one piece, on to the label. */
@@ -104,8 +103,8 @@ function copy(code: BpfAssembler, to: number, from: Register, at: number, bytes:
   for (let done = 0; done < bytes; done += 4) code.load(4, "r2", from, at + done).store(4, "r10", to + done, "r2");
 }
 
-/** Writes the key of a packet of TCP; what is none, on to the label. */
-function writeKey(code: BpfAssembler, format: Format, label: string): void {
+/** Writes the key of a packet of TCP, with a field of the context for the interface; what is none, on to the label. */
+function writeKey(code: BpfAssembler, format: Format, ifindex: number, label: string): void {
   const transport = ETHERNET.length + format.header;
   need(code, transport + TCP.length, label);
   const at = (field: number) => ETHERNET.length + field;
@@ -119,9 +118,12 @@ function writeKey(code: BpfAssembler, format: Format, label: string): void {
     code.load(1, "r2", DATA, at(6)).jumpIf("r2", "!=", TCP.protocol, label);
     code.load(1, "r2", DATA, at(7)).jumpIf("r2", "<=", 1, label);
   }
+  code.load(4, "r2", CONTEXT, ifindex).store(4, "r10", KEY_FIELDS.ifindex, "r2");
   code.load(4, "r2", DATA, transport).store(4, "r10", KEY_FIELDS.ports, "r2");
-  copy(code, KEY_FIELDS.source, DATA, at(format.source), format.bytes);
-  copy(code, KEY_FIELDS.destination, DATA, at(format.destination), format.bytes);
+  for (const field of ["source", "destination"] as const) {
+    copy(code, KEY_FIELDS[field], DATA, at(format[field]), format.bytes);
+    if (format === IPV4) code.store(4, "r10", KEY_FIELDS[field] + 4, 0).store(8, "r10", KEY_FIELDS[field] + 8, 0);
+  }
 }
 
 /** On to the label where a packet has one of the flags. */
@@ -129,18 +131,13 @@ function ifFlags(code: BpfAssembler, format: Format, flags: number, label: strin
   code.load(1, "r2", DATA, ETHERNET.length + format.header + TCP.flags).jumpIf("r2", "&", flags, label);
 }
 
-function clearKey(code: BpfAssembler, ifindex: number): void {
-  for (const at of [KEY_FIELDS.source, KEY_FIELDS.destination]) code.store(8, "r10", at, 0).store(8, "r10", at + 8, 0);
-  code.load(4, "r2", CONTEXT, ifindex).store(4, "r10", KEY_FIELDS.ifindex, "r2");
-}
-
 function lookUp(code: BpfAssembler, maps: FastPathMaps): void {
   code.loadMap("r1", maps.flows).move("r2", "r10").compute("r2", "+", KEY).call(HELPER.mapLookup);
 }
 
-/** Forgets the flow of the key, and that of its answers. Spoils the generation's register. */
+/** Forgets the flow of the key, and that of its answers. */
 function forget(code: BpfAssembler, maps: FastPathMaps, label: string): void {
-  const known = GENERATION;
+  const known = "r9";
   const answers = TUPLE - 8;
   lookUp(code, maps);
   code.jumpIf("r0", "==", 0, label).move(known, "r0");
@@ -154,19 +151,19 @@ function forget(code: BpfAssembler, maps: FastPathMaps, label: string): void {
 
 /** Sends on what is known, and stamps what is not. */
 export function forwardingProgram(maps: FastPathMaps): Uint8Array {
-  const code = begin(maps).store(4, CONTEXT, SKB.stamp, GENERATION);
-  // PACKET_HOST: what is for another device's MAC address is not forwarded. Nor is what belongs to a VLAN of this device.
-  code.load(4, "r2", CONTEXT, SKB.packetType).jumpIf("r2", "!=", 0, "go on");
-  code.load(4, "r2", CONTEXT, SKB.vlanPresent).jumpIf("r2", "!=", 0, "go on");
-  clearKey(code, SKB.ifindex);
+  const code = begin();
   need(code, ETHERNET.length, "go on");
   code.load(2, "r3", DATA, ETHERNET.type);
   for (const format of FORMATS) {
     const other = `not ${format.bytes}`;
     code.jumpIf("r3", "!=", format.type, other);
-    writeKey(code, format, "go on");
+    writeKey(code, format, SKB.ifindex, "go on");
+    // PACKET_HOST: what is for another device's MAC address is not forwarded. Nor is what belongs to a VLAN of this device.
+    for (const field of [SKB.packetType, SKB.vlanPresent]) code.load(4, "r2", CONTEXT, field).jumpIf("r2", "!=", 0, "go on");
     const ending = `ending ${format.bytes}`;
     ifFlags(code, format, TCP.fin | TCP.syn | TCP.rst, ending);
+    loadGeneration(code, maps);
+    code.store(4, CONTEXT, SKB.stamp, GENERATION);
     lookUp(code, maps);
     code.jumpIf("r0", "==", 0, "go on");
     code.load(4, "r2", "r0", FLOW.generation).jumpIf("r2", "!=", GENERATION, "go on");
@@ -198,15 +195,16 @@ export function forwardingProgram(maps: FastPathMaps): Uint8Array {
 
 /** Learns of a packet that came the long way how the next ones of its flow are sent. */
 export function learningProgram(maps: FastPathMaps, types: TrackingTypes): Uint8Array {
-  const code = begin(maps).load(4, "r2", CONTEXT, SKB.stamp).jumpIf("r2", "!=", GENERATION, "go on");
-  clearKey(code, SKB.ingressIfindex);
-  code.jumpIf("r2", "==", 0, "go on");
+  const code = begin().load(4, "r2", CONTEXT, SKB.stamp).jumpIf("r2", "==", 0, "go on");
+  loadGeneration(code, maps);
+  code.jumpIf("r2", "!=", GENERATION, "go on");
+  code.load(4, "r2", CONTEXT, SKB.ingressIfindex).jumpIf("r2", "==", 0, "go on");
   need(code, ETHERNET.length, "go on");
   code.load(2, "r3", DATA, ETHERNET.type);
   for (const format of FORMATS) {
     const other = `not ${format.bytes}`;
     code.jumpIf("r3", "!=", format.type, other);
-    writeKey(code, format, "go on");
+    writeKey(code, format, SKB.ingressIfindex, "go on");
     ifFlags(code, format, TCP.fin | TCP.syn | TCP.rst, "go on");
     code.call(HELPER.clock).store(8, "r10", NOW, "r0");
     lookUp(code, maps);
