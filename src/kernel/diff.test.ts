@@ -55,6 +55,18 @@ const ROWS: readonly Row[] = [
     steps: ["set link a"],
   },
   {
+    says: "the fast path comes, also in place of another process'",
+    desired: { links: ["a", "b", "c"].map((name) => veth(name, { fastPath: true })) },
+    observed: { links: [veth("a"), veth("b", { fastPath: false }), veth("c", { fastPath: true })] },
+    steps: ["set link a", "set link b"],
+  },
+  {
+    says: "the fast path goes wherever it is not wanted, but with a link that goes",
+    desired: { links: [veth("a")] },
+    observed: { links: [veth("a", { fastPath: true }), veth("b", { fastPath: false }), bridge("our0", { fastPath: true })] },
+    steps: ["delete link our0", "set link a", "set link b"],
+  },
+  {
     says: "what stands already on a link that is not known yet, stays",
     desired: { links: [veth("a")], routes: [route("10.0.0.1/32", { nexthops: [{ link: "a" }] })] },
     observed: { routes: [route("10.0.0.1/32", { nexthops: [{ link: "a" }] })] },

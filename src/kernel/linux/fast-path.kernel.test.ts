@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Server, Socket } from "node:net";
 import { after, before, describe, test } from "node:test";
-import { createLinuxKernel, type NetworkNamespace } from "../index.ts";
+import { createLinuxKernel, createReconciler, EMPTY_STATE, type NetworkNamespace, ROUTE_PROTOCOL } from "../index.ts";
 
 const kernel = createLinuxKernel();
 const skip =
@@ -203,5 +203,26 @@ describe("fast path", { skip }, () => {
     assert.equal(fastPath(later), undefined);
     assert.doesNotMatch(tc("qdisc", "show", "dev", "extra").stdout, /clsact/);
     later.close();
+  });
+
+  test("a reconciler puts it where it is wanted, mends it, and takes it away", () => {
+    const node = kernel.createNamespace();
+    const far = kernel.createNamespace();
+    for (const name of ["a", "b"]) node.addVethPair({ name, up: true }, { name, namespace: far, up: true });
+    const owns = { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [] };
+    const reconciler = createReconciler({ namespace: node, owns, watch: false });
+    const standing = () => node.listLinks().flatMap(({ name, fastPath }) => (fastPath === undefined ? [] : [`${name} ${fastPath}`]));
+    const wanted = { ...EMPTY_STATE, links: [{ name: "a", kind: { type: "physical" }, fastPath: true } as const] };
+    assert.equal(reconciler.set(wanted).inSync, true);
+    assert.deepEqual(standing(), ["a true"]);
+    assert.equal(reconciler.resync().drifts, 0);
+    node.run(() => spawnSync("tc", ["qdisc", "del", "dev", "a", "clsact"]));
+    assert.deepEqual(standing(), []);
+    assert.equal(reconciler.resync().inSync, true);
+    assert.deepEqual(standing(), ["a true"]);
+    reconciler.set(EMPTY_STATE);
+    assert.deepEqual(standing(), []);
+    reconciler.close();
+    for (const each of [node, far]) each.close();
   });
 });

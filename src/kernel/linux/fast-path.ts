@@ -85,14 +85,17 @@ export class LinuxFastPath implements FastPath {
     this.#standing.set(ifindex, on || undefined);
   }
 
-  /** What stands at each of these devices, which are all of the namespace's. */
+  /** What stands at each of these devices, which are all of the namespace's. Programs that are known are not read again, as long as the device has its hooks. */
   of(indexes: readonly number[]): (ifindex: number) => boolean | undefined {
-    if (indexes.some((index) => !this.#standing.has(index))) {
+    const known = this.#standing;
+    if (this.#programs || indexes.some((index) => !known.has(index))) {
       const hooked = new Set(this.#socket().dump(QDISC_MESSAGE.get, qdiscDump(), ({ body }) => decodeClsact(body), LIST));
-      const look = (index: number) => (hooked.has(index) && this.#names(index, "ingress").includes(NAMES.ingress) ? false : undefined);
-      this.#standing = new Map(
-        indexes.map((index) => [index, this.#standing.has(index) ? this.#standing.get(index) : look(index)] as const),
-      );
+      const look = (index: number) => {
+        if (!hooked.has(index)) return undefined;
+        if (known.has(index)) return known.get(index);
+        return this.#names(index, "ingress").includes(NAMES.ingress) ? false : undefined;
+      };
+      this.#standing = new Map(indexes.map((index) => [index, look(index)]));
     }
     return (index) => this.#standing.get(index);
   }
