@@ -72,7 +72,8 @@ test("ipvsadm shows the services, their schedulers and their end points", () => 
   assert.match(listed, /^TCP {2}10\.112\.0\.51:31001 rr$/m);
   assert.match(listed, /^TCP {2}10\.96\.1\.2:80 wrr\n(?: {2}-> .*\n)*? {2}-> 10\.244\.1\.2:8080 +Masq +3 /m);
   assert.match(listed, /^TCP {2}10\.96\.1\.3:80 lc$/m);
-  assert.match(run("ip", "-o", "address", "show", "dev", "kube-ipvs0"), /inet 10\.96\.1\.4\/32/);
+  assert.match(run("ip", "route", "show", "table", "local", "dev", "kube-ipvs0"), /^local 10\.96\.1\.4 proto 84 scope host/m);
+  assert.doesNotMatch(run("ip", "-o", "address", "show", "dev", "kube-ipvs0"), /inet /);
 });
 
 test("ipset shows kube-proxy's sets", () => {
@@ -161,8 +162,10 @@ test("IPVS is left: its open connections live on beside the new mode, and with t
   ];
   net.mode = "nftables";
   net.set(chat);
-  const virtual = () => node.listAddresses().filter(({ link, address }) => link === "kube-ipvs0" && address.startsWith("10.96.1.6/"));
-  assert.equal(virtual().length, 1);
+  assert.deepEqual(
+    node.listLocalRoutes().map(({ destination }) => destination),
+    ["10.96.1.6/32"],
+  );
   for (const connection of held) assert.equal(await connection.say("in peace"), "in peace");
   const fresh = await net.hold("d", "10.96.1.6", 80);
   assert.ok(node.ipvs.list().every(({ destinations }) => destinations.every(({ weight }) => weight === 0)));
@@ -170,6 +173,7 @@ test("IPVS is left: its open connections live on beside the new mode, and with t
   await until(() => node.ipvs.list().length === 0);
   assert.deepEqual(node.ipvs.list(), []);
   assert.ok(!node.listLinks().some(({ name }) => name === "kube-ipvs0"));
+  assert.deepEqual(node.listLocalRoutes(), []);
   assert.deepEqual(
     node.ipsets.list((name) => name.startsWith("KUBE-")),
     [],
