@@ -42,7 +42,7 @@ export function ownServices(observed: KernelState, owns: IpvsOwnership): (servic
 }
 
 /** The addresses that are local by the device. */
-export function servedAddresses({ addresses, localRoutes }: Pick<KernelState, "addresses" | "localRoutes">, device: string): Set<string> {
+function servedAddresses({ addresses, localRoutes }: Pick<KernelState, "addresses" | "localRoutes">, device: string): Set<string> {
   const standing = addresses.flatMap(({ link, address }) => (link === device ? [plain(address)] : []));
   const routed = localRoutes.flatMap(({ nexthops, destination }) => (nexthops[0]?.link === device ? [plain(destination)] : []));
   return new Set([...standing, ...routed]);
