@@ -50,7 +50,7 @@ export function partOf(step: ChangeStep): Part {
 export interface Interests {
   readonly neighboursMatter: (links: Iterable<string>) => boolean;
   /** Routing tables that routes are wanted in. */
-  readonly routeTables: ReadonlySet<number>;
+  readonly routeTables: () => Iterable<number>;
   readonly iptables: boolean;
   readonly ipvs: IpvsOwnership | undefined;
 }
@@ -106,13 +106,14 @@ export class Belief {
       this.#addresses = new Map(from.listAddresses().map((address) => [addressKey(address), address]));
     }
     if (this.stale.has("route")) {
-      const tables = this.stale.has("local") ? [undefined] : routeTables.union(this.#routes.tables);
+      const tables = this.stale.has("local") ? [undefined] : new Set([...routeTables(), ...this.#routes.tables]);
       this.#routes = new RouteBelief([...tables].flatMap((table) => from.listRoutes(table === undefined ? {} : { table })));
     }
     if (this.stale.has("local")) this.#localRoutes = new RouteBelief(from.listLocalRoutes());
     if (this.stale.has("rule")) this.#rules = new Map(from.listRules().map((rule) => [ruleKey(rule), rule]));
     if (this.stale.has("neighbour") || !this.#neighboursRead) {
       this.#neighboursRead = neighboursMatter(this.#links.keys());
+      if (this.#neighboursRead) this.stale.add("neighbour");
       this.#neighbours = new Map((this.#neighboursRead ? from.listNeighbours() : []).map((each) => [neighbourKey(each), each]));
       this.#fdb = Map.groupBy(this.#neighboursRead ? from.listFdb() : [], fdbMacKey);
     }

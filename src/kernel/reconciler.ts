@@ -282,7 +282,7 @@ class KernelReconciler implements Reconciler {
     for (let round = 0; ; round++) {
       const read = this.#belief.refresh(namespace, {
         neighboursMatter: (links) => concernsNeighbours(desired, links, owns),
-        routeTables: new Set([MAIN_TABLE, ...desired.routes.map(({ table }) => table)]),
+        routeTables: () => [MAIN_TABLE, ...desired.routes.map(({ table }) => table)],
         iptables: owns.iptables !== undefined,
         ipvs: owns.ipvs,
       });
