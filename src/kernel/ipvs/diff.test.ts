@@ -208,6 +208,17 @@ test("a change among many reads no lists: each step is what a comparison of ever
   assert.equal(reconciler.status.drifts, 0);
 });
 
+test("what the kernel looks through together is made together", () => {
+  const { namespace, reconciler } = world();
+  const addresses = ["10.96.0.1", "10.96.0.2", "10.96.1.1", "10.96.1.2"];
+  const six = ["fd00::1", "fd00::2", "fd01:0:1::1"].map((address) => ({ ...service(address), family: 6 as const }));
+  reconciler.set(wanted(...addresses.map((address) => service(address)), { ...service("10.96.2.3"), port: 82 }, ...six));
+  assert.deepEqual(
+    namespace.ipvs.list().map(({ address }) => address),
+    ["10.96.0.1", "10.96.1.1", "10.96.2.3", "fd00::1", "fd01:0:1::1", "10.96.0.2", "10.96.1.2", "fd00::2"],
+  );
+});
+
 test("an address that is named twice stays while one of the two is left", () => {
   const { reconciler, routes } = world();
   const double = localRoute("kube-ipvs0", "10.96.0.1");
