@@ -6,11 +6,12 @@
 # It is Debian's cloud kernel in qemu, emulated in software, so it runs anywhere and slowly. The machine's files are its root, seen
 # through an overlay in memory: whatever the command writes is gone at the end. Output is the command's, and so is the exit status;
 # there is no network card, so nothing of it can reach the machine's network. VM_MEMORY is its memory in MiB (default 1800),
-# VM_SECONDS the longest that it may run (default 1200).
+# VM_SECONDS the longest that it may run (default 1200). VM_IMAGE is another kernel's folder: boot/vmlinuz-RELEASE, and its modules,
+# not compressed, in lib/modules/RELEASE (default .build/vm, by fetch.sh).
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-image=$root/.build/vm
+image=${VM_IMAGE:-$root/.build/vm}
 lack() { echo "no second kernel: $1" >&2; exit 69; }
 command -v qemu-system-x86_64 >/dev/null || lack "qemu-system-x86_64 is missing (Debian: apt-get install qemu-system-x86)"
 [ -x /usr/lib/qemu/virtiofsd ] || lack "/usr/lib/qemu/virtiofsd is missing (Debian: apt-get install qemu-system-common)"
@@ -34,6 +35,7 @@ cp "$here/init.sh" "$work/start/init"
 first="drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_legacy_dev drivers/virtio/virtio_pci_modern_dev
   drivers/virtio/virtio_pci fs/fuse/fuse fs/fuse/virtiofs fs/overlayfs/overlay"
 for module in $first; do
+  grep -qsx "kernel/$module.ko" "$modules/modules.builtin" && continue
   cp "$modules/kernel/$module.ko" "$work/start/modules/" || lack "the kernel in $image lacks $module"
   echo "/modules/${module##*/}.ko" >>"$work/start/order"
 done

@@ -14,22 +14,43 @@ import {
   type KernelState,
   type Link,
   type LinkAddress,
+  LOCAL_TABLE,
   type Neighbour,
   type Route,
   type RoutingRule,
 } from "./state.ts";
-import type { ChangeStep, ObjectKind } from "./steps.ts";
+import type { ChangeStep } from "./steps.ts";
 
 /** What can be read again by itself. "neighbour" includes the FDB: one netlink group tells of both. */
-export type Part = "link" | "address" | "route" | "rule" | "neighbour" | "sysctl" | "table" | "iptables" | "ipset" | "ipvs";
+export type Part = "link" | "address" | "route" | "local" | "rule" | "neighbour" | "sysctl" | "table" | "iptables" | "ipset" | "ipvs";
 
-export const PARTS: readonly Part[] = ["link", "address", "route", "rule", "neighbour", "sysctl", "table", "iptables", "ipset", "ipvs"];
+/** The lists that a part is. */
+export const LISTS: Readonly<Record<Part, readonly (keyof KernelState)[]>> = {
+  link: ["links"],
+  address: ["addresses"],
+  route: ["routes"],
+  local: ["localRoutes"],
+  rule: ["rules"],
+  neighbour: ["neighbours", "fdb"],
+  sysctl: ["sysctls"],
+  table: ["tables"],
+  iptables: ["iptables"],
+  ipset: ["ipsets"],
+  ipvs: ["ipvs"],
+};
 
-export const partOf = (kind: ObjectKind): Part => (kind === "fdb" ? "neighbour" : kind);
+export const PARTS = Object.keys(LISTS) as readonly Part[];
+
+export function partOf(step: ChangeStep): Part {
+  if (step.kind === "fdb") return "neighbour";
+  return step.kind === "route" && "route" in step.change && step.change.route.table === LOCAL_TABLE ? "local" : step.kind;
+}
 
 /** What of the kernel a reconciler is there for, as far as it costs to read. */
 export interface Interests {
   readonly neighboursMatter: (links: Iterable<string>) => boolean;
+  /** Routing tables that routes are wanted in. */
+  readonly routeTables: () => Iterable<number>;
   readonly iptables: boolean;
   readonly ipvs: IpvsOwnership | undefined;
 }
@@ -37,7 +58,8 @@ export interface Interests {
 export class Belief {
   #links = new Map<string, Link>();
   #addresses = new Map<string, LinkAddress>();
-  #routes = new Map<string, Route[]>();
+  #routes = new RouteBelief();
+  #localRoutes = new RouteBelief();
   #rules = new Map<string, RoutingRule>();
   #neighbours = new Map<string, Neighbour>();
   /** By link, MAC and table: the all-zero MAC has many destinations. */
@@ -63,9 +85,11 @@ export class Belief {
 
   /**
    * Reads the stale parts from the kernel. Neighbours only where `neighboursMatter`: their table is one for all namespaces,
-   * so that a listing costs by the size of the whole machine's; iptables only where it is ours in part.
+   * so that a listing costs by the size of the whole machine's; iptables only where it is ours in part. Local routes, which
+   * may be many, only for their own sake: the others are read by tables, all of them when all is read.
+   * Returns what was read.
    */
-  refresh(from: NetworkNamespace, { neighboursMatter, iptables, ipvs }: Interests): void {
+  refresh(from: NetworkNamespace, { neighboursMatter, routeTables, iptables, ipvs }: Interests): ReadonlySet<Part> {
     this.arrived = new Set();
     if (this.stale.has("link")) {
       const before = this.#links;
@@ -74,6 +98,7 @@ export class Belief {
       // The kernel drops addresses and routes of a link that goes (down) without a word of its own. What came new has lost nothing.
       const changed = [...before.values()].filter((link) => structureOf(this.#links.get(link.name)) !== structureOf(link));
       if (changed.length > 0) for (const part of ["address", "route", "sysctl"] as const) this.stale.add(part);
+      if (changed.some((link) => this.#localRoutes.leadsTo(link.name))) this.stale.add("local");
       if (changed.some((link) => this.#hasNeighbours(link.name))) this.stale.add("neighbour");
     }
     if (this.stale.has("address")) {
@@ -81,12 +106,14 @@ export class Belief {
       this.#addresses = new Map(from.listAddresses().map((address) => [addressKey(address), address]));
     }
     if (this.stale.has("route")) {
-      this.#routes = new Map();
-      for (const route of from.listRoutes()) this.#noteRoute(route);
+      const tables = this.stale.has("local") ? [undefined] : new Set([...routeTables(), ...this.#routes.tables]);
+      this.#routes = new RouteBelief([...tables].flatMap((table) => from.listRoutes(table === undefined ? {} : { table })));
     }
+    if (this.stale.has("local")) this.#localRoutes = new RouteBelief(from.listLocalRoutes());
     if (this.stale.has("rule")) this.#rules = new Map(from.listRules().map((rule) => [ruleKey(rule), rule]));
     if (this.stale.has("neighbour") || !this.#neighboursRead) {
       this.#neighboursRead = neighboursMatter(this.#links.keys());
+      if (this.#neighboursRead) this.stale.add("neighbour");
       this.#neighbours = new Map((this.#neighboursRead ? from.listNeighbours() : []).map((each) => [neighbourKey(each), each]));
       this.#fdb = Map.groupBy(this.#neighboursRead ? from.listFdb() : [], fdbMacKey);
     }
@@ -98,7 +125,9 @@ export class Belief {
       );
     if (this.stale.has("ipset") && ipvs) this.ipvs.readSets(from, ipvs.sets);
     if (this.stale.has("ipvs") && ipvs) this.ipvs.readServices(from);
+    const read = new Set(this.stale);
     this.stale.clear();
+    return read;
   }
 
   #hasNeighbours(link: string): boolean {
@@ -125,7 +154,8 @@ export class Belief {
   readonly #listings: { readonly [Name in keyof KernelState]: () => KernelState[Name] } = {
     links: () => this.links(),
     addresses: () => [...this.#addresses.values()],
-    routes: () => [...this.#routes.values()].flat(),
+    routes: () => this.#routes.list(),
+    localRoutes: () => this.#localRoutes.list(),
     rules: () => [...this.#rules.values()],
     neighbours: () => [...this.#neighbours.values()],
     fdb: () => [...this.#fdb.values()].flat(),
@@ -138,6 +168,10 @@ export class Belief {
 
   address(key: string): LinkAddress | undefined {
     return this.#addresses.get(key);
+  }
+
+  localRoutes(key: string): readonly Route[] {
+    return this.#localRoutes.get(key);
   }
 
   links(): Link[] {
@@ -166,15 +200,8 @@ export class Belief {
   #takeChange(change: LinkChange): void {
     if ("link" in change) this.#takeLink(change);
     else if ("address" in change) this.#takeAddress(change.op, change.address);
-    else if ("route" in change) {
-      const key = routeKey(change.route);
-      if (change.op === "delete") {
-        const rest = (this.#routes.get(key) ?? []).filter((route) => route !== change.route);
-        if (rest.length > 0) this.#routes.set(key, rest);
-        else this.#routes.delete(key);
-      } else if (change.op === "replace") this.#routes.set(key, [change.route]);
-      else this.#noteRoute(change.route);
-    } else if ("rule" in change) put(this.#rules, ruleKey(change.rule), change.rule, change.op);
+    else if ("route" in change) (change.route.table === LOCAL_TABLE ? this.#localRoutes : this.#routes).take(change.op, change.route);
+    else if ("rule" in change) put(this.#rules, ruleKey(change.rule), change.rule, change.op);
     else if ("neighbour" in change) put(this.#neighbours, neighbourKey(change.neighbour), change.neighbour, change.op);
     else this.#takeFdb(change.op, change.fdb);
   }
@@ -184,26 +211,20 @@ export class Belief {
     const { family, length } = parsePrefix(address.address);
     const plain = address.address.replace(/\/.*/, "");
     const alone = length === (family === 4 ? 32 : 128);
-    if (!alone || (op === "delete" && this.#isSource(plain))) {
+    if (!alone || (op === "delete" && this.#routes.list().some(({ source }) => source === plain))) {
       // Connected routes come and go with it, and (IPv4) secondary addresses with their primary.
       this.stale.add("route");
       if (op === "delete") this.stale.add("address");
       return;
     }
-    // A host's address leads nowhere else: of fifty thousand, each new one would have all routes read again.
+    // A host's address leads nowhere else.
     const route = this.#links.get(address.link)?.up === true ? connectedRoute(address) : undefined;
     if (!route) return;
-    const key = routeKey(route);
-    const others = (this.#routes.get(key) ?? []).filter(
-      (other) => other.protocol !== route.protocol || other.nexthops[0]?.link !== address.link,
-    );
-    this.#routes.set(key, op === "delete" ? others : [...others, route]);
-  }
-
-  /** Whether a route prefers the address as source: it goes, or changes, with it. */
-  #isSource(address: string): boolean {
-    for (const routes of this.#routes.values()) if (routes.some(({ source }) => source === address)) return true;
-    return false;
+    const same = this.#routes
+      .get(routeKey(route))
+      .find((other) => other.protocol === route.protocol && other.nexthops[0]?.link === address.link);
+    if (same) this.#routes.take("delete", same);
+    if (op !== "delete") this.#routes.take("add", route);
   }
 
   #readableSysctls(): Record<string, string> {
@@ -232,22 +253,60 @@ export class Belief {
         this.#links.set(name, fastPath === false && change.link.fastPath === false ? slow : after);
       }
       const { up, mac } = change.link;
-      if (up !== undefined) for (const part of ["address", "route"] as const) this.stale.add(part);
+      if (up !== undefined) for (const part of this.#followers(name)) this.stale.add(part);
       // neigh_changeaddr and neigh_ifdown flush even permanent entries.
       if (up === false || mac !== undefined) this.stale.add("neighbour");
       return;
     }
     if (change.op === "add") this.#links.set(name, change.link);
     else this.#links.delete(name);
-    for (const part of ["link", "address", "route", "neighbour"] as const) this.stale.add(part);
+    for (const part of ["link", "neighbour", ...this.#followers(name)] as const) this.stale.add(part);
     for (const key of this.#sysctls.keys()) if (interfaceOfSysctl(key) === name) this.stale.add("sysctl");
   }
 
-  #noteRoute(route: Route): void {
+  /** What comes and goes with a link. */
+  #followers(link: string): Part[] {
+    return ["address", "route", ...(this.#localRoutes.leadsTo(link) ? (["local"] as const) : [])];
+  }
+}
+
+/** Routes by their keys. */
+class RouteBelief {
+  readonly #routes = new Map<string, Route[]>();
+  /** Devices that routes lead to, or led to. */
+  readonly #links = new Set<string>();
+  /** Numbers of the tables that routes are in, or were in. */
+  readonly tables = new Set<number>();
+
+  constructor(routes: readonly Route[] = []) {
+    for (const route of routes) this.take("add", route);
+  }
+
+  get(key: string): readonly Route[] {
+    return this.#routes.get(key) ?? [];
+  }
+
+  list(): Route[] {
+    return [...this.#routes.values()].flat();
+  }
+
+  leadsTo(link: string): boolean {
+    return this.#links.has(link);
+  }
+
+  take(op: "add" | "replace" | "delete", route: Route): void {
     const key = routeKey(route);
     const list = this.#routes.get(key);
-    if (list) list.push(route);
+    if (op === "delete") {
+      const rest = list?.filter((other) => other !== route) ?? [];
+      if (rest.length > 0) this.#routes.set(key, rest);
+      else this.#routes.delete(key);
+      return;
+    }
+    if (list && op === "add") list.push(route);
     else this.#routes.set(key, [route]);
+    this.tables.add(route.table);
+    for (const { link } of route.nexthops) if (link !== undefined) this.#links.add(link);
   }
 }
 

@@ -1,14 +1,14 @@
 // The ordered steps that bring an observed kernel to a desired state. Pure, and linear in the size of both.
 //
-//   sysctls ▶ IPVS that comes, with its device ▶ iptables ▶ nft tables ▶ IPVS that goes ▶ links (delete, add, set) ▶ sysctls of links ▶ addresses ▶ neighbours ▶ FDB ▶ routes ▶ rules ▶ tables and
+//   sysctls ▶ IPVS that comes, with its device and local routes ▶ iptables ▶ nft tables ▶ IPVS that goes ▶ links (delete, add, set) ▶ sysctls of links ▶ addresses ▶ neighbours ▶ FDB ▶ routes ▶ rules ▶ tables and
 //   chains of iptables to delete
 //
 // Policy stands before the links that let packets through; the route comes last, so that the kernel never asks by ARP
 // for what an entry answers.
 import { diffIptables } from "./iptables/diff.ts";
 import { diffIpsets, diffIpvs, type Early } from "./ipvs/diff.ts";
-import { ownServices, ownsIpvs, withLingering } from "./ipvs/lingering.ts";
-import { interfaceOfSysctl, iptablesKey, sameSysctl } from "./keys.ts";
+import { type IpvsOwnership, ownServices, ownsIpvs, withLingering } from "./ipvs/lingering.ts";
+import { interfaceOfSysctl, iptablesKey, isLinkLocal, sameSysctl } from "./keys.ts";
 import { diffAddresses, diffFdb, diffLinks, diffNeighbours, type LinkPlan } from "./link-diff.ts";
 import type { NftTable } from "./netfilter.ts";
 import { changeTable } from "./nft/diff.ts";
@@ -28,16 +28,19 @@ export function diffState(wanted: KernelState, observed: KernelState, given: Own
   const owns: Ownership = ipvsIsOurs ? { ...given, links: (name) => name === device || given.links(name) } : given;
   const ipvs = given.ipvs ? diffIpvs(desired.ipvs, observed.ipvs, ipvsIsOurs ? ownServices(observed, given.ipvs) : () => false) : NOTHING;
   const ipsets = given.ipvs ? diffIpsets(desired.ipsets, observed.ipsets, ipvsIsOurs) : NOTHING;
-  const links = diffLinks(desired.links, observed.links, owns);
+  const worn = given.ipvs && ipvsIsOurs && isWorn(desired, observed, given.ipvs) ? device : undefined;
+  const links = diffLinks(desired.links, observed.links, owns, worn);
   const sysctls = diffSysctls(desired, observed, links);
   const tables = diffTables(desired.tables, observed.tables, owns);
   const iptables = diffAllIptables(desired.iptables, observed.iptables, owns);
   const addresses = diffAddresses(desired, observed, owns, links);
   const added = addresses.flatMap(addedAddress);
+  const locals = diffRoutes(desired.localRoutes, observed.localRoutes, owns, { links, added: [] });
   const balanced = (steps: readonly ChangeStep[]) => steps.filter((step) => device !== undefined && standsOn(step) === device);
   const others = (steps: readonly ChangeStep[]) => steps.filter((step) => device === undefined || standsOn(step) !== device);
-  const isEnd = (step: ChangeStep) => "change" in step && step.change.op === "delete";
-  const dummy = [...balanced(links.steps), ...balanced(addresses)];
+  // A device that is made anew goes before it comes.
+  const isEnd = (step: ChangeStep) => "change" in step && step.change.op === "delete" && !(step.kind === "link" && step.object === worn);
+  const dummy = [...balanced(links.steps), ...balanced(addresses), ...balanced(locals)];
   return [
     ...sysctls.global,
     ...ipsets.early,
@@ -46,14 +49,15 @@ export function diffState(wanted: KernelState, observed: KernelState, given: Own
     ...iptables.written,
     ...tables.written,
     ...ipvs.late,
-    // The kernel takes the addresses along with the device.
+    // The kernel takes the routes along with the device.
     ...dummy.filter((step) => isEnd(step)).reverse(),
     ...others(links.steps),
     ...sysctls.perLink,
     ...others(addresses),
     ...diffNeighbours(desired, observed, owns, links),
     ...diffFdb(desired, observed, owns, links),
-    ...diffRoutes(desired, observed, owns, { links, added }),
+    ...others(locals),
+    ...diffRoutes(desired.routes, observed.routes, owns, { links, added }),
     ...diffRules(desired.rules, observed.rules, owns),
     ...tables.deleted,
     ...iptables.cleaned,
@@ -63,9 +67,22 @@ export function diffState(wanted: KernelState, observed: KernelState, given: Own
 
 const NOTHING: Early = { early: [], late: [] };
 
-function standsOn(step: ChangeStep): string | undefined {
-  if (step.kind === "link" && "link" in step.change) return step.change.link.name;
-  return step.kind === "address" && "address" in step.change ? step.change.address.link : undefined;
+/**
+ * Whether the device of IPVS has Services' addresses as kube-proxy puts them there, and as agents did before this one. The
+ * kernel takes long to delete fifty thousand; with the device all go at once.
+ */
+function isWorn(desired: KernelState, observed: KernelState, { device, isOurs }: IpvsOwnership): boolean {
+  if (isOurs || !desired.links.some(({ name }) => name === device)) return false;
+  if (observed.localRoutes.some(({ nexthops }) => nexthops[0]?.link === device)) return false;
+  return observed.addresses.some(({ link, address }) => link === device && !isLinkLocal(address));
+}
+
+function standsOn({ kind, ...step }: ChangeStep): string | undefined {
+  if (!("change" in step)) return undefined;
+  const { change } = step;
+  if ("link" in change) return change.link.name;
+  if ("address" in change) return change.address.link;
+  return "route" in change && kind === "route" ? change.route.nexthops[0]?.link : undefined;
 }
 
 function diffAllIptables(

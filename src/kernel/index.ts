@@ -26,6 +26,7 @@ export { formatOwner, parseOwner } from "./nft/owner.ts";
 export { printRule, printTable } from "./nft/print.ts";
 export type * from "./reconcile.ts";
 export { createReconciler } from "./reconciler.ts";
+export { localRoute } from "./route-diff.ts";
 export type * from "./state.ts";
 export { EMPTY_STATE, MAIN_TABLE, mergeStates, ROUTE_PROTOCOL, USUAL_GSO_MAX_SIZE } from "./state.ts";
 export type { ChangeStep, ObjectKind } from "./steps.ts";

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { isErrno } from "./errors.ts";
 import { canonicalRule } from "./iptables/rule.ts";
 import type { Kernel, LinkChange, NetworkNamespace } from "./kernel.ts";
+import { localRoute } from "./route-diff.ts";
 import {
   type FdbEntry,
   type IpSet,
@@ -45,6 +46,7 @@ const route = (destination: string, hop: Route["nexthops"][number] | undefined, 
   protocol: ROUTE_PROTOCOL.fairlead,
   ...more,
 });
+const addLocal = (text: string, link = "cni0"): LinkChange => ({ op: "add", route: localRoute(link, text) });
 const neighbour = (text: string, mac = MAC): Neighbour => ({ link: "flannel.1", address: text, mac, state: "permanent" });
 const fdb = (destination: string, mac = MAC): FdbEntry => ({ link: "flannel.1", mac, destination, table: "self", permanent: true });
 
@@ -58,6 +60,7 @@ const connected = (state: KernelState) =>
     .sort();
 const toItself = (state: KernelState) =>
   state.routes.filter((r) => r.destination === "fd00:10:96::1/128").map((r) => [r.protocol, r.metric, r.type, r.nexthops[0]?.link]);
+const locals = (state: KernelState) => state.localRoutes.map((r) => `${r.destination} ${r.nexthops[0]?.link} ${r.type} ${r.metric}`).sort();
 const v4 = (state: KernelState) =>
   state.addresses
     .filter((a) => a.link === "cni0" && !a.address.includes(":"))
@@ -335,6 +338,72 @@ const ROWS: readonly Row[] = [
     is: [],
   },
 
+  // Local routes
+  {
+    says: "a local route stands in its own list",
+    given: [bridge(), up("cni0")],
+    change: addLocal("10.96.0.10"),
+    look: locals,
+    is: ["10.96.0.10/32 cni0 local 1024"],
+  },
+  {
+    says: "IPv6: a local route",
+    given: [bridge(), up("cni0")],
+    change: addLocal("fd00:96::a"),
+    look: locals,
+    is: ["fd00:96::a/128 cni0 local 1024"],
+  },
+  {
+    says: "a local route stands beside the kernel's for the same address",
+    given: [bridge(), up("cni0"), address("add", "10.96.0.10/32", "eth0")],
+    change: addLocal("10.96.0.10"),
+    look: locals,
+    is: ["10.96.0.10/32 cni0 local 1024"],
+  },
+  {
+    says: "an address takes no other's local route along",
+    given: [bridge(), up("cni0"), address("add", "10.96.0.10/32", "eth0"), addLocal("10.96.0.10")],
+    change: address("delete", "10.96.0.10/32", "eth0"),
+    look: locals,
+    is: ["10.96.0.10/32 cni0 local 1024"],
+  },
+  {
+    says: "a local route goes alone",
+    given: [bridge(), up("cni0"), address("add", "10.96.0.10/32", "eth0"), addLocal("10.96.0.10"), addLocal("10.96.0.11")],
+    change: { op: "delete", route: localRoute("cni0", "10.96.0.10") },
+    look: (state) => [locals(state), state.addresses.some((a) => a.address === "10.96.0.10/32")],
+    is: [["10.96.0.11/32 cni0 local 1024"], true],
+  },
+  {
+    says: "a local route is there once",
+    given: [bridge(), up("cni0"), addLocal("10.96.0.10")],
+    change: addLocal("10.96.0.10"),
+    refused: "EEXIST",
+  },
+  { says: "a local route needs its link", change: addLocal("10.96.0.10", "none0"), refused: "ENODEV" },
+  {
+    says: "IPv4: a link that is down has local routes",
+    given: [bridge()],
+    change: addLocal("10.96.0.10"),
+    look: locals,
+    is: ["10.96.0.10/32 cni0 local 1024"],
+  },
+  { says: "IPv6: a link that is down has none", given: [bridge()], change: addLocal("fd00:96::a"), refused: "ENETDOWN" },
+  {
+    says: "a link that goes down drops its local routes of IPv6 alone",
+    given: [bridge(), up("cni0"), addLocal("10.96.0.10"), addLocal("fd00:96::a")],
+    change: { op: "set", link: { name: "cni0", up: false } },
+    look: locals,
+    is: ["10.96.0.10/32 cni0 local 1024"],
+  },
+  {
+    says: "a link takes its local routes along",
+    given: [bridge(), up("cni0"), addLocal("10.96.0.10"), addLocal("fd00:96::a")],
+    change: { op: "delete", link: { name: "cni0" } },
+    look: locals,
+    is: [],
+  },
+
   // Rules
   {
     says: "a rule is there once",
@@ -523,6 +592,23 @@ export function describeKernelContract(
         const deadline = Date.now() + 2000;
         while (heard.length === 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
         assert.deepEqual([...new Set(heard)], ["route"]);
+        stop();
+        other.close();
+      }));
+
+    test("local routes have a topic of their own, and what the kernel does for addresses is none of it", () =>
+      withNode(makeKernel(), async (namespace, _fabric, kernel) => {
+        const heard: string[] = [];
+        const stop = namespace.watch(["route", "local"], (topic) => heard.push(topic));
+        const other = kernel.openNamespace(namespace.path);
+        other.apply(address("add", "10.96.0.10/32", "eth0"));
+        namespace.apply(addLocal("10.96.0.10", "eth0"));
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        assert.ok(!heard.includes("local"));
+        other.apply({ op: "delete", route: localRoute("eth0", "10.96.0.10") });
+        const deadline = Date.now() + 2000;
+        while (!heard.includes("local") && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+        assert.ok(heard.includes("local"));
         stop();
         other.close();
       }));

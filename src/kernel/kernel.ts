@@ -38,8 +38,10 @@ export interface NetworkNamespace {
 
   listLinks(): Link[];
   listAddresses(): LinkAddress[];
-  /** Routes of every table but "local" (255), unless asked. */
+  /** Routes of every table but "local" (255), unless asked. One table that is asked for costs by its own length alone. */
   listRoutes(options?: { readonly family?: Family; readonly table?: number }): Route[];
+  /** Routes of the table "local" but for those that the kernel makes by itself. */
+  listLocalRoutes(): Route[];
   listRules(): RoutingRule[];
   listNeighbours(): Neighbour[];
   listFdb(): FdbEntry[];
@@ -122,7 +124,8 @@ export interface ObserveScope {
   readonly tables?: readonly { readonly family: NftFamily; readonly name: string }[] | "all";
 }
 
-export type WatchTopic = "link" | "address" | "route" | "rule" | "neighbour" | "netconf" | "nft" | "iptables";
+/** "route" is of every table but "local", which has a topic of its own. */
+export type WatchTopic = "link" | "address" | "route" | "local" | "rule" | "neighbour" | "netconf" | "nft" | "iptables";
 
 /** One rtnetlink change. `add` fails with EEXIST, `replace` makes or overwrites, `delete` fails when it is absent. */
 export type LinkChange =

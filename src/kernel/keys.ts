@@ -35,7 +35,7 @@ export function sameRoute(desired: Route, observed: Route): boolean {
   if (desired.mtu !== undefined && desired.mtu !== observed.mtu) return false;
   if (desired.scope !== undefined && observed.scope !== undefined && desired.family === 4 && desired.scope !== observed.scope) return false;
   // IPv6 names "lo" as the device of a blackhole; nobody asked for it.
-  if (desired.type !== "unicast") return true;
+  if (desired.type !== "unicast" && desired.type !== "local") return true;
   if (desired.nexthops.length !== observed.nexthops.length) return false;
   const rest = [...observed.nexthops];
   for (const hop of desired.nexthops) {

@@ -31,7 +31,8 @@ const SETTABLE: readonly Settable[] = ["mtu", "gsoIpv4MaxSize", "mac", "up", "ma
 /** What a link has of which nothing was observed. */
 const UNTOLD: Partial<Pick<Link, Settable>> = { gsoIpv4MaxSize: USUAL_GSO_MAX_SIZE, master: "", ifalias: "", hairpin: false, up: false };
 
-export function diffLinks(desired: readonly Link[], observed: readonly Link[], owns: Ownership): LinkPlan {
+/** `worn`: a link of ours that is made anew, if it is wanted. */
+export function diffLinks(desired: readonly Link[], observed: readonly Link[], owns: Ownership, worn?: string): LinkPlan {
   const there = new Map(observed.map((link) => [link.name, link]));
   const wanted = new Map(desired.map((link) => [link.name, link]));
   const present = new Set(there.keys());
@@ -44,7 +45,7 @@ export function diffLinks(desired: readonly Link[], observed: readonly Link[], o
 
   for (const link of observed) {
     const want = wanted.get(link.name);
-    const surplus = want === undefined || (isMade(want.kind) && !sameKind(want.kind, link.kind));
+    const surplus = want === undefined || (isMade(want.kind) && !sameKind(want.kind, link.kind)) || link.name === worn;
     if (!surplus || !owns.links(link.name)) {
       // The fast path is ours wherever it stands.
       if (link.fastPath !== undefined && want?.fastPath === undefined) sets.push(setStep({ name: link.name, fastPath: false }));

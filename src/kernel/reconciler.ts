@@ -15,7 +15,7 @@ import { isMade } from "./link-diff.ts";
 import { listChanges } from "./list-changes.ts";
 import type { CreateReconciler, Ownership, Reconciler, ReconcilerClock, ReconcilerOptions, ReconcileStatus } from "./reconcile.ts";
 import { diffSince } from "./since.ts";
-import type { KernelState } from "./state.ts";
+import { type KernelState, MAIN_TABLE } from "./state.ts";
 import { type ChangeStep, carryOut, type ObjectKind } from "./steps.ts";
 
 const DEBOUNCE_MS = 20;
@@ -44,6 +44,7 @@ const STALE_BY: Readonly<Record<WatchTopic, readonly Part[]>> = {
   link: ["link"],
   address: ["address"],
   route: ["route"],
+  local: ["local"],
   rule: ["rule"],
   neighbour: ["neighbour"],
   netconf: ["sysctl"],
@@ -277,15 +278,16 @@ class KernelReconciler implements Reconciler {
     const { namespace, owns } = this.#options;
     let wrote = 0;
     let failedRounds = 0;
+    let known = held;
     for (let round = 0; ; round++) {
-      const fresh = this.#belief.stale.size === 0;
-      this.#belief.refresh(namespace, {
+      const read = this.#belief.refresh(namespace, {
         neighboursMatter: (links) => concernsNeighbours(desired, links, owns),
+        routeTables: () => [MAIN_TABLE, ...desired.routes.map(({ table }) => table)],
         iptables: owns.iptables !== undefined,
         ipvs: owns.ipvs,
       });
       this.#belief.follow(Object.keys(desired.sysctls), [...owns.tables, ...desired.tables], namespace);
-      const steps = fresh && held ? diffSince(held, desired, this.#belief, owns) : diffState(desired, this.#belief.state(), owns);
+      const steps = known ? diffSince({ held: known, read }, desired, this.#belief, owns) : diffState(desired, this.#belief.state(), owns);
       errors.clear();
       if (round === 0) onFirst(steps);
       if (steps.length === 0) return wrote;
@@ -294,6 +296,8 @@ class KernelReconciler implements Reconciler {
         return wrote;
       }
       wrote += this.#write(steps, errors);
+      // What was refused is read again.
+      known = desired;
       if (errors.size > 0 && ++failedRounds === 2) return wrote;
       if (errors.size === 0 && this.#belief.stale.size === 0) return wrote;
     }
@@ -326,7 +330,7 @@ class KernelReconciler implements Reconciler {
       } catch (error) {
         // The first refusal is the cause; what comes after on the same object follows from it.
         if (!errors.has(nameOf(step))) errors.set(nameOf(step), messageOf(error));
-        this.#belief.stale.add(partOf(step.kind));
+        this.#belief.stale.add(partOf(step));
         // The link that it stands on may be gone.
         if (!UNLINKED.has(step.kind)) this.#belief.stale.add("link");
       }

@@ -1,26 +1,28 @@
 // Differences of routes and of routing rules.
-import { formatPrefix, networkOf, parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
+import { familyOf, formatPrefix, networkOf, parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import { routeKey, routeKeys, ruleKey, sameRoute } from "./keys.ts";
 import type { LinkPlan } from "./link-diff.ts";
 import type { Ownership } from "./reconcile.ts";
-import type { KernelState, LinkAddress, Route, RoutingRule } from "./state.ts";
-import { MAIN_TABLE, ROUTE_PROTOCOL } from "./state.ts";
+import type { LinkAddress, Route, RoutingRule } from "./state.ts";
+import { LOCAL_TABLE, MAIN_TABLE, ROUTE_PROTOCOL } from "./state.ts";
 import type { ChangeStep } from "./steps.ts";
+
+/** Any but the 0 of the kernel's own local routes. */
+const LOCAL_METRIC = 1024;
 
 /**
  * @param added addresses that earlier steps add: the kernel makes their connected routes by itself
  */
 export function diffRoutes(
-  desired: KernelState,
-  observed: KernelState,
+  desired: readonly Route[],
+  observed: readonly Route[],
   owns: Ownership,
   context: { readonly links: LinkPlan; readonly added: readonly LinkAddress[] },
 ): ChangeStep[] {
   const { links } = context;
+  const falls = ({ family, type }: Route) => family === 4 && type !== "local";
   const gone = (route: Route) =>
-    route.nexthops.some(
-      (hop) => hop.link !== undefined && (links.emptied.has(hop.link) || (route.family === 4 && links.downed.has(hop.link))),
-    );
+    route.nexthops.some((hop) => hop.link !== undefined && (links.emptied.has(hop.link) || (falls(route) && links.downed.has(hop.link))));
   const there = new Map<string, Route[]>();
   const note = (route: Route) => {
     const key = routeKey(route);
@@ -28,13 +30,13 @@ export function diffRoutes(
     if (list) list.push(route);
     else there.set(key, [route]);
   };
-  for (const route of observed.routes) if (!gone(route)) note(route);
+  for (const route of observed) if (!gone(route)) note(route);
   for (const address of context.added) {
     const route = connectedRoute(address);
     if (route) note(route);
   }
 
-  const wanted = new Map(desired.routes.map((route) => [routeKey(route), route]));
+  const wanted = new Map(desired.map((route) => [routeKey(route), route]));
   const kept = new Set<Route>();
   const deletes: ChangeStep[] = [];
   const direct: ChangeStep[] = [];
@@ -98,6 +100,21 @@ export function connectedRoute(address: LinkAddress): Route | undefined {
     ...(prefix.family === 4
       ? { scope: "link" as const, source: address.address.slice(0, address.address.indexOf("/")) }
       : { metric: 256, scope: "global" as const }),
+  };
+}
+
+/** The route by which an address is the namespace's own without standing on a device. The kernel's route for one that does stand there has another metric. */
+export function localRoute(link: string, address: string): Route {
+  const family = familyOf(address);
+  return {
+    family,
+    destination: `${address}/${family === 4 ? 32 : 128}`,
+    type: "local",
+    nexthops: [{ link }],
+    table: LOCAL_TABLE,
+    protocol: ROUTE_PROTOCOL.fairlead,
+    metric: LOCAL_METRIC,
+    ...(family === 4 ? { scope: "host" as const } : {}),
   };
 }
 

@@ -1,50 +1,79 @@
-// The difference where the kernel is known to hold a state: only what moved is compared, whatever else there is.
-import type { Belief } from "./belief.ts";
+// The difference where the kernel is known to hold a state: only what moved, and what was read again, is compared, whatever else there is.
+import { type Belief, LISTS, type Part } from "./belief.ts";
 import { diffState } from "./diff.ts";
 import type { IpvsOwnership } from "./ipvs/lingering.ts";
-import { addressKey } from "./keys.ts";
+import { addressKey, routeKey } from "./keys.ts";
 import { diffLinks } from "./link-diff.ts";
 import { type ListChanges, listChanges } from "./list-changes.ts";
 import { ipvsKey } from "./netlink/ipvs.ts";
 import type { Ownership } from "./reconcile.ts";
+import { localRoute } from "./route-diff.ts";
 import { EMPTY_STATE, type IpSet, type IpvsService, type KernelState } from "./state.ts";
 import type { ChangeStep } from "./steps.ts";
 
-/** Lists that grow with the number of Services: of these, only what came and went is compared. */
-const LISTS: ReadonlySet<keyof KernelState> = new Set(["addresses", "ipsets", "ipvs"]);
+type List = keyof KernelState;
 
-/** Steps from `held`, which the kernel holds as `belief` has it, to `desired`. */
-export function diffSince(held: KernelState, desired: KernelState, belief: Belief, owns: Ownership): ChangeStep[] {
+/** Lists that grow with the number of Services: of these, only what came and went is compared. */
+const GROWING: readonly List[] = ["localRoutes", "ipsets", "ipvs"];
+/** What waits for a link that others make. */
+const ON_LINKS: readonly List[] = ["addresses", "routes", "localRoutes", "neighbours", "fdb", "sysctls"];
+
+export interface Known {
+  /** What the kernel held. */
+  readonly held: KernelState;
+  /** What was read since: it may differ. */
+  readonly read: ReadonlySet<Part>;
+}
+
+/** Steps from what the kernel holds, as `belief` has it, to `desired`. */
+export function diffSince({ held, read }: Known, desired: KernelState, belief: Belief, owns: Ownership): ChangeStep[] {
   // What stands on a link that is made or taken down must be looked at anew.
-  if (held.links !== desired.links && diffLinks(desired.links, belief.links(), owns).steps.length > 0)
+  if ((held.links !== desired.links || read.has("link")) && diffLinks(desired.links, belief.links(), owns).steps.length > 0)
     return diffState(desired, belief.state(), owns);
-  const parts = (Object.keys(EMPTY_STATE) as (keyof KernelState)[]).filter(
-    (part) => part === "links" || (held[part] !== desired[part] && !LISTS.has(part)),
-  );
-  const named = Object.fromEntries(parts.map((part) => [part, desired[part]]));
-  if (![...LISTS].some((part) => held[part] !== desired[part]))
-    return diffState({ ...EMPTY_STATE, ...named }, { ...EMPTY_STATE, ...belief.parts(parts) }, owns);
-  // What has connections left keeps its device and addresses, so the three go together.
+  const whole = new Set<List>(["links", ...[...read].flatMap((part) => LISTS[part])]);
+  for (const list of Object.keys(EMPTY_STATE) as List[]) if (held[list] !== desired[list] && !GROWING.includes(list)) whole.add(list);
+  const arrived = desired.links.flatMap(({ name }) => (belief.arrived.has(name) ? [name] : []));
+  for (const list of arrived.length > 0 ? ON_LINKS : []) if (list !== "localRoutes" || haveRoutes(desired, arrived)) whole.add(list);
   const services = listChanges(held.ipvs, desired.ipvs);
+  const touched = GROWING.some((list) => whole.has(list) || held[list] !== desired[list]);
+  const growing = touched ? movedLists(held, desired, services, { belief, ...owns }) : { wanted: {}, there: {} };
+  return diffState(
+    { ...EMPTY_STATE, ...growing.wanted, ...Object.fromEntries([...whole].map((list) => [list, desired[list]])) },
+    { ...EMPTY_STATE, ...growing.there, ...belief.parts([...whole]) },
+    owns.ipvs ? { ...owns, ipvs: { ...owns.ipvs, isOurs: ownership(services.gone, belief, owns.ipvs) } } : owns,
+  );
+}
+
+function haveRoutes({ localRoutes }: KernelState, links: readonly string[]): boolean {
+  return localRoutes.some(({ nexthops }) => nexthops.some(({ link }) => link !== undefined && links.includes(link)));
+}
+
+/** Of the lists that grow, all that may differ. */
+function movedLists(
+  held: KernelState,
+  desired: KernelState,
+  services: ListChanges<IpvsService>,
+  { belief, ipvs: own }: { readonly belief: Belief; readonly ipvs?: IpvsOwnership },
+): { readonly wanted: Partial<KernelState>; readonly there: Partial<KernelState> } {
   const resting = belief.ipvs.resting();
   const ipvs = moved(services, desired.ipvs, {
     beside: resting,
     place: ({ address }) => address,
     keyOf: ipvsKey,
-    find: (key) => belief.ipvs.service(key),
+    find: (key) => belief.ipvs.service(key) ?? [],
   });
-  const addresses = moved(listChanges(held.addresses, desired.addresses), desired.addresses, {
-    beside: [],
-    place: ({ address }) => address,
-    keyOf: addressKey,
-    find: (key) => belief.address(key),
+  const localRoutes = moved(listChanges(held.localRoutes, desired.localRoutes), desired.localRoutes, {
+    // What has connections left keeps its address.
+    beside: own ? [...services.gone, ...resting].map(({ address }) => localRoute(own.device, address)) : [],
+    place: ({ destination }) => destination,
+    keyOf: (route) => routeKey(route),
+    find: (key) => belief.localRoutes(key),
   });
   const ipsets = movedSets(held.ipsets, desired.ipsets, belief);
-  return diffState(
-    { ...EMPTY_STATE, ...named, ipvs: ipvs.wanted, addresses: addresses.wanted, ipsets: ipsets.wanted },
-    { ...EMPTY_STATE, ...belief.parts(parts), ipvs: ipvs.there, addresses: addresses.there, ipsets: ipsets.there },
-    owns.ipvs ? { ...owns, ipvs: { ...owns.ipvs, isOurs: ownership(services.gone, belief, owns.ipvs) } } : owns,
-  );
+  return {
+    wanted: { ipvs: ipvs.wanted, localRoutes: localRoutes.wanted, ipsets: ipsets.wanted },
+    there: { ipvs: ipvs.there, localRoutes: localRoutes.there, ipsets: ipsets.there },
+  };
 }
 
 interface Moved<T> {
@@ -61,7 +90,7 @@ function moved<T>(
     readonly beside: readonly T[];
     readonly place: (item: T) => string;
     readonly keyOf: (item: T) => string;
-    readonly find: (key: string) => T | undefined;
+    readonly find: (key: string) => T | readonly T[];
   },
 ): Moved<T> {
   const leaving = [...gone, ...look.beside];
@@ -69,7 +98,7 @@ function moved<T>(
   const places = new Set(leaving.map(look.place));
   const wanted = leaving.length === 0 ? come : [...new Set([...come, ...desired.filter((item) => places.has(look.place(item)))])];
   const keys = new Set([...wanted, ...leaving].map(look.keyOf));
-  return { wanted, there: [...keys].flatMap((key) => look.find(key) ?? []) };
+  return { wanted, there: [...keys].flatMap((key) => look.find(key)) };
 }
 
 function movedSets(held: readonly IpSet[], desired: readonly IpSet[], belief: Belief): Moved<IpSet> {
@@ -98,6 +127,7 @@ function ownership(gone: readonly IpvsService[], belief: Belief, { device }: Ipv
   const ours = new Set(gone.map(ipvsKey));
   return (service) =>
     ours.has(ipvsKey(service)) ||
+    belief.localRoutes(routeKey(localRoute(device, service.address))).length > 0 ||
     belief.address(addressKey({ link: device, address: `${service.address}/${service.family === 4 ? 32 : 128}` })) !== undefined ||
     belief.ipvs.hasPort(service);
 }

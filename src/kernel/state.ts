@@ -10,6 +10,8 @@ export interface KernelState {
   readonly links: readonly Link[];
   readonly addresses: readonly LinkAddress[];
   readonly routes: readonly Route[];
+  /** Routes of the table "local": what is sent there is for this namespace. Not those that the kernel makes for each address. */
+  readonly localRoutes: readonly Route[];
   readonly rules: readonly RoutingRule[];
   readonly neighbours: readonly Neighbour[];
   readonly fdb: readonly FdbEntry[];
@@ -203,11 +205,15 @@ export const ROUTE_PROTOCOL = { kernel: 2, boot: 3, static: 4, ra: 9, bird: 12, 
 /** Number of the main routing table. */
 export const MAIN_TABLE = 254;
 
+/** Number of the table of what is the namespace's own; its look-up comes first (RT_TABLE_LOCAL, linux/rtnetlink.h). */
+export const LOCAL_TABLE = 255;
+
 /** A state that holds nothing. */
 export const EMPTY_STATE: KernelState = {
   links: [],
   addresses: [],
   routes: [],
+  localRoutes: [],
   rules: [],
   neighbours: [],
   fdb: [],
@@ -224,6 +230,7 @@ export function mergeStates(...parts: readonly Partial<KernelState>[]): KernelSt
     links: joined(parts.map((part) => part.links)),
     addresses: joined(parts.map((part) => part.addresses)),
     routes: joined(parts.map((part) => part.routes)),
+    localRoutes: joined(parts.map((part) => part.localRoutes)),
     rules: joined(parts.map((part) => part.rules)),
     neighbours: joined(parts.map((part) => part.neighbours)),
     fdb: joined(parts.map((part) => part.fdb)),

@@ -59,7 +59,7 @@ test("what differs is never taken from the old plan", () => {
 });
 
 test("of a long list, what comes and goes in the midst leaves the others the same objects, and no copies", () => {
-  const address = (number: number) => ({ link: "kube-ipvs0", address: `10.96.0.${number}/32`, nodad: true });
+  const address = (number: number) => ({ link: "dummy0", address: `10.96.0.${number}/32`, nodad: true });
   const list = Array.from({ length: 9 }, (_, index) => address(index));
   // The first and the last are made anew by every plan.
   const kernel = (addresses: typeof list) =>

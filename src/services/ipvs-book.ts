@@ -1,7 +1,7 @@
 // A running account of what the entries of a table have in IPVS on one node, kept from table to table, so that a changed
 // Service costs what concerns it.
 import { type Family, familyOf } from "../base/index.ts";
-import { deriveSet, type IpvsService, ipvsKey, type LinkAddress, listChanges, type NftSet } from "../kernel/index.ts";
+import { deriveSet, type IpvsService, ipvsKey, listChanges, localRoute, type NftSet, type Route } from "../kernel/index.ts";
 import type { ServiceEntry } from "./entry.ts";
 import type { EntryServices } from "./ipvs-services.ts";
 import { elementsAt, loopBacks, type SetElement } from "./ipvs-sets.ts";
@@ -16,14 +16,15 @@ export interface BookPlace {
   readonly nodeAddresses: Readonly<Record<Family, readonly string[]>>;
   /** All of its own addresses. */
   readonly own: readonly string[];
-  /** The device that Services' addresses stand on. */
+  /** The device that Services' addresses are routed to. */
   readonly device: string;
 }
 
 /** What is to hold on the node; what did not change is the same object as the last time. All in order. */
 export interface IpvsLists {
   readonly services: readonly IpvsService[];
-  readonly addresses: readonly LinkAddress[];
+  /** What makes Services' addresses the node's own. */
+  readonly routes: readonly Route[];
   /** Elements of ipsets, by the set's name. */
   readonly elements: ReadonlyMap<string, readonly string[]>;
   /** External addresses that are the node's own by IPVS alone, in the nft sets that they are put into. */
@@ -47,7 +48,7 @@ export class IpvsBook {
   /** `external`: the empty nft sets for external addresses. */
   constructor(place: BookPlace, external: Readonly<Record<Family, NftSet>>) {
     this.#place = place;
-    this.#lists = { services: [], addresses: [], elements: new Map(), external };
+    this.#lists = { services: [], routes: [], elements: new Map(), external };
   }
 
   servicesOf(entry: ServiceEntry): EntryServices | undefined {
@@ -69,19 +70,19 @@ export class IpvsBook {
 
   /** The lists with what has moved since the last time. */
   turn(): IpvsLists {
-    const { services, addresses, elements, external } = this.#lists;
+    const { services, routes, elements, external } = this.#lists;
     const virtual = this.#virtual.turn();
     const atAddress = virtual.union(this.#clusterIPs.turn());
     const stands = (address: string) => this.#virtual.has(address) && !this.#place.own.includes(address);
     this.#lists = {
       services: patched(services, ipvsKey, this.#moved, (key) => this.#byAddress.get(key) ?? this.#byNode.get(key)),
-      addresses: patched(
-        addresses,
-        ({ address }) => address,
-        new Set([...virtual].map((address) => virtualAddress(this.#place.device, address).address)),
-        (text) => {
-          const address = text.slice(0, text.indexOf("/"));
-          return stands(address) ? virtualAddress(this.#place.device, address) : undefined;
+      routes: patched(
+        routes,
+        ({ destination }) => destination,
+        new Set([...virtual].map((address) => routeTo(this.#place.device, address).destination)),
+        (destination) => {
+          const address = destination.slice(0, destination.indexOf("/"));
+          return stands(address) ? routeTo(this.#place.device, address) : undefined;
         },
       ),
       elements: this.#turnSets(elements),
@@ -149,17 +150,17 @@ function withAddresses(set: NftSet, moved: ReadonlySet<string>, isExternal: (add
   return deriveSet(set, () => list, { added: come, removed: gone });
 }
 
-const virtualAddresses = new Map<string, LinkAddress>();
+const routesOf = new Map<string, Route>();
 /** Beyond so many, those of Services that have gone are let go. */
-const MOST_ADDRESSES = 1 << 17;
+const MOST_ROUTES = 1 << 17;
 
 /** The same object for the same address, whichever node has it. */
-function virtualAddress(device: string, address: string): LinkAddress {
-  let made = virtualAddresses.get(address);
-  if (made?.link !== device) {
-    if (virtualAddresses.size >= MOST_ADDRESSES) virtualAddresses.clear();
-    made = { link: device, address: `${address}/${familyOf(address) === 4 ? 32 : 128}`, nodad: true };
-    virtualAddresses.set(address, made);
+function routeTo(device: string, address: string): Route {
+  let made = routesOf.get(address);
+  if (made?.nexthops[0]?.link !== device) {
+    if (routesOf.size >= MOST_ROUTES) routesOf.clear();
+    made = localRoute(device, address);
+    routesOf.set(address, made);
   }
   return made;
 }

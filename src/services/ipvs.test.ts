@@ -141,7 +141,7 @@ test("one more Service, or one less, is written without a list read, and a conne
   const { kernel, namespace, reconciler, hold } = node1();
   hold(plan());
   const one = service("one", { clusterIP: "10.96.0.7", externalIPs: ["203.0.113.7"], ports: [{ port: 80 }] });
-  const readings = ["list ipvs", "list sets", "listRoutes", "listAddresses", "listLinks"];
+  const readings = ["list ipvs", "list sets", "listRoutes", "listLocalRoutes", "listAddresses", "listLinks"];
   for (const reading of readings) kernel.failNext(reading, "EIO", 1);
   put(one);
   put(slice("one", { endpoints: [{ address: "10.244.1.2" }], port: 8080 }));

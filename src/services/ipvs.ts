@@ -1,6 +1,6 @@
 // The IPVS writer: a virtual service for every address and port, found by the kernel in a hash table.
 //
-//   packet ─▶ prerouting: nft marks who is masqueraded ─▶ kube-ipvs0 has the address, so the packet is for the node
+//   packet ─▶ prerouting: nft marks who is masqueraded ─▶ a local route has the address, so the packet is for the node
 //          ─▶ input: refusals ─▶ IPVS chooses an end point ─▶ output: policies ─▶ postrouting: masquerade
 //
 // Which end point: round robin, or as the Service's annotation fairlead.dev/ipvs-scheduler says (or, for all, the key
@@ -85,7 +85,7 @@ export function planIpvs(snapshot: ClusterSnapshot, node: string, own: readonly 
     state: {
       sysctls: SYSCTLS,
       links: [{ name: DEVICE, kind: { type: "other", name: "dummy" }, ifalias: SERVICE_BALANCER.alias, up: true }],
-      addresses: lists.addresses,
+      localRoutes: lists.routes,
       ipsets: ipSets(lists.elements, healthPorts),
       ipvs: lists.services,
     },

@@ -4,7 +4,9 @@ import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { podAddress, ServiceNetwork } from "../../test/service-network.ts";
 import { service, slice } from "../../test/service-objects.ts";
+import { createReconciler, EMPTY_STATE, ROUTE_PROTOCOL } from "../kernel/index.ts";
 import type { KubeObject, Pod } from "../resources/index.ts";
+import { SERVICE_BALANCER } from "./index.ts";
 
 const points = {
   a: { address: podAddress("a"), node: "node-1", pod: "a" },
@@ -72,7 +74,8 @@ test("ipvsadm shows the services, their schedulers and their end points", () => 
   assert.match(listed, /^TCP {2}10\.112\.0\.51:31001 rr$/m);
   assert.match(listed, /^TCP {2}10\.96\.1\.2:80 wrr\n(?: {2}-> .*\n)*? {2}-> 10\.244\.1\.2:8080 +Masq +3 /m);
   assert.match(listed, /^TCP {2}10\.96\.1\.3:80 lc$/m);
-  assert.match(run("ip", "-o", "address", "show", "dev", "kube-ipvs0"), /inet 10\.96\.1\.4\/32/);
+  assert.match(run("ip", "route", "show", "table", "local", "dev", "kube-ipvs0"), /^local 10\.96\.1\.4 proto 84 scope host/m);
+  assert.doesNotMatch(run("ip", "-o", "address", "show", "dev", "kube-ipvs0"), /inet /);
 });
 
 test("ipset shows kube-proxy's sets", () => {
@@ -147,6 +150,52 @@ test("an end point that goes keeps its connections and gets no new ones; when th
   assert.deepEqual(weights(), ["10.244.1.3 1", "10.244.2.2 1"]);
 });
 
+test("a device that is taken down, or deleted, comes back with its routes; the node itself reaches a Service by IPv6", async () => {
+  const node = net.at("node-1");
+  const address = "fd00:10:96::7";
+  net.set([
+    ...OBJECTS,
+    service("six", { clusterIP: address, ports: [{ port: 80 }] }),
+    slice("six", { endpoints: [{ address: podAddress("a", 6), node: "node-1" }], port: 8080, family: 6 }),
+  ]);
+  const all = node.listLocalRoutes().length;
+  const works = async () => {
+    for (const [from, to] of [
+      ["node-1", address],
+      ["d", address],
+      ["node-1", "10.96.1.1"],
+      ["d", "10.96.1.1"],
+    ] as const)
+      assert.equal((await net.connect(from, to, 80, PATIENCE_MS)).verdict, "connected", `${from} to ${to}`);
+  };
+  await works();
+  for (const command of ["ip link set kube-ipvs0 down", "ip link delete kube-ipvs0", "ip -6 route delete table local fd00:10:96::7"]) {
+    run(...command.split(" "));
+    assert.ok(node.listLocalRoutes().length < all, command);
+    net.drifts();
+    assert.equal(node.listLocalRoutes().length, all, command);
+    await works();
+  }
+});
+
+test("after an agent that had addresses on the device, routes stand on a new one", async () => {
+  const node = net.at("node-1");
+  net.set(OBJECTS);
+  node.apply({ op: "delete", link: { name: "kube-ipvs0" } });
+  node.apply({ op: "add", link: { name: "kube-ipvs0", kind: { type: "other", name: "dummy" }, ifalias: "fairlead", up: true } });
+  for (const number of [1, 9]) node.apply({ op: "add", address: { link: "kube-ipvs0", address: `10.96.1.${number}/32` } });
+  const { links, localRoutes, ipsets, ipvs } = net.planned("node-1");
+  const device = links.filter(({ name }) => name === "kube-ipvs0");
+  const owns = { links: () => false, routeProtocol: ROUTE_PROTOCOL.fairlead, tables: [], ipvs: SERVICE_BALANCER };
+  const next = createReconciler({ namespace: node, owns, watch: false });
+  assert.equal(next.set({ ...EMPTY_STATE, links: device, localRoutes, ipsets, ipvs }).lastError, undefined);
+  assert.ok(!node.listAddresses().some(({ link, address }) => link === "kube-ipvs0" && address.endsWith("/32")));
+  assert.equal(node.listLocalRoutes().length, localRoutes.length);
+  next.close();
+  net.drifts();
+  assert.equal((await net.connect("d", "10.96.1.1", 80, PATIENCE_MS)).verdict, "connected");
+});
+
 test("IPVS is left: its open connections live on beside the new mode, and with the last of them all of it goes", async () => {
   const chat = scheduled("chat", 6, "rr", 8081);
   // A fresh one, so that there is nothing to be forgotten but what is held here.
@@ -161,8 +210,10 @@ test("IPVS is left: its open connections live on beside the new mode, and with t
   ];
   net.mode = "nftables";
   net.set(chat);
-  const virtual = () => node.listAddresses().filter(({ link, address }) => link === "kube-ipvs0" && address.startsWith("10.96.1.6/"));
-  assert.equal(virtual().length, 1);
+  assert.deepEqual(
+    node.listLocalRoutes().map(({ destination }) => destination),
+    ["10.96.1.6/32"],
+  );
   for (const connection of held) assert.equal(await connection.say("in peace"), "in peace");
   const fresh = await net.hold("d", "10.96.1.6", 80);
   assert.ok(node.ipvs.list().every(({ destinations }) => destinations.every(({ weight }) => weight === 0)));
@@ -170,6 +221,7 @@ test("IPVS is left: its open connections live on beside the new mode, and with t
   await until(() => node.ipvs.list().length === 0);
   assert.deepEqual(node.ipvs.list(), []);
   assert.ok(!node.listLinks().some(({ name }) => name === "kube-ipvs0"));
+  assert.deepEqual(node.listLocalRoutes(), []);
   assert.deepEqual(
     node.ipsets.list((name) => name.startsWith("KUBE-")),
     [],

@@ -52,6 +52,7 @@ function traces() {
         .at("node-1")
         .listLinks()
         .some(({ name }) => name === "kube-ipvs0") ||
+      net.at("node-1").listLocalRoutes().length > 0 ||
       net.at("node-1").ipvs.list().length > 0 ||
       net.at("node-1").ipsets.list((name) => name.startsWith("KUBE-")).length > 0,
   };

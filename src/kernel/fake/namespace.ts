@@ -3,7 +3,16 @@ import type { ChildProcess } from "node:child_process";
 import type { LinkChange, LoggedPacket, NetworkNamespace, ObserveScope, SocketOptions, VethEnd, WatchTopic } from "../kernel.ts";
 import type { NftFamily } from "../netfilter.ts";
 import { printElementChanges } from "../nft/diff.ts";
-import type { FdbEntry, KernelState, Link, LinkAddress, Neighbour, Route, RoutingRule } from "../state.ts";
+import {
+  type FdbEntry,
+  type KernelState,
+  type Link,
+  type LinkAddress,
+  LOCAL_TABLE,
+  type Neighbour,
+  type Route,
+  type RoutingRule,
+} from "../state.ts";
 import { FakeConntrack } from "./conntrack.ts";
 import { FakeIpsets } from "./ipset.ts";
 import { FakeIptables } from "./iptables.ts";
@@ -167,9 +176,13 @@ export class FakeNamespace implements NetworkNamespace {
         .filter(
           (route) =>
             (options.family ?? route.family) === route.family &&
-            (options.table === undefined ? route.table !== 255 : route.table === options.table),
+            (options.table === undefined ? route.table !== LOCAL_TABLE : route.table === options.table),
         ),
     );
+  }
+
+  listLocalRoutes(): Route[] {
+    return this.#read("listLocalRoutes", () => this.#network.routes.list().filter(({ table }) => table === LOCAL_TABLE));
   }
 
   listRules(): RoutingRule[] {
@@ -195,6 +208,7 @@ export class FakeNamespace implements NetworkNamespace {
       links: this.listLinks(),
       addresses: this.listAddresses(),
       routes: this.listRoutes(),
+      localRoutes: this.listLocalRoutes(),
       rules: this.listRules(),
       neighbours: this.listNeighbours(),
       fdb: this.listFdb(),

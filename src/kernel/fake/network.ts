@@ -8,6 +8,7 @@ import {
   type Link,
   type LinkAddress,
   type LinkKind,
+  LOCAL_TABLE,
   type Neighbour,
   type Route,
   type RoutingRule,
@@ -153,7 +154,7 @@ export class FakeNetwork {
   /** fib_sync_down_dev and neigh_ifdown: routes and neighbours go without a message of their own. */
   #lower(link: OpenLink): void {
     link.up = false;
-    this.routes.dropLink(link.name);
+    this.routes.lowerLink(link.name);
     this.#dropNeighbours(link.name);
   }
 
@@ -234,7 +235,7 @@ export class FakeNetwork {
 
   #applyRoute(op: "add" | "replace" | "delete", route: Route): void {
     this.routes.apply(op, route);
-    this.#emit("route");
+    this.#emit(route.table === LOCAL_TABLE ? "local" : "route");
   }
 
   #applyRule(op: "add" | "delete", rule: RoutingRule): void {

@@ -61,10 +61,19 @@ export class FakeRoutes {
     const scoped = route.nexthops.some((hop) => hop.via !== undefined) || route.family === 6 ? "global" : "link";
     if (route.source !== undefined && !this.#around.isLocal(route.source))
       refuse("EINVAL", `source ${route.source} is not an address of the namespace`, where);
-    if (route.type !== "unicast") return { ...route, nexthops: [], ...metricField(route) };
-    if (route.nexthops.length === 0) refuse("ENODEV", "a unicast route needs a next hop", where);
+    if (refusesPackets(route.type)) return { ...route, nexthops: [], ...metricField(route) };
+    if (route.nexthops.length === 0) refuse("ENODEV", `a ${route.type} route needs a device`, where);
+    if (isHosts(route)) return this.#completeLocal(route, where);
     const nexthops = route.nexthops.map((hop) => this.#completeHop(hop, route.family, where));
     return { ...route, nexthops, scope: route.scope ?? scoped, ...metricField(route) };
+  }
+
+  /** fib_check_nh_nongw (IPv4): a route of scope host needs its device, but not that it is up, and leads over nobody. */
+  #completeLocal(route: Route, where: string): Route {
+    const [hop] = route.nexthops;
+    if (route.nexthops.length > 1 || hop?.via !== undefined) refuse("EINVAL", "a route of scope host has no gateway", where);
+    if (hop?.link === undefined || !this.#around.link(hop.link)) refuse("ENODEV", `no link ${hop?.link ?? ""}`, where);
+    return { ...route, scope: "host", ...metricField(route) };
   }
 
   #completeHop(hop: Nexthop, family: Family, where: string): Nexthop {
@@ -132,6 +141,11 @@ export class FakeRoutes {
     }
   }
 
+  /** A link goes down: what is local by IPv4 stays so (fib_sync_down_dev passes over it). */
+  lowerLink(name: string): void {
+    this.#filter((route) => isHosts(route) || !route.nexthops.some((hop) => hop.link === name));
+  }
+
   dropLink(name: string): void {
     this.#filter((route) => !route.nexthops.some((hop) => hop.link === name));
   }
@@ -144,6 +158,14 @@ export class FakeRoutes {
     }
     this.#routes = next;
   }
+}
+
+function refusesPackets(type: Route["type"]): boolean {
+  return type === "blackhole" || type === "unreachable" || type === "prohibit" || type === "throw";
+}
+
+function isHosts(route: Route): boolean {
+  return route.family === 4 && (route.scope ?? (route.type === "local" ? "host" : undefined)) === "host";
 }
 
 function metricField(route: Route): { metric?: number } {

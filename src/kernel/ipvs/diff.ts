@@ -1,4 +1,5 @@
 // Differences of IPVS and of its sets: what is added comes before the old way is closed, what goes comes after.
+import { parseAddress } from "../../base/index.ts";
 import type { IpvsChange } from "../kernel.ts";
 import { ipvsKey } from "../netlink/ipvs.ts";
 import type { IpSet, IpvsDestination, IpvsService } from "../state.ts";
@@ -20,7 +21,7 @@ export function diffIpvs(
   const late: ChangeStep[] = [];
   const there = new Map(observed.map((service) => [ipvsKey(service), service]));
   const wanted = new Map(desired.map((service) => [ipvsKey(service), service]));
-  for (const [object, service] of wanted) {
+  for (const [object, service] of inLists(wanted, there)) {
     const found = there.get(object);
     if (found === service) continue;
     if (!found) early.push(stepOf(object, { op: "add", service }));
@@ -31,6 +32,29 @@ export function diffIpvs(
   for (const [object, service] of there)
     if (!wanted.has(object) && isOurs(service)) late.push({ ...stepOf(object, { op: "delete", service }), expected: hasEnded(service) });
   return { early, late };
+}
+
+/**
+ * Those that come in the order of the kernel's 256 lists (ip_vs_svc_hashkey): what is looked through together is made together,
+ * and lies together in memory. The others as they are.
+ */
+function inLists(wanted: ReadonlyMap<string, IpvsService>, there: ReadonlyMap<string, IpvsService>): (readonly [string, IpvsService])[] {
+  const all = [...wanted];
+  const lists = Map.groupBy(
+    all.filter(([key]) => !there.has(key)),
+    ([, service]) => listOf(service),
+  );
+  return [...all.filter(([key]) => there.has(key)), ...[...lists.values()].flat()];
+}
+
+const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 } as const;
+
+/** Which of the lists a service is in, but for what is the same for all of a namespace. */
+function listOf({ protocol, address, port }: IpvsService): number {
+  const { family, value } = parseAddress(address);
+  let folded = value;
+  for (let shift = 32n; family === 6 && shift < 128n; shift += 32n) folded ^= value >> shift;
+  return (PROTOCOLS[protocol] ^ Number(folded & 0xffn) ^ (port >> 8) ^ port) & 0xff;
 }
 
 function diffDestinations(

@@ -1,18 +1,19 @@
 // Leaving gracefully: an end point of IPVS that is no longer wanted keeps its connections until they have ended.
 //
 // IPVS knows its connections by itself; a destination that is deleted drops them. So it stays with weight 0 (no new
-// connections), its service stays with it, and the service's address on the dummy device, until the counters are 0.
+// connections), its service stays with it, and the route that makes the service's address local, until the counters are 0.
 // UDP and SCTP end at once: their clients do not notice that an end point has gone, and must be sent elsewhere.
 import { ipvsKey } from "../netlink/ipvs.ts";
-import type { IpSet, IpvsDestination, IpvsService, KernelState, LinkAddress } from "../state.ts";
+import { localRoute } from "../route-diff.ts";
+import type { IpSet, IpvsDestination, IpvsService, KernelState, Link } from "../state.ts";
 
-/** Who owns what in IPVS: all of it, where the dummy device with the services' addresses is ours. */
+/** Who owns what in IPVS: all of it, where the dummy device that the services' addresses are routed to is ours. */
 export interface IpvsOwnership {
   readonly device: string;
   /** The device's alias, by which a restarted agent knows it: a foreign kube-proxy's has none. */
   readonly alias: string;
   readonly sets: (name: string) => boolean;
-  /** Which services are ours, where that is known beside the observed state. */
+  /** Which services are ours, where that is known beside the observed state: of this, then, only what may differ is there. */
   readonly isOurs?: (service: IpvsService) => boolean;
 }
 
@@ -25,12 +26,12 @@ export function ownsIpvs(desired: Partial<KernelState>, observed: Partial<Kernel
 }
 
 /**
- * Which observed services are ours: those whose address stands on the device, and those at a port of the sets of node
- * ports. A balancer that somebody else runs on the node is left alone.
+ * Which observed services are ours: those whose address is routed to the device, or stands on it (as kube-proxy has it), and
+ * those at a port of the sets of node ports. A balancer that somebody else runs on the node is left alone.
  */
 export function ownServices(observed: KernelState, owns: IpvsOwnership): (service: IpvsService) => boolean {
   if (owns.isOurs) return owns.isOurs;
-  const addresses = new Set(observed.addresses.flatMap(({ link, address }) => (link === owns.device ? [address.replace(/\/.*/, "")] : [])));
+  const addresses = servedAddresses(observed, owns.device);
   const ports = new Set(
     observed.ipsets.flatMap(({ name, elements }) => {
       const protocol = owns.sets(name) ? nodePortProtocol(name) : undefined;
@@ -39,6 +40,15 @@ export function ownServices(observed: KernelState, owns: IpvsOwnership): (servic
   );
   return ({ address, protocol, port }) => addresses.has(address) || ports.has(`${protocol} ${port}`);
 }
+
+/** The addresses that are local by the device. */
+function servedAddresses({ addresses, localRoutes }: Pick<KernelState, "addresses" | "localRoutes">, device: string): Set<string> {
+  const standing = addresses.flatMap(({ link, address }) => (link === device ? [plain(address)] : []));
+  const routed = localRoutes.flatMap(({ nexthops, destination }) => (nexthops[0]?.link === device ? [plain(destination)] : []));
+  return new Set([...standing, ...routed]);
+}
+
+const plain = (text: string) => text.replace(/\/.*/, "");
 
 /** The protocol of a set of node ports: "tcp" of KUBE-NODE-PORT-LOCAL-TCP. */
 export function nodePortProtocol(set: string): string | undefined {
@@ -90,17 +100,19 @@ function withPorts(desired: readonly IpSet[], observed: readonly IpSet[], extra:
   return [...byName.values()];
 }
 
-/** The device and the addresses of services that nobody wants any more. */
+/** The device, and routes to it for services that nobody wants any more. */
 function staying(desired: KernelState, observed: KernelState, extra: readonly IpvsService[], device: string): Partial<KernelState> {
-  const needed = new Set(extra.map(({ address }) => address));
-  if (needed.size === 0) return {};
-  const named = new Set(desired.addresses.flatMap(({ link, address }) => (link === device ? [address] : [])));
-  const addresses = observed.addresses.filter(
-    (each: LinkAddress) => each.link === device && !named.has(each.address) && needed.has(each.address.replace(/\/.*/, "")),
-  );
+  if (extra.length === 0) return {};
+  const served = servedAddresses(observed, device);
+  const named = servedAddresses({ addresses: [], localRoutes: desired.localRoutes }, device);
+  const needed = [...new Set(extra.map(({ address }) => address))].filter((address) => served.has(address) && !named.has(address));
   const link = desired.links.some(({ name }) => name === device) ? undefined : observed.links.find(({ name }) => name === device);
   return {
-    addresses: [...desired.addresses, ...addresses],
-    ...(link ? { links: [...desired.links, { name: link.name, kind: link.kind }] } : {}),
+    localRoutes: [...desired.localRoutes, ...needed.map((address) => localRoute(device, address))],
+    ...(link ? { links: [...desired.links, asItStands(link)] } : {}),
   };
+}
+
+function asItStands({ name, kind, ifalias }: Link): Link {
+  return { name, kind, ...(ifalias === undefined ? {} : { ifalias }), up: true };
 }

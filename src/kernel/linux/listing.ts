@@ -8,12 +8,21 @@ import type { NetlinkMessage } from "../netlink/message.ts";
 import { decodeFdb, decodeNeighbour, NEIGHBOUR_MESSAGE, neighbourDump } from "../netlink/neighbour.ts";
 import { decodeRoute, ROUTE_MESSAGE, routeDump } from "../netlink/route.ts";
 import { decodeRule, RULE_MESSAGE, ruleDump } from "../netlink/rule.ts";
-import type { FdbEntry, Link, LinkAddress, Neighbour, Route, RoutingRule } from "../state.ts";
+import {
+  type FdbEntry,
+  type Link,
+  type LinkAddress,
+  LOCAL_TABLE,
+  type Neighbour,
+  ROUTE_PROTOCOL,
+  type Route,
+  type RoutingRule,
+} from "../state.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
-const LOCAL_TABLE = 255;
-/** rtm_table of struct rtmsg. */
+/** rtm_table and rtm_protocol of struct rtmsg. */
 const TABLE_BYTE = 4;
+const PROTOCOL_BYTE = 5;
 const FAMILIES: readonly Family[] = [4, 6];
 
 export function listLinks(socket: NetlinkSocket): Link[] {
@@ -34,10 +43,16 @@ export function listRoutes(socket: NetlinkSocket, options: { readonly family?: F
   const wanted = (route: Route | undefined) => (route && (table === undefined || route.table === table) ? route : undefined);
   const families = options.family === undefined ? FAMILIES : [options.family];
   const dump = (family: Family) => routeDump(family, table);
-  // Each of a node's own addresses has a local route, and with Services by IPVS these are many: they are told by their header.
+  // With Services by IPVS, local routes are many: they are told by their header.
   const take = ({ body }: NetlinkMessage) =>
     table === undefined && body[TABLE_BYTE] === LOCAL_TABLE ? undefined : wanted(decodeRoute(body, nameOf));
   return eachFamily(socket, ROUTE_MESSAGE.get, dump, "list routes", take, families);
+}
+
+export function listLocalRoutes(socket: NetlinkSocket): Route[] {
+  const nameOf = namesOf(socket);
+  const take = ({ body }: NetlinkMessage) => (body[PROTOCOL_BYTE] === ROUTE_PROTOCOL.kernel ? undefined : decodeRoute(body, nameOf));
+  return eachFamily(socket, ROUTE_MESSAGE.get, (family) => routeDump(family, LOCAL_TABLE), "list local routes", take);
 }
 
 export function listRules(socket: NetlinkSocket): RoutingRule[] {

@@ -31,7 +31,7 @@ import { sendFrame } from "./frame.ts";
 import { openIpsets } from "./ipset.ts";
 import { openIptables } from "./iptables.ts";
 import { openIpvs } from "./ipvs.ts";
-import { listAddresses, listFdb, listLinks, listNeighbours, listRoutes, listRules } from "./listing.ts";
+import { listAddresses, listFdb, listLinks, listLocalRoutes, listNeighbours, listRoutes, listRules } from "./listing.ts";
 import { readPacketLog } from "./packet-log.ts";
 import { sendPacket } from "./raw-packet.ts";
 import { LinkRemovals } from "./removal.ts";
@@ -45,6 +45,8 @@ import { type Echo, NamespaceEvents } from "./watch.ts";
 export type OpenNftables = (run: <T>(action: () => T) => T, socket: () => NetlinkSocket) => Nftables & { close(): void };
 
 const NOTHING: ReadonlySet<never> = new Set<never>();
+/** Routes come and go with addresses and links, and the kernel itself is then their causer. */
+const ROUTES: ReadonlySet<WatchTopic> = new Set(["route", "local"]);
 const SETTINGS_ECHO: Echo = { links: NOTHING, topics: new Set(["netconf"]) };
 
 export class LinuxNamespace implements NetworkNamespace {
@@ -100,6 +102,10 @@ export class LinuxNamespace implements NetworkNamespace {
     return listRoutes(this.#socket(), options);
   }
 
+  listLocalRoutes() {
+    return listLocalRoutes(this.#socket());
+  }
+
   listRules() {
     return listRules(this.#socket());
   }
@@ -117,6 +123,7 @@ export class LinuxNamespace implements NetworkNamespace {
       links: this.listLinks(),
       addresses: this.listAddresses(),
       routes: this.listRoutes(),
+      localRoutes: this.listLocalRoutes(),
       rules: this.listRules(),
       neighbours: this.listNeighbours(),
       fdb: this.listFdb(),
@@ -146,8 +153,7 @@ export class LinuxNamespace implements NetworkNamespace {
       },
       () => {
         note();
-        // Routes come and go with addresses and links, and the kernel itself is then their causer.
-        return { links, topics: new Set(["route"]) };
+        return { links, topics: ROUTES };
       },
     );
   }
@@ -166,7 +172,7 @@ export class LinuxNamespace implements NetworkNamespace {
       () => makeVethPair(socket, a, this.#birthplace(a), b, this.#birthplace(b)),
       () => {
         const names = [a, b].flatMap((end) => [end.name, ...(end.master ? [end.master] : [])]);
-        return { links: new Set(names.map((name) => this.#indexOf(name) ?? -1)), topics: new Set(["route"]) };
+        return { links: new Set(names.map((name) => this.#indexOf(name) ?? -1)), topics: ROUTES };
       },
     );
   }
@@ -177,7 +183,7 @@ export class LinuxNamespace implements NetworkNamespace {
     const body = encodeLink({ index, attributes: { name: newName, namespaceFd: linuxOf(to).#openFd() } });
     this.#events.quietly(
       () => socket.request(LINK_MESSAGE.set, 0, body, { operation: "move link to another namespace", subject: name }),
-      () => ({ links: new Set([index]), topics: new Set(["route"]) }),
+      () => ({ links: new Set([index]), topics: ROUTES }),
     );
   }
 

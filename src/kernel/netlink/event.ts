@@ -1,7 +1,7 @@
 // What the kernel announces to multicast groups, as topics of change.
 import { isIptablesTable } from "../iptables/save.ts";
 import type { WatchTopic } from "../kernel.ts";
-import { ROUTE_PROTOCOL } from "../state.ts";
+import { LOCAL_TABLE, ROUTE_PROTOCOL } from "../state.ts";
 import { ADDRESS_MESSAGE, decodeAddress } from "./address.ts";
 import { decodeAttributes, readU32 } from "./attribute.ts";
 import { AF_BRIDGE } from "./family.ts";
@@ -20,6 +20,7 @@ export const ANNOUNCERS: Readonly<Record<WatchTopic, { readonly multicast: Multi
   neighbour: { multicast: 0, groups: [3] },
   address: { multicast: 0, groups: [5, 9] },
   route: { multicast: 0, groups: [7, 11] },
+  local: { multicast: 0, groups: [7, 11] },
   rule: { multicast: 0, groups: [8, 19] },
   netconf: { multicast: 0, groups: [24, 25] },
   nft: { multicast: 12, groups: [7] },
@@ -76,7 +77,7 @@ export function announcementOf(multicast: Multicast, message: NetlinkMessage): A
     case ROUTE_MESSAGE.new:
     case ROUTE_MESSAGE.delete:
       // Routes that the kernel derives from an address say nothing that the address's own event does not.
-      return message.port === 0 && body[5] === ROUTE_PROTOCOL.kernel ? undefined : { topic: "route" };
+      return message.port === 0 && body[5] === ROUTE_PROTOCOL.kernel ? undefined : { topic: body[4] === LOCAL_TABLE ? "local" : "route" };
     case RULE_MESSAGE.new:
     case RULE_MESSAGE.delete:
       return { topic: "rule" };

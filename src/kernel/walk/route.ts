@@ -9,7 +9,7 @@ import {
   prefixContains,
   tryParsePrefix,
 } from "../../base/index.ts";
-import { type KernelState, MAIN_TABLE, type Nexthop, type Route, type RoutingRule } from "../state.ts";
+import { type KernelState, LOCAL_TABLE, MAIN_TABLE, type Nexthop, type Route, type RoutingRule } from "../state.ts";
 import type { Packet } from "./packet.ts";
 import { isWithin } from "./value.ts";
 
@@ -36,8 +36,6 @@ interface Prepared {
 }
 
 const prepared = new WeakMap<KernelState, Prepared>();
-/** The table of what is the namespace's own; its look-up comes first (RT_TABLE_LOCAL, rtnetlink.h). */
-const LOCAL_TABLE = 255;
 const UNSPECIFIED: Readonly<Record<Family, string>> = { 4: "0.0.0.0", 6: "::" };
 
 /** Routes of a state by table, longest prefix first, with the connected ones that follow from its addresses. */
@@ -53,6 +51,13 @@ function prepare(state: KernelState): Prepared {
     if (list) list.push(route);
     else byTable.set(key, [route]);
   };
+  for (const route of state.localRoutes) {
+    const prefix = tryParsePrefix(route.destination);
+    // A device that is down keeps its local routes, of IPv4 (fib_sync_down_dev).
+    if (!prefix || (route.family === 6 && route.nexthops.some(({ link }) => link !== undefined && down.has(link)))) continue;
+    if (route.type === "local" && prefix.length === (prefix.family === 4 ? 32 : 128)) local.add(route.destination.replace(/\/.*/, ""));
+    else add(route);
+  }
   for (const route of state.routes) if (!route.nexthops.some(({ link }) => link !== undefined && down.has(link))) add(route);
   for (const { link, address } of state.addresses) {
     const prefix = tryParsePrefix(address);
@@ -76,9 +81,12 @@ function prepare(state: KernelState): Prepared {
   return result;
 }
 
-/** Whether an address is one of the namespace's own (loopback included). */
+/** Whether what is sent to an address is for the namespace itself: its own, or one that a local route names (loopback included). */
 export function isOwnAddress(state: KernelState, address: string): boolean {
-  return prepare(state).local.has(address) || address === "::1" || address.startsWith("127.");
+  const { local, tables } = prepare(state);
+  if (local.has(address) || address === "::1" || address.startsWith("127.")) return true;
+  const whole = tables.get(`${familyOf(address)} ${LOCAL_TABLE}`);
+  return whole !== undefined && lookup(whole, address)?.type === "local";
 }
 
 /** Routes by the packet's destination, mark and source. */
@@ -86,7 +94,7 @@ export function routePacket(state: KernelState, packet: Packet, inDevice = ""): 
   if (isOwnAddress(state, packet.destination)) return { kind: "local" };
   const { tables } = prepare(state);
   for (const table of tablesFor(state, packet, inDevice)) {
-    const found = lookup(tables.get(`${packet.family} ${table}`), packet);
+    const found = lookup(tables.get(`${packet.family} ${table}`), packet.destination);
     if (!found || found.type === "throw") continue;
     if (found.type === "local") return { kind: "local" };
     if (found.type !== "unicast") return { kind: "refused", route: found };
@@ -122,8 +130,8 @@ function ruleApplies(rule: RoutingRule, packet: Packet, inDevice: string): boole
   return rule.mark === undefined || (packet.mark & (rule.markMask ?? 0xffff_ffff)) >>> 0 === rule.mark;
 }
 
-function lookup(table: Table | undefined, packet: Packet): Route | undefined {
-  const address = parseAddress(packet.destination);
+function lookup(table: Table | undefined, destination: string): Route | undefined {
+  const address = parseAddress(destination);
   return table?.routes.find(({ prefix }) => prefixContains(prefix, address))?.route;
 }
 
