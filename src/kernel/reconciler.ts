@@ -9,6 +9,7 @@ import { Alarm } from "./alarm.ts";
 import { Belief, PARTS, type Part, partOf } from "./belief.ts";
 import { diffState } from "./diff.ts";
 import { Flapping } from "./flapping.ts";
+import { nodePortProtocol } from "./ipvs/lingering.ts";
 import type { WatchTopic } from "./kernel.ts";
 import { interfaceOfSysctl } from "./keys.ts";
 import { isMade } from "./link-diff.ts";
@@ -346,10 +347,12 @@ class KernelReconciler implements Reconciler {
     const arrived = (name: string) => others.has(name) && this.#belief.arrived.has(name);
     const device = this.#options.owns.ipvs?.device;
     // What had to wait for the end of connections.
-    const expected = (step: ChangeStep) =>
-      step.kind === "ipvs"
-        ? step.expected === true
-        : device !== undefined && "change" in step && step.change.op === "delete" && linksOf(step).includes(device);
+    const expected = (step: ChangeStep) => {
+      if (step.kind === "ipvs") return step.expected === true;
+      if (step.kind === "ipset")
+        return nodePortProtocol(step.set.name) !== undefined && (step.op === "delete" || step.delete !== undefined);
+      return device !== undefined && "change" in step && step.change.op === "delete" && linksOf(step).includes(device);
+    };
     return steps.filter((step) => !expected(step) && !failedBefore.has(nameOf(step)) && !linksOf(step).some(arrived));
   }
 
