@@ -31,11 +31,16 @@ function wire(far: NetworkNamespace, farAddress: string, link: string, nearAddre
   host.apply({ op: "add", address: { link, address: nearAddress } });
 }
 
-function way(via: string, link: string) {
-  const route = { family: 4, destination: "0.0.0.0/0", type: "unicast", table: 254, protocol: ROUTE_PROTOCOL.static } as const;
+function way(via: string, link: string, destination = "0.0.0.0/0") {
+  const route = { family: 4, destination, type: "unicast", table: 254, protocol: ROUTE_PROTOCOL.static } as const;
   return { op: "add", route: { ...route, nexthops: [{ via, link }] } } as const;
 }
 
+// Beside the Services, as many addresses that are the listener's own: to go to many addresses costs something by itself.
+const PLAIN = { network: "10.200.0.0/16", prefix: "10.200", port: 8080 };
+host.apply(way("192.168.7.2", "pod0", PLAIN.network));
+const { op, route } = way("", "lo", PLAIN.network);
+pod.apply({ op, route: { ...route, type: "local", scope: "host", table: 255, nexthops: [{ link: "lo" }] } });
 // The listener has two addresses: every Service has two end points.
 pod.apply({ op: "add", address: { link: "eth0", address: "192.168.7.3/24" } });
 let taken = 0;
@@ -46,7 +51,15 @@ const server = createServer((socket) => {
 });
 server.listen({ fd: pod.bindSocket({ protocol: "tcp", address: "0.0.0.0", port: 8080, backlog: 1024 }) });
 
-const addressOf = (index: number) => `10.${96 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`;
+interface Targets {
+  /** The first two bytes of an index's address. */
+  readonly prefix: (index: number) => string;
+  readonly port: number;
+}
+
+const SERVED: Targets = { prefix: (index) => `10.${96 + (index >> 16)}`, port: 80 };
+const lastBytes = (index: number) => `${(index >> 8) & 255}.${index & 255}`;
+const addressOf = (index: number) => `${SERVED.prefix(index)}.${lastBytes(index)}`;
 const nameOf = (index: number) => `s${String(index).padStart(6, "0")}`;
 const objectsOf = (index: number) => {
   const endpoints = ["192.168.7.2", "192.168.7.3"].map((address) => ({ address, node: "node-1" }));
@@ -98,38 +111,45 @@ const median = (times: number[]) => (times.sort((a, b) => a - b)[times.length >>
 
 /** Median microseconds that connect(2) takes, over Services from first to last. */
 async function connectTime(services: number): Promise<number> {
-  return median(await connects(services, CONNECTS));
+  return median(await connects(services, CONNECTS, SERVED));
 }
 
 const TURNS = 40;
 
-/** The same over all Services and over the first few of them, in turns: what the machine does meanwhile, it does to both. */
-async function connectInTurns(): Promise<{ readonly all: number; readonly few: number }> {
-  const [all, few]: [number[], number[]] = [[], []];
-  for (let turn = 0; turn < TURNS; turn++) {
-    all.push(...(await connects(Math.max(1, SERVICES), CONNECTS / 10)));
-    few.push(...(await connects(BASE, CONNECTS / 10)));
-  }
-  return { all: median(all), few: median(few) };
+interface Connected {
+  readonly all: number;
+  readonly few: number;
+}
+
+/** The same over all Services and over the first few of them, and over as many plain addresses, in turns: what the machine does meanwhile, it does to all. */
+async function connectInTurns(): Promise<{ readonly served: Connected; readonly plain: Connected }> {
+  const targets = [SERVED, { prefix: () => PLAIN.prefix, port: PLAIN.port }];
+  const times = targets.map((target) => ({ target, all: [] as number[], few: [] as number[] }));
+  for (let turn = 0; turn < TURNS; turn++)
+    for (const { target, all, few } of times) {
+      all.push(...(await connects(Math.max(1, SERVICES), CONNECTS / 10, target)));
+      few.push(...(await connects(BASE, CONNECTS / 10, target)));
+    }
+  const [served, plain] = times.map(({ all, few }) => ({ all: median(all), few: median(few) })) as [Connected, Connected];
+  return { served, plain };
 }
 
 /** How many connections were made: each goes to another Service than the last. */
 let turned = 0;
 
 /** Milliseconds of each of so many connections. */
-async function connects(services: number, count: number): Promise<number[]> {
+async function connects(services: number, count: number, { prefix, port }: Targets): Promise<number[]> {
   const times: number[] = [];
   for (let at = 0; at < count; at++) {
     const target = Buffer.alloc(16);
     target.writeUInt16LE(2, 0);
-    target.writeUInt16BE(80, 2);
-    for (const [index, part] of addressOf((turned * 7919) % services)
-      .split(".")
-      .entries())
-      target.writeUInt8(Number(part), 4 + index);
+    target.writeUInt16BE(port, 2);
+    const place = (turned * 7919) % services;
+    const address = `${prefix(place)}.${lastBytes(place)}`;
+    for (const [index, part] of address.split(".").entries()) target.writeUInt8(Number(part), 4 + index);
     const fd = client.run(() => openSocket(2, 1, 0) as number);
     const started = performance.now();
-    if (connect(fd, target, 16) !== 0) throw new Error(`${addressOf((turned * 7919) % services)} can't be reached`);
+    if (connect(fd, target, 16) !== 0) throw new Error(`${address} can't be reached`);
     turned++;
     times.push(performance.now() - started);
     setOption(fd, 1, 13, AT_ONCE, 8);
@@ -180,9 +200,11 @@ console.log(
     oneMoreP50Ms: percentile(more, 0.5),
     oneMoreP99Ms: percentile(more, 0.99),
     oneMoreCpuP99Ms: percentile(moreCpu, 0.99),
-    connectUs: connected.all,
-    connectFewUs: connected.few,
+    connectUs: connected.served.all,
+    connectFewUs: connected.served.few,
     connectAt10Us: base,
+    plainUs: connected.plain.all,
+    plainFewUs: connected.plain.few,
     rssMB: process.memoryUsage().rss / 1e6,
   }),
 );

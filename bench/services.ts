@@ -20,10 +20,13 @@ interface Measured {
   /** The same in processor time of the thread: what it would be on a machine that nobody else uses. */
   readonly oneMoreCpuP99Ms: number;
   readonly connectUs: number;
-  /** To the first ten of them, in turns with the others: what is left beside it is memory that was not in a cache. */
+  /** To the first ten of them, in turns with the others. */
   readonly connectFewUs: number;
   /** Where there are only ten. */
   readonly connectAt10Us: number;
+  /** The same to as many plain addresses, and to ten of them: what it costs by itself to go to many. */
+  readonly plainUs: number;
+  readonly plainFewUs: number;
   readonly rssMB: number;
 }
 
@@ -62,6 +65,7 @@ const rows = measured.map((each) => [
   number(each.connectUs),
   `${number(each.connectUs / each.connectAt10Us, 2)} ×`,
   `${number(each.connectFewUs / each.connectAt10Us, 2)} ×`,
+  `${number(each.plainUs / each.plainFewUs, 2)} ×`,
   number(each.firstSyncMs),
   number(each.oneMoreP50Ms, 2),
   number(each.oneMoreP99Ms, 2),
@@ -72,7 +76,19 @@ if (values.json) console.log(JSON.stringify({ measured, failed }));
 else {
   console.log(
     textTable(
-      ["MODE", "SERVICES", "CONNECT µs", "OF 10'S", "SAME 10", "FIRST SYNC ms", "ONE MORE p50 ms", "p99 ms", "p99 CPU ms", "MEMORY MB"],
+      [
+        "MODE",
+        "SERVICES",
+        "CONNECT µs",
+        "OF 10'S",
+        "SAME 10",
+        "PLAIN",
+        "FIRST SYNC ms",
+        "ONE MORE p50 ms",
+        "p99 ms",
+        "p99 CPU ms",
+        "MEMORY MB",
+      ],
       rows,
     ),
   );
