@@ -4,7 +4,7 @@
 //   saddr @peer-b return                         ├▶ saddr @many-… return                     (single addresses; blocks beside)
 //   saddr @peer-a tcp dport 80 return           ─┤
 //   saddr @peer-c tcp dport { 80, 443 } return   ├▶ saddr . l4proto . dport @many-… return
-//   saddr @peer-d tcp dport 8000-8100 return    ─┴▶ as it is: one look-up for each distinct range
+//   saddr @peer-d tcp dport 8000-8100 return    ─┴▶ as it is: one look-up for each distinct range; of blocks, for each protocol
 //
 // Within a row the order says nothing about the verdict. Whose rule decides is on the element: of two, the first.
 import type { Family } from "../base/index.ts";
@@ -125,9 +125,11 @@ function condenseRow(
       left.push(rule);
       continue;
     }
-    const { field, set, ports, ranges } = question;
+    const { field, set, protocol, ports, ranges } = question;
     size += set.elements.length * (ports?.length ?? 1);
-    const shape = ranges ? JSON.stringify(ranges) : ports ? "ports" : "";
+    // A set for each protocol: libnftables before 1.1 turns its one byte around in intervals, which Linux 7 refuses.
+    const asked = isInterval(set) ? `${protocol} ports` : "ports";
+    const shape = ranges ? JSON.stringify(ranges) : ports ? asked : "";
     const key = `${String(field)} ${isInterval(set) ? "blocks" : ""} ${shape}`;
     const group = groups.get(key);
     if (group) group.push(question);
@@ -141,11 +143,20 @@ function condenseRow(
     if (group.length === 1 && !first.ports) return [first.rule];
     const set = joinGroup(`many${first.family}-${hashOf(`${context.name} ${key}`)}`, first, group);
     sets.push(set);
-    const fields: readonly NftField[] = first.ports ? [first.field, "meta l4proto", "th dport"] : [first.field];
-    const match: NftMatch = { left: fields.length === 1 ? first.field : fields, op: "==", right: { set: set.name } };
-    return [{ matches: [match, ...(first.ranges ?? [])], statements: first.rule.statements }];
+    return [{ matches: [...questionOf(first, set), ...(first.ranges ?? [])], statements: first.rule.statements }];
   });
   return { rules: [...rules, ...left], sets };
+}
+
+/** How a packet is looked up in the set of a group like this one. */
+function questionOf({ field, protocol = "", ports }: Question, set: NftSet): NftMatch[] {
+  const right = { set: set.name };
+  if (!ports) return [{ left: field, op: "==", right }];
+  if (!isInterval(set)) return [{ left: [field, "meta l4proto", "th dport"], op: "==", right }];
+  return [
+    { left: "meta l4proto", op: "==", right: protocol },
+    { left: [field, "th dport"], op: "==", right },
+  ];
 }
 
 function isInterval(set: NftSet): boolean {
@@ -172,20 +183,19 @@ function readQuestion(rule: NftRule, sets: ReadonlyMap<string, NftSet>): Questio
 /** One set for all that a group asks. */
 function joinGroup(name: string, { family, set, ports }: Question, group: readonly Question[]): NftSet {
   const address: NftType = family === 4 ? "ipv4_addr" : "ipv6_addr";
-  const key: readonly NftType[] = ports ? [address, "inet_proto", "inet_service"] : [address];
-  if (!isInterval(set)) return { name, key, elements: singles(group) };
+  if (!isInterval(set)) return { name, key: ports ? [address, "inet_proto", "inet_service"] : [address], elements: singles(group) };
+  const key: readonly NftType[] = ports ? [address, "inet_service"] : [address];
   // Intervals of one set must not overlap: for each port they are made disjoint.
   const byPort = new Map<string, OwnedInterval<NftRule>[]>();
-  for (const { set: blocks, protocol = "", ports: its = [""], rule } of group)
+  for (const { set: blocks, ports: its = [""], rule } of group)
     for (const port of its) {
-      const to = ports ? `${protocol} ${port}` : "";
-      const list = byPort.get(to) ?? [];
+      const list = byPort.get(port) ?? [];
       for (const element of blocks.elements) list.push({ text: element.key[0] ?? "", owner: rule });
-      byPort.set(to, list);
+      byPort.set(port, list);
     }
-  const elements = [...byPort].flatMap(([to, blocks]) =>
+  const elements = [...byPort].flatMap(([port, blocks]) =>
     firstCovering(blocks, family).map(
-      ({ text, owner: { owner } }): NftElement => ({ key: [text, ...(to === "" ? [] : to.split(" "))], ...(owner ? { owner } : {}) }),
+      ({ text, owner: { owner } }): NftElement => ({ key: [text, ...(port === "" ? [] : [port])], ...(owner ? { owner } : {}) }),
     ),
   );
   return { name, key, flags: ["interval"], elements };

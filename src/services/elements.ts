@@ -1,5 +1,5 @@
 // The set and map elements of one entry of the service table on one node.
-import { parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
+import { type Family, parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import type { NftElement, Owner } from "../kernel/index.ts";
 import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
 import { endpointIds, INSIDE_OFFSET, type Pick, pickMaps, pickName, pickSet, type Way } from "./pick.ts";
@@ -141,6 +141,12 @@ function knownPick(pick: Pick): KnownPick {
   return known;
 }
 
+/**
+ * Clients that the load balancer's addresses of a protocol let in. A set for each: libnftables before 1.1 turns the one byte of
+ * "meta l4proto" around where it is part of intervals, which Linux 7 refuses.
+ */
+export const sourcesOf = (family: Family, transport: string): string => `sources${family}-${transport}`;
+
 class Group {
   readonly #at: string;
   readonly #elements: NftElement[] = [];
@@ -186,11 +192,11 @@ class Group {
 
   /** Only clients in these ranges come in. Where the node has the address as its own, what it sends there has it as source: that is the node. */
   guard(ranges: readonly string[], node: boolean): void {
-    const { family } = this.#entry;
+    const { family, protocol, port } = this.#entry;
     this.#add(`guarded${family}`, this.#key());
-    for (const range of ranges) this.#add(`sources${family}`, [...this.#key(), range]);
-    if (node && !ranges.some((range) => prefixContains(parsePrefix(range), parseAddress(this.#at))))
-      this.#add(`sources${family}`, [...this.#key(), this.#at]);
+    const letIn = (range: string) => this.#add(sourcesOf(family, protocol), [this.#at, textOf(port), range]);
+    for (const range of ranges) letIn(range);
+    if (node && !ranges.some((range) => prefixContains(parsePrefix(range), parseAddress(this.#at)))) letIn(this.#at);
   }
 
   #number({ pick, maps }: KnownPick, endpoints: readonly ServiceEndpoint[]): void {

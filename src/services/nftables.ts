@@ -32,7 +32,7 @@ import {
   type TableContribution,
 } from "../kernel/index.ts";
 import { Book } from "./book.ts";
-import { type ElementGroup, elementsOf } from "./elements.ts";
+import { type ElementGroup, elementsOf, sourcesOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
 import type { Balancing } from "./ipvs-marks.ts";
 import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, pickSet, stickyMap, stickySet } from "./pick.ts";
@@ -149,7 +149,11 @@ function contribution(book: Book, sets: readonly NftSet[], balancing: Balancing 
   const sticky = new Set(picks.filter((pick) => pick.sticky !== undefined).map((pick) => pick.family));
   const dynamic = STICKY_SETS.filter((set) => FAMILIES.some((family) => sticky.has(family) && set.name === stickyMap(family)));
   const hooks = balancing ? [...HOOKS, ...balancing.hooks] : HOOKS;
-  return { chains: [...dispatchChains(picks), ...picks.map(pickChain), REFUSALS_CHAIN], sets: [...sets, ...dynamic], hooks };
+  return {
+    chains: [...dispatchChains(picks), ...picks.map(pickChain), ...GUARD_CHAINS, REFUSALS_CHAIN],
+    sets: [...sets, ...dynamic],
+    hooks,
+  };
 }
 
 /** The entry that has an address, or the node port ("node"), of those that name it. */
@@ -275,6 +279,8 @@ function jump(matches: readonly NftMatch[], chain: string): NftRule {
   return { matches, statements: [{ verdict: "jump", chain }] };
 }
 
+const TRANSPORTS = ["tcp", "udp", "sctp"] as const;
+
 const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   const address = ADDRESS[family];
   const byAddress: readonly NftType[] = [address, "inet_proto", "inet_service"];
@@ -288,7 +294,9 @@ const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
     { ...set("nodeport-ips", [address]), flags: ["interval"] },
     set("hairpin", [address, address]),
     set("guarded", byAddress),
-    { ...set("sources", [...byAddress, address]), flags: ["interval"] },
+    ...TRANSPORTS.map(
+      (transport): NftSet => ({ ...set("", [address, "inet_service", address]), name: sourcesOf(family, transport), flags: ["interval"] }),
+    ),
   ];
 });
 
@@ -297,7 +305,7 @@ const FILLED_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   const address = ADDRESS[family];
   const target: readonly NftType[] = [address, "inet_service"];
   return [
-    ...(["tcp", "udp", "sctp"] as const).flatMap((transport): NftSet[] => [
+    ...TRANSPORTS.flatMap((transport): NftSet[] => [
       { name: `endpoints${family}-${transport}`, key: [address, "inet_service", "integer"], value: target, transport, elements: [] },
       { name: `node-endpoints${family}-${transport}`, key: ["inet_service", "integer"], value: target, transport, elements: [] },
       { name: `ids${family}-${transport}`, key: [address, "inet_service", "integer"], value: ["mark"], transport, elements: [] },
@@ -311,6 +319,7 @@ const FILLED_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
 const STICKY_SETS: readonly NftSet[] = FAMILIES.map((family) => stickySet(family, STICKY_CLIENTS));
 
 const REFUSALS = "service-refusals";
+const guardChain = (family: Family) => `source-ranges${family}`;
 
 /**
  * One step for packets of what is open already, and that is left alone: IPVS lets connections of a Service that has gone come to their end.
@@ -319,6 +328,7 @@ const REFUSALS = "service-refusals";
 const TO_REFUSALS = jump([{ left: "ct state", op: "==", right: "new" }], REFUSALS);
 
 const REFUSALS_CHAIN: NftChain = { name: REFUSALS, rules: refusals() };
+const GUARD_CHAINS: readonly NftChain[] = FAMILIES.map(sourceRanges);
 
 const HOOKS: TableContribution["hooks"] = [
   ...(["prerouting-nat", "output-nat"] as const).map((chain) => ({ chain, order: 5, rules: FAMILIES.map(guard) })),
@@ -330,15 +340,23 @@ const HOOKS: TableContribution["hooks"] = [
 
 /** loadBalancerSourceRanges: before the address is translated. */
 function guard(family: Family): NftRule {
-  const key = addressKey(family);
-  return {
-    matches: [
-      { left: key, op: "==", right: { set: `guarded${family}` } },
-      { left: [...key, family === 4 ? "ip saddr" : "ip6 saddr"], op: "!=", right: { set: `sources${family}` } },
-    ],
-    statements: [{ verdict: "drop" }],
-    owner: { kind: "Fairlead", name: "source-ranges" },
-  };
+  return jump([{ left: addressKey(family), op: "==", right: { set: `guarded${family}` } }], guardChain(family));
+}
+
+/** Who may reach a guarded address goes on. */
+function sourceRanges(family: Family): NftChain {
+  const [saddr, daddr] = family === 4 ? (["ip saddr", "ip daddr"] as const) : (["ip6 saddr", "ip6 daddr"] as const);
+  const letIn = TRANSPORTS.map(
+    (transport): NftRule => ({
+      matches: [
+        { left: "meta l4proto", op: "==", right: transport },
+        { left: [daddr, "th dport", saddr], op: "==", right: { set: sourcesOf(family, transport) } },
+      ],
+      statements: [{ verdict: "return" }],
+    }),
+  );
+  const others: NftRule = { matches: [], statements: [{ verdict: "drop" }], owner: { kind: "Fairlead", name: "source-ranges" } };
+  return { name: guardChain(family), rules: [...letIn, others] };
 }
 
 /** The mark goes with the packet into a tunnel: it is cleared, or the outer packet would be masqueraded too. */

@@ -184,17 +184,17 @@ test("source ranges guard the load balancer's addresses, and nothing else; a ran
     planOf(web({ loadBalancerSourceRanges, externalIPs: ["203.0.113.5"] }, ["203.0.113.80"]), webSlice([A]));
   const plan = ranges("192.0.2.7/24", "192.0.2.128/25", "192.0.2.0/24", "2001:db8::/32");
   assert.deepEqual(plan.elements("guarded4"), ["203.0.113.80 tcp 80"]);
-  assert.deepEqual(plan.elements("sources4"), ["203.0.113.80 tcp 80 192.0.2.0/24"]);
+  assert.deepEqual(plan.elements("sources4-tcp"), ["203.0.113.80 80 192.0.2.0/24"]);
   assert.deepEqual(plan.remarks, []);
   const bad = ranges("everybody");
-  assert.deepEqual(bad.elements("sources4"), []);
+  assert.deepEqual(bad.elements("sources4-tcp"), []);
   assert.match(bad.remarks.join(), /^Service shop\/web: loadBalancerSourceRanges "everybody" is no prefix/);
   assert.deepEqual(planOf(web({}, ["203.0.113.80"]), webSlice([A])).elements("guarded4"), []);
   const own = web({ loadBalancerSourceRanges: ["10.112.0.0/24"] }, ["203.0.113.80"]);
   const inside = planServices(snapshotOf([node("node-1", [], ["10.112.0.51"]), own, webSlice([A])]), "node-1");
   assert.deepEqual(
-    inside.table.sets.find(({ name }) => name === "sources4")?.elements.map(({ key }) => key.join(" ")),
-    ["203.0.113.80 tcp 80 10.112.0.0/24", "203.0.113.80 tcp 80 203.0.113.80"],
+    inside.table.sets.find(({ name }) => name === "sources4-tcp")?.elements.map(({ key }) => key.join(" ")),
+    ["203.0.113.80 80 10.112.0.0/24", "203.0.113.80 80 203.0.113.80"],
     "the node is among them, and may have the address itself",
   );
 });
