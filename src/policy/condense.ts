@@ -148,15 +148,19 @@ function condenseRow(
   return { rules: [...rules, ...left], sets };
 }
 
+/** Fields that ask for the protocol, too. */
+const PORT_OF: ReadonlyMap<string, NftField> = new Map([
+  ["tcp", "tcp dport"],
+  ["udp", "udp dport"],
+  ["sctp", "sctp dport"],
+]);
+
 /** How a packet is looked up in the set of a group like this one. */
 function questionOf({ field, protocol = "", ports }: Question, set: NftSet): NftMatch[] {
   const right = { set: set.name };
   if (!ports) return [{ left: field, op: "==", right }];
   if (!isInterval(set)) return [{ left: [field, "meta l4proto", "th dport"], op: "==", right }];
-  return [
-    { left: "meta l4proto", op: "==", right: protocol },
-    { left: [field, "th dport"], op: "==", right },
-  ];
+  return [{ left: [field, PORT_OF.get(protocol) ?? "th dport"], op: "==", right }];
 }
 
 function isInterval(set: NftSet): boolean {
@@ -177,6 +181,7 @@ function readQuestion(rule: NftRule, sets: ReadonlyMap<string, NftSet>): Questio
   const ports = typeof port.right === "string" ? [port.right] : "set" in port.right ? undefined : port.right;
   if (!ports) return undefined;
   const single = ports.every((each) => /^\d+$/.test(each));
+  if (single && isInterval(set) && !PORT_OF.has(protocol.right)) return undefined;
   return single ? { ...question, protocol: protocol.right, ports } : { ...question, ranges: [protocol, port] };
 }
 

@@ -348,10 +348,7 @@ function sourceRanges(family: Family): NftChain {
   const [saddr, daddr] = family === 4 ? (["ip saddr", "ip daddr"] as const) : (["ip6 saddr", "ip6 daddr"] as const);
   const letIn = TRANSPORTS.map(
     (transport): NftRule => ({
-      matches: [
-        { left: "meta l4proto", op: "==", right: transport },
-        { left: [daddr, "th dport", saddr], op: "==", right: { set: sourcesOf(family, transport) } },
-      ],
+      matches: [{ left: [daddr, `${transport} dport`, saddr], op: "==", right: { set: sourcesOf(family, transport) } }],
       statements: [{ verdict: "return" }],
     }),
   );
