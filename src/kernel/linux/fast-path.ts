@@ -89,7 +89,7 @@ export class LinuxFastPath implements FastPath {
   of(indexes: readonly number[]): (ifindex: number) => boolean | undefined {
     const known = this.#standing;
     if (this.#programs || indexes.some((index) => !known.has(index))) {
-      const hooked = new Set(this.#socket().dump(QDISC_MESSAGE.get, qdiscDump(), ({ body }) => decodeClsact(body), LIST));
+      const hooked = new Set(this.#list(QDISC_MESSAGE.get, qdiscDump(), decodeClsact));
       const look = (index: number) => {
         if (!hooked.has(index)) return undefined;
         if (known.has(index)) return known.get(index);
@@ -155,17 +155,19 @@ export class LinuxFastPath implements FastPath {
   }
 
   #names(ifindex: number, hook: Hook): string[] {
+    return this.#list(FILTER_MESSAGE.get, filterDump(ifindex, hook), decodeProgramName);
+  }
+
+  #list<T>(type: number, body: Uint8Array, decode: (body: Uint8Array) => T | undefined): T[] {
     try {
-      return this.#socket().dump(FILTER_MESSAGE.get, filterDump(ifindex, hook), ({ body }) => decodeProgramName(body), LIST);
+      return this.#socket().dump(type, body, (message) => decode(message.body), { operation: "list the programs at a device" });
     } catch (error) {
-      // The device, or its hooks, have gone meanwhile.
-      if (isErrno(error, "EINVAL", "ENODEV", "ENOENT")) return [];
+      // The device, or its hooks, have gone meanwhile; or the kernel has no traffic control.
+      if (isErrno(error, "EINVAL", "ENODEV", "ENOENT", "EOPNOTSUPP")) return [];
       throw error;
     }
   }
 }
-
-const LIST = { operation: "list the programs at a device" };
 
 /** @throws KernelError where the kernel can't */
 function loadPrograms(types: Types, generation: number): Programs {
