@@ -13,6 +13,7 @@ import { decodeFdb, decodeNeighbour, encodeFdb, encodeNeighbour } from "./neighb
 import { bindLogGroup, decodeLoggedPacket } from "./nflog.ts";
 import { decodeRoute, encodeRoute } from "./route.ts";
 import { decodeRule, encodeRule } from "./rule.ts";
+import { decodeClsact, decodeProgramName, encodeClsact, encodeFilterKey, encodeProgram } from "./traffic-control.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 const bytes = (text: string) => new Uint8Array(Buffer.from(text.replaceAll(" ", ""), "hex"));
@@ -112,6 +113,21 @@ test("a veth request nests its peer with a header of its own", () => {
   assert.deepEqual(linkOf(link, name), { name: "v0", index: 0, kind: { type: "veth" }, up: false });
 });
 
+test("programs at a device: the hooks, a filter that is one, and its name", () => {
+  const hooks = "00000000 07000000 0000ffff f1ffffff 00000000 0b000100 636c7361 63740000";
+  assert.equal(hex(encodeClsact(7)), squeeze(hooks));
+  assert.equal(decodeClsact(bytes(hooks)), 7);
+  const filter = { ifindex: 7, hook: "egress", priority: 84, handle: 1 } as const;
+  const key = "00000000 07000000 01000000 f3ffffff 00035400 08000100 62706600";
+  assert.equal(hex(encodeFilterKey(filter)), squeeze(key));
+  const program = `${key} 20000280 08000600 09000000 0a000700 6c656172 6e000000 08000800 01000000`;
+  assert.equal(hex(encodeProgram(filter, { fd: 9, name: "learn" })), squeeze(program));
+  assert.equal(decodeProgramName(bytes(program)), "learn");
+  assert.equal(decodeProgramName(bytes(key)), "", "a filter without a name");
+  assert.equal(decodeProgramName(bytes(hooks.replace("0000ffff", "00000000"))), undefined, "no filter, but a priority's chain");
+  assert.equal(decodeClsact(bytes(key)), undefined);
+});
+
 test("an acknowledgement gives errno and the kernel's words, capped or with the request in it", () => {
   const words = "0c000100 746f6f2062616400";
   const answer = (flags: string, rest: string) =>
@@ -203,6 +219,8 @@ test("decoders take any bytes, and attributes come back as they went", () => {
     decodeRule,
     decodeFlow,
     decodeLoggedPacket,
+    decodeClsact,
+    decodeProgramName,
     (b: Uint8Array) => decodeRoute(b, name),
     (b: Uint8Array) => decodeAddress(b, name),
     (b: Uint8Array) => decodeNeighbour(b, name),
