@@ -149,15 +149,23 @@ function forget(code: BpfAssembler, maps: FastPathMaps, label: string): void {
   for (const key of [answers, KEY]) code.loadMap("r1", maps.flows).move("r2", "r10").compute("r2", "+", key).call(HELPER.mapDelete);
 }
 
-/** Sends on what is known, and stamps what is not. */
-export function forwardingProgram(maps: FastPathMaps): Uint8Array {
-  const code = begin();
+/** Writes what is done with packets of TCP of each family, once their key is written; all others are left alone. */
+function forEachFormat(code: BpfAssembler, ifindex: number, write: (format: Format) => void): void {
   need(code, ETHERNET.length, "go on");
   code.load(2, "r3", DATA, ETHERNET.type);
   for (const format of FORMATS) {
     const other = `not ${format.bytes}`;
     code.jumpIf("r3", "!=", format.type, other);
-    writeKey(code, format, SKB.ifindex, "go on");
+    writeKey(code, format, ifindex, "go on");
+    write(format);
+    code.label(other);
+  }
+}
+
+/** Sends on what is known, and stamps what is not. */
+export function forwardingProgram(maps: FastPathMaps): Uint8Array {
+  const code = begin();
+  forEachFormat(code, SKB.ifindex, (format) => {
     // PACKET_HOST: what is for another device's MAC address is not forwarded. Nor is what belongs to a VLAN of this device.
     for (const field of [SKB.packetType, SKB.vlanPresent]) code.load(4, "r2", CONTEXT, field).jumpIf("r2", "!=", 0, "go on");
     const ending = `ending ${format.bytes}`;
@@ -188,8 +196,7 @@ export function forwardingProgram(maps: FastPathMaps): Uint8Array {
     code.label(ending);
     forget(code, maps, "go on");
     code.jump("go on");
-    code.label(other);
-  }
+  });
   return code.label("go on").move("r0", GO_ON).exit().finish();
 }
 
@@ -199,12 +206,7 @@ export function learningProgram(maps: FastPathMaps, types: TrackingTypes): Uint8
   loadGeneration(code, maps);
   code.jumpIf("r2", "!=", GENERATION, "go on");
   code.load(4, "r2", CONTEXT, SKB.ingressIfindex).jumpIf("r2", "==", 0, "go on");
-  need(code, ETHERNET.length, "go on");
-  code.load(2, "r3", DATA, ETHERNET.type);
-  for (const format of FORMATS) {
-    const other = `not ${format.bytes}`;
-    code.jumpIf("r3", "!=", format.type, other);
-    writeKey(code, format, SKB.ingressIfindex, "go on");
+  forEachFormat(code, SKB.ingressIfindex, (format) => {
     ifFlags(code, format, TCP.fin | TCP.syn | TCP.rst, "go on");
     code.call(HELPER.clock).store(8, "r10", NOW, "r0");
     lookUp(code, maps);
@@ -244,7 +246,6 @@ export function learningProgram(maps: FastPathMaps, types: TrackingTypes): Uint8
     code.store(4, "r10", VALUE + FLOW.macs + 12, 0);
     code.loadMap("r1", maps.flows).move("r2", "r10").compute("r2", "+", KEY).move("r3", "r10").compute("r3", "+", VALUE);
     code.move("r4", 0).call(HELPER.mapUpdate).jump("go on");
-    code.label(other);
-  }
+  });
   return code.label("go on").move("r0", GO_ON).exit().finish();
 }
