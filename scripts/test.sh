@@ -14,9 +14,13 @@ PATH=$PWD/node_modules/node-linux-$arch/bin:$PWD/node_modules/.bin:$PATH:$PWD/.b
 export PATH
 node='node --disable-warning=ExperimentalWarning --test'
 status=0
+# What failed is said once more at the end: the last step prints a lot.
+logs=".build/unit.log .build/kernel.log"
+failures() { for log in $logs; do [ -f "$log" ] && sed -n '/failing tests:$/,$p' "$log"; done; }
 step() { printf '\n\033[1m%s\033[0m\n' "$1"; }
 
 if [ $# -gt 0 ] && [ "$1" != unit ]; then exec $node "$@"; fi
+rm -f $logs
 step "types"; tsc --noEmit || status=1
 step "lint"; biome check . || status=1
 knip || status=1
@@ -32,7 +36,8 @@ if [ -n "$enter" ] && ! $enter true 2>/dev/null; then
   echo "NOT RUN: the kernel tests need root, or a host that lets an ordinary user make user namespaces (sysctl user.max_user_namespaces)"
   exit 1
 fi
-$enter $node --test-concurrency=1 --test-timeout=600000 $(find src test -name '*.kernel.test.ts' -o -name '*.e2e.test.ts' | sort) || status=1
+$enter $node --test-reporter=spec --test-reporter-destination=stdout --test-reporter=spec --test-reporter-destination=.build/kernel.log \
+  --test-concurrency=1 --test-timeout=600000 $(find src test -name '*.kernel.test.ts' -o -name '*.e2e.test.ts' | sort) || status=1
 
 step "second kernel"
 # IPVS is in few kernels: its tests, and those of Services once more, run in an emulated one.
@@ -42,4 +47,5 @@ case $? in
 69) echo "NOT RUN: the tests that need IPVS; the line above says what is missing" ;;
 *) status=1 ;;
 esac
+failures
 exit $status

@@ -205,6 +205,8 @@ export interface TableContribution {
 export type BaseChainName =
   | "prerouting-nat"
   | "output-nat"
+  | "prerouting-nat-again"
+  | "output-nat-again"
   | "postrouting-nat"
   | "filter-input"
   | "filter-forward"

@@ -30,6 +30,8 @@ export const TABLE = { family: "inet", name: "fairlead" } as const;
 const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
   "prerouting-nat": { type: "nat", hook: "prerouting", priority: -100, policy: "accept" },
   "output-nat": { type: "nat", hook: "output", priority: -100, policy: "accept" },
+  "prerouting-nat-again": { type: "nat", hook: "prerouting", priority: -99, policy: "accept" },
+  "output-nat-again": { type: "nat", hook: "output", priority: -99, policy: "accept" },
   "postrouting-nat": { type: "nat", hook: "postrouting", priority: 100, policy: "accept" },
   "filter-input": { type: "filter", hook: "input", priority: 0, policy: "accept" },
   "filter-forward": { type: "filter", hook: "forward", priority: 0, policy: "accept" },
@@ -45,6 +47,8 @@ const BASE_CHAINS: Readonly<Record<BaseChainName, NftHook>> = {
 
 /** A hook costs each packet something: these are there only where a rule is. */
 const OPTIONAL_CHAINS: readonly BaseChainName[] = [
+  "prerouting-nat-again",
+  "output-nat-again",
   "filter-input-again",
   "filter-forward-again",
   "filter-output-again",

@@ -4,11 +4,17 @@
 //                                           ├▶ daddr . proto . dport in set at-pick4-tcp-3       ─▶ pick4-tcp-3
 //                                           ├▶ daddr . proto . dport in set at-masq-pick4-udp-1  ─▶ masq-pick4-udp-1, …
 //                                           └▶ (local daddr) nodeports ─▶ proto . dport in set at-masq-node4-tcp-3, …
+//   prerouting-nat-again, output-nat-again ─▶ services
 //   pick4-tcp-3:  dnat to daddr . dport . numgen random mod 3 map endpoints4-tcp
 //
 // There is one chain, and one set, per protocol and number of end points, not one per Service or end point: the kernel's
 // cost of a transaction is quadratic in chains, and it looks at every element of a verdict map whenever one is added. A
 // changed Service is a few changed elements, and a new connection asks as many sets as there are numbers of end points.
+//
+// Linux chooses once for each packet and base chain of which generation the rules are, but anew with each look-up of which the
+// sets are. A packet that is here while a Service changes may look for it in the old set, then in the new one, and miss it in
+// both. What is translated nowhere is therefore looked up once more, by base chains of their own: behind the change, as both
+// their rules and their sets are. What is for pods is no Service's, and goes on.
 //
 // Session affinity: the map sticky4 holds, for a client and a Service's address and port, the id of an end point, with
 // the Service's timeout; packets write it, and every new connection renews it. The id (a hash of address and port) is
@@ -334,9 +340,15 @@ const HOOKS: TableContribution["hooks"] = [
   ...(["prerouting-nat", "output-nat"] as const).map((chain) => ({ chain, order: 5, rules: FAMILIES.map(guard) })),
   { chain: "prerouting-nat", order: 10, rules: [jump([], "services")] },
   { chain: "output-nat", order: 10, rules: [jump([], "services")] },
+  ...(["prerouting-nat-again", "output-nat-again"] as const).map((chain) => ({ chain, order: 10, rules: FAMILIES.map(again) })),
   { chain: "postrouting-nat", order: 10, rules: [masqueradeMarked(), ...FAMILIES.map(hairpin)] },
   ...FILTERS.map((chain) => ({ chain, order: 10, rules: [TO_REFUSALS] })),
 ];
+
+/** Whoever is not for a pod, by the rules that are in force by now. */
+function again(family: Family): NftRule {
+  return jump([{ left: family === 4 ? "ip daddr" : "ip6 daddr", op: "!=", right: { set: POD_NETWORKS[family] } }], "services");
+}
 
 /** loadBalancerSourceRanges: before the address is translated. */
 function guard(family: Family): NftRule {

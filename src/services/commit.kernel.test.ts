@@ -1,0 +1,86 @@
+// A Service's end points change while others connect to it, in the very microseconds of a commit, too: whoever connects reaches one of them.
+//
+//   FAIRLEAD_COMMITS=10000 node --test src/services/commit.kernel.test.ts      as many changes
+import assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { type Place, type PodName, podAddress, ServiceNetwork, TESTED_MODES } from "../../test/service-network.ts";
+import { service, slice } from "../../test/service-objects.ts";
+
+const skip = process.getuid?.() !== 0;
+/** iptables replaces its whole table at once, and takes longer for it. */
+const COMMITS = { nftables: 2000, iptables: 150, ipvs: 150 };
+const ASKED = process.env.FAIRLEAD_COMMITS;
+const LOAD = fileURLToPath(new URL("../../test/programs/connect-load.ts", import.meta.url));
+const NODE: Readonly<Record<PodName, string>> = { a: "node-1", b: "node-1", c: "node-2", d: "node-1" };
+/** What a Service goes through: more and fewer end points, and others. */
+const STATES: readonly (readonly PodName[])[] = [["a", "b", "c"], ["b"], ["c", "b", "a"], ["a"], ["b", "a"], ["c"]];
+/** Other Services, of as many end points each as no other has: what a packet looks through between the sets of one and of three. */
+const CROWD = Array.from({ length: 20 }, (_, index) => {
+  const endpoints = Array.from({ length: 10 + index }, (_, host) => ({ address: `10.244.9.${1 + host}` }));
+  const name = `crowd-${index}`;
+  return [service(name, { clusterIP: `10.96.1.${index}`, ports: [{ port: 80 }] }), slice(name, { endpoints, port: 8080 })];
+}).flat();
+const PLAIN = "10.96.0.80";
+const STICKY = "10.96.0.81";
+
+let net: ServiceNetwork;
+before(() => {
+  if (!skip) net = new ServiceNetwork();
+});
+after(() => net?.close());
+
+function change(pods: readonly PodName[]): void {
+  const endpoints = pods.map((pod) => ({ address: podAddress(pod), node: NODE[pod] }));
+  net.set([
+    ...CROWD,
+    service("plain", { type: "NodePort", clusterIP: PLAIN, ports: [{ port: 80, nodePort: 30080 }] }),
+    slice("plain", { endpoints, port: 8080 }),
+    service("sticky", { clusterIP: STICKY, sessionAffinity: "ClientIP", ports: [{ port: 80 }] }),
+    slice("sticky", { endpoints, port: 8080 }),
+  ]);
+}
+
+async function load(from: Place, ...targets: readonly string[]): Promise<ChildProcess> {
+  const child = net.at(from).spawn(process.execPath, ["--disable-warning=ExperimentalWarning", LOAD, ...targets], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  await once(child.stdout as NonNullable<typeof child.stdout>, "data");
+  return child;
+}
+
+async function end(child: ChildProcess): Promise<{ readonly connections: number; readonly failures: readonly string[] }> {
+  let text = "";
+  child.stdout?.on("data", (chunk) => {
+    text += chunk;
+  });
+  child.stdin?.end();
+  await once(child, "close");
+  return JSON.parse(text);
+}
+
+/** Some at once at each. */
+const many = (...targets: readonly string[]) => targets.flatMap((target) => Array.from({ length: 4 }, () => target));
+
+for (const mode of TESTED_MODES) {
+  const commits = ASKED === undefined ? COMMITS[mode] : Number(ASKED);
+  test(`${commits} changes of end points, and no connection is refused, by ${mode}`, { skip, timeout: 300_000 }, async (t) => {
+    net.mode = mode;
+    change(["a"]);
+    const children = [await load("d", ...many(`${PLAIN}:80`, `${STICKY}:80`)), await load("client", ...many("10.112.0.51:30080"))];
+    for (let commit = 0; commit < commits; commit++) {
+      change(STATES[commit % STATES.length] ?? []);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const ends = await Promise.all(children.map(end));
+    const connections = ends.reduce((sum, one) => sum + one.connections, 0);
+    t.diagnostic(`${connections} connections`);
+    assert.ok(connections > commits, `there was hardly any traffic: ${connections} connections`);
+    assert.deepEqual(
+      ends.flatMap(({ failures }) => failures),
+      [],
+    );
+  });
+}

@@ -1,0 +1,41 @@
+// A process that connects to addresses without pause, one after the other at each, and notes every connection that was not made.
+//
+//   node connect-load.ts ADDRESS:PORT...     it ends with its standard input, and prints {"connections": 1234, "failures": ["…"]}
+import { connect } from "node:net";
+
+const PATIENCE_MS = 5000;
+let connections = 0;
+const failures: string[] = [];
+let ended = false;
+process.stdin.on("end", () => {
+  ended = true;
+});
+process.stdin.resume();
+
+/** Settles with why it failed, or nothing. */
+function attempt(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port });
+    const finish = (failure?: string) => {
+      clearTimeout(timer);
+      socket.resetAndDestroy();
+      resolve(failure);
+    };
+    const timer = setTimeout(() => finish(`not within ${PATIENCE_MS} ms`), PATIENCE_MS);
+    socket.on("error", ({ message }) => finish(message));
+    socket.on("connect", () => finish());
+  });
+}
+
+async function load(target: string): Promise<void> {
+  const colon = target.lastIndexOf(":");
+  while (!ended) {
+    const failure = await attempt(target.slice(0, colon), Number(target.slice(colon + 1)));
+    connections++;
+    if (failure !== undefined) failures.push(`${target}: ${failure}`);
+  }
+}
+
+process.stdout.write("ready\n");
+await Promise.all(process.argv.slice(2).map(load));
+process.stdout.write(`${JSON.stringify({ connections, failures })}\n`);
