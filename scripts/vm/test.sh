@@ -13,7 +13,7 @@ case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
 PATH=$PWD/node_modules/node-linux-$arch/bin:$PWD/node_modules/.bin:$PATH
 export PATH
 [ $# -gt 0 ] || set -- $(find src test -name '*.vm.test.ts' | sort) src/services/modes.kernel.test.ts src/services/services.kernel.test.ts \
-  src/services/churn.kernel.test.ts \
+  src/services/churn.kernel.test.ts src/services/commit.kernel.test.ts \
   src/kernel/linux/contract.kernel.test.ts src/kernel/linux/fast-path.kernel.test.ts
 VM_SECONDS=${VM_SECONDS:-600}
 export VM_SECONDS

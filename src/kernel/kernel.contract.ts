@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { isErrno } from "./errors.ts";
 import { canonicalRule } from "./iptables/rule.ts";
-import type { Kernel, LinkChange, NetworkNamespace } from "./kernel.ts";
+import type { Ipvs, Kernel, LinkChange, NetworkNamespace } from "./kernel.ts";
 import { localRoute } from "./route-diff.ts";
 import {
   type FdbEntry,
@@ -769,6 +769,23 @@ function describeIpvs(makeKernel: () => Kernel): void {
       ipvs.apply({ op: "delete", service: v4 });
       assert.equal(ipvs.read(v4), undefined);
       assert.equal(ipvs.read({ ...sticky, protocol: "tcp" }), undefined);
+    }));
+
+  test("IPVS: a list is whole, where another namespace has as many", () =>
+    withNode(makeKernel(), ({ ipvs }, others) => {
+      const many = Array.from({ length: 60 }, (_, index): IpvsService => ({ ...v4, port: 1000 + index }));
+      const hosts = [2, 3, 4, 5].map((host) => `10.244.1.${host}`);
+      for (const service of many)
+        for (const balancer of [ipvs, others.ipvs]) {
+          balancer.apply({ op: "add", service });
+          for (const host of hosts) balancer.apply({ op: "add", service, destination: to(host) });
+        }
+      const told = (balancer: Ipvs) => balancer.list().map(({ port, destinations }) => `${port} ${destinations.length}`);
+      for (const balancer of [ipvs, others.ipvs])
+        assert.deepEqual(
+          told(balancer).sort(),
+          many.map(({ port }) => `${port} ${hosts.length}`),
+        );
     }));
 
   test("IPVS: what is there twice, or not there, is refused", () =>

@@ -4,6 +4,8 @@
 import { connect } from "node:net";
 
 const PATIENCE_MS = 5000;
+/** Further ones are not told. */
+const MOST_FAILURES = 100;
 let connections = 0;
 const failures: string[] = [];
 let ended = false;
@@ -32,7 +34,8 @@ async function load(target: string): Promise<void> {
   while (!ended) {
     const failure = await attempt(target.slice(0, colon), Number(target.slice(colon + 1)));
     connections++;
-    if (failure !== undefined) failures.push(`${target}: ${failure}`);
+    if (failure === undefined) continue;
+    if (failures.length < MOST_FAILURES) failures.push(`${target}: ${failure}`);
   }
 }
 

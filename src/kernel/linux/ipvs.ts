@@ -17,6 +17,7 @@ import {
   serviceQuestion,
 } from "../netlink/ipvs.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
+import type { IpvsService, IpvsServiceKey } from "../state.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
 /** `run` executes a function inside the namespace, `socket` gives its NETLINK_GENERIC socket, opened at first need. */
@@ -29,6 +30,18 @@ export function openIpvs(run: <T>(action: () => T) => T, socket: () => NetlinkSo
     });
     return number ?? 0;
   };
+  const read = (service: IpvsServiceKey): IpvsService | undefined => {
+    const context = { operation: "read IPVS service", subject: ipvsKey(service) };
+    try {
+      const found = socket().ask(family(), serviceQuestion(service), ({ body }) => decodeService(body), context);
+      if (!found) return undefined;
+      const take = ({ body }: NetlinkMessage) => decodeDestination(body, found.family);
+      return { ...found, destinations: socket().dump(family(), destinationDump(service), take, context) };
+    } catch (error) {
+      if (isErrno(error, "ESRCH")) return undefined;
+      throw error;
+    }
+  };
   return {
     lack() {
       try {
@@ -39,26 +52,16 @@ export function openIpvs(run: <T>(action: () => T) => T, socket: () => NetlinkSo
       }
     },
     list() {
-      const services = parseIpvs(run(readListing));
-      if (!services.some(({ persistence }) => persistence !== undefined)) return services;
+      const listed = new Map(parseIpvs(run(readListing)).map((service) => [ipvsKey(service), service.destinations]));
+      // Nothing is asked of a kernel that need not load its module for it.
+      if (listed.size === 0) return [];
       const told = socket().dump(family(), serviceDump(), ({ body }) => decodeService(body), { operation: "list IPVS services" });
-      const times = new Map(told.map((service) => [ipvsKey(service), service.persistence]));
-      return services.map((service) =>
-        service.persistence === undefined ? service : { ...service, persistence: times.get(ipvsKey(service)) ?? 0 },
-      );
+      return told.flatMap((service) => {
+        const destinations = listed.get(ipvsKey(service));
+        return destinations ? { ...service, destinations } : (read(service) ?? []);
+      });
     },
-    read(service) {
-      const context = { operation: "read IPVS service", subject: ipvsKey(service) };
-      try {
-        const found = socket().ask(family(), serviceQuestion(service), ({ body }) => decodeService(body), context);
-        if (!found) return undefined;
-        const take = ({ body }: NetlinkMessage) => decodeDestination(body, found.family);
-        return { ...found, destinations: socket().dump(family(), destinationDump(service), take, context) };
-      } catch (error) {
-        if (isErrno(error, "ESRCH")) return undefined;
-        throw error;
-      }
-    },
+    read,
     apply(change) {
       const { op, service } = change;
       if ("destination" in change) {
@@ -71,6 +74,10 @@ export function openIpvs(run: <T>(action: () => T) => T, socket: () => NetlinkSo
   };
 }
 
+/**
+ * All end points in one text, where netlink would be asked for each service. Before Linux 7 it may lack services where other
+ * namespaces have some, too: from page to page the kernel counts those as well, and begins behind what it has not shown.
+ */
 function readListing(): string {
   try {
     return readFileSync("/proc/thread-self/net/ip_vs", "utf8");
