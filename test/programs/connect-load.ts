@@ -32,10 +32,12 @@ function attempt(host: string, port: number): Promise<string | undefined> {
 async function load(target: string): Promise<void> {
   const colon = target.lastIndexOf(":");
   while (!ended) {
+    const begun = performance.now();
     const failure = await attempt(target.slice(0, colon), Number(target.slice(colon + 1)));
     connections++;
     if (failure === undefined) continue;
-    if (failures.length < MOST_FAILURES) failures.push(`${target}: ${failure}`);
+    if (failures.length < MOST_FAILURES)
+      failures.push(`${target}: ${failure}, from ${Math.round(begun)} to ${Math.round(performance.now())} ms`);
   }
 }
 
