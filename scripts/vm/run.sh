@@ -63,14 +63,19 @@ timeout "${VM_SECONDS:-1200}" qemu-system-x86_64 -M q35 -cpu max,-pku -smp 1 -m 
   -serial stdio </dev/null >"$work/console" 2>&1 &
 machine=$!
 # What the machine says before and after the command is left out, unless the command never came to its end.
-awk -v log_file="$work/boot" '
-  { sub(/\r$/, "") }
-  /^vm: begin$/ { on = 1; next }
-  /^vm: end / { status = $3 + 0; ended = 1; on = 0; next }
-  on { print; fflush(); next }
-  { print > log_file }
-  END { exit ended ? status : 70 }
-' <"$work/console" &
+return_key=$(printf '\r')
+{
+  told= status=70
+  while IFS= read -r line; do
+    line=${line%"$return_key"}
+    case $line in
+    "vm: begin") told=1 ;;
+    "vm: end "*) told= status=${line#vm: end } ;;
+    *) if [ -n "$told" ]; then printf '%s\n' "$line"; else printf '%s\n' "$line" >>"$work/boot"; fi ;;
+    esac
+  done
+  exit "$status"
+} <"$work/console" &
 reader=$!
 # Not in the foreground: a signal must end the machine at once.
 wait "$reader"

@@ -3,7 +3,7 @@
 // The kernel keeps one table of flows for all namespaces, and a walk through it costs milliseconds, a look at each of them much
 // more: what is to be cut is collected, and the kernel is told what to look for.
 import { isDeepStrictEqual } from "node:util";
-import { type Family, messageOf, tryParseAddress } from "../base/index.ts";
+import { type Family, messageOf, TRANSPORTS, tryParseAddress } from "../base/index.ts";
 import type { ClusterSnapshot, EndpointSlicePart } from "../cluster/index.ts";
 import type { Conntrack, ConntrackFilter, NftRule, NftSet } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
@@ -20,8 +20,6 @@ export interface FlowCutter {
   settle(addresses: readonly string[]): Promise<void>;
   close(): void;
 }
-
-const [TCP, UDP, SCTP] = [6, 17, 132];
 
 /** Milliseconds from one walk to the next, in which changes are collected; the first comes at once. */
 const COLLECT_MS = 50;
@@ -124,11 +122,10 @@ function concernedFlows(before: ClusterSnapshot, after: ClusterSnapshot): Conntr
   if (before.endpointSlices === after.endpointSlices && before.services === after.services) return [];
   const found = new Map<string, ConntrackFilter>();
   for (const family of familiesLosing(before.endpointSlices, after.endpointSlices))
-    found.set(`tcp ${family}`, { family, protocol: TCP, replied: false });
+    found.set(`tcp ${family}`, { family, protocol: TRANSPORTS.tcp, replied: false });
   const [was, is] = [connectionless(serviceTable(before)), connectionless(serviceTable(after))];
   if (was === is) return [...found.values()];
-  const note = ({ family, protocol }: ServiceEntry) =>
-    found.set(`${protocol} ${family}`, { family, protocol: protocol === "udp" ? UDP : SCTP });
+  const note = ({ family, protocol }: ServiceEntry) => found.set(`${protocol} ${family}`, { family, protocol: TRANSPORTS[protocol] });
   for (const [key, entry] of was) if (entry !== is.get(key) && !stillGoes(entry, is.get(key))) note(entry);
   // What went nowhere was not translated, and must be now.
   for (const [key, entry] of is) if (entry !== was.get(key) && entry.endpoints.length > 0 && !was.get(key)?.endpoints.length) note(entry);

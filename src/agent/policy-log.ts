@@ -1,5 +1,5 @@
 // What policies' Log rules note: packets that the kernel hands over, as lines that name both ends, the policy and its rule.
-import { addressFromBytes, formatAddress, messageOf } from "../base/index.ts";
+import { addressFromBytes, formatAddress, messageOf, protocolTitle } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import { type LoggedPacket, type NetworkNamespace, type Owner, parseOwner } from "../kernel/index.ts";
 import type { NodePlan } from "../plan/index.ts";
@@ -41,7 +41,6 @@ export interface PolicyLog {
 const RATE = 20;
 const BURST = 100;
 const KEPT = 50;
-const NAMES: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP", 136: "UDPLite" };
 
 export function createPolicyLog(namespace: NetworkNamespace, log: (message: string) => void): PolicyLog {
   let stop: (() => void) | undefined;
@@ -121,7 +120,7 @@ function flowOf({ prefix, bytes }: LoggedPacket, snapshot: ClusterSnapshot | und
     from: nameOf(source),
     to: nameOf(destination),
     ...header,
-    protocol: NAMES[protocol] ?? String(protocol),
+    protocol: protocolTitle(protocol) ?? String(protocol),
   };
 }
 

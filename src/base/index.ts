@@ -24,4 +24,5 @@ export {
   tryParsePrefix,
   urlHost,
 } from "./ip.ts";
+export { PORT_PROTOCOLS, protocolTitle, TRANSPORTS, type Transport, transportName } from "./protocols.ts";
 export { textTable, width } from "./text-table.ts";

@@ -1,4 +1,5 @@
 // What is suspicious about policies in their cluster: valid, and yet hardly meant so. Pure.
+import { transportName } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
@@ -220,11 +221,9 @@ function checkNames(snapshot: ClusterSnapshot, rule: Rule, { path, direction, se
       warn(
         "unknown-port-name",
         `${path}[${index}].port`,
-        `no ${direction === "ingress" ? "selected pod" : "peer"} has a ${PROTOCOL_NAMES[traffic.protocol ?? 0] ?? "TCP, UDP or SCTP"} port named "${port.name}"`,
+        `no ${direction === "ingress" ? "selected pod" : "peer"} has a ${transportName(traffic.protocol)?.toUpperCase() ?? "TCP, UDP or SCTP"} port named "${port.name}"`,
         names.length > 0 ? `their ports are named ${names.join(", ")}` : "their ports have no names: write the number",
       );
     }
   }
 }
-
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };

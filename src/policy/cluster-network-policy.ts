@@ -1,6 +1,6 @@
 // Reads the cluster-wide policies of network-policy-api: ClusterNetworkPolicy (v1alpha2), AdminNetworkPolicy and BaselineAdminNetworkPolicy (v1alpha1).
 
-import { tryParsePrefix } from "../base/index.ts";
+import { PORT_PROTOCOLS, TRANSPORTS, tryParsePrefix } from "../base/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { KubeObject, LabelSelector } from "../resources/index.ts";
 import { ALL_LABELS, NO_LABELS, readLabelSelector, unknownField } from "./labels.ts";
@@ -48,7 +48,6 @@ const ALPHA_2: Dialect = {
   fields: ["tier", ...ALPHA_1.fields],
   traffic: "protocols",
 };
-const PROTOCOLS: ReadonlyMap<string, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 /** What stands in an object that the API server did not check: anything. */
 type Fields = Readonly<Record<string, unknown>>;
@@ -216,8 +215,8 @@ class Reader {
   /** v1alpha2: { tcp: { destinationPort: { number | range } } } or { destinationNamedPort }. */
   #protocol(entry: Fields, path: string): readonly Traffic[] | undefined {
     if (typeof entry.destinationNamedPort === "string") return named(entry.destinationNamedPort);
-    for (const [protocol, number] of PROTOCOLS) {
-      const of = entry[protocol.toLowerCase()];
+    for (const [protocol, number] of Object.entries(TRANSPORTS)) {
+      const of = entry[protocol];
       if (of === undefined) continue;
       const port = fieldsOf(of).destinationPort;
       if (port === undefined) return [{ protocol: number }];
@@ -226,7 +225,7 @@ class Reader {
       return this.#range(
         number,
         range === undefined ? [single, single] : [start, end],
-        `${path}.${protocol.toLowerCase()}.destinationPort`,
+        `${path}.${protocol}.destinationPort`,
       );
     }
     this.#remark(path, `${Object.keys(entry).join(", ") || "nothing"} is not known: tcp, udp, sctp, destinationNamedPort`);
@@ -237,7 +236,7 @@ class Reader {
   #port(entry: Fields, path: string): readonly Traffic[] | undefined {
     if (typeof entry.namedPort === "string") return named(entry.namedPort);
     const { protocol = "TCP", port, start, end } = fieldsOf(entry.portNumber ?? entry.portRange);
-    const known = PROTOCOLS.get(typeof protocol === "string" ? protocol : "");
+    const known = PORT_PROTOCOLS.get(protocol);
     if (known !== undefined) return this.#range(known, entry.portNumber === undefined ? [start, end] : [port, port], path);
     this.#remark(path, `${JSON.stringify(protocol)} is neither TCP, UDP nor SCTP`);
     return undefined;

@@ -1,8 +1,8 @@
 // Parts of rules in plain words: peers, sides, ports and protocols.
+import { protocolTitle } from "../base/index.ts";
 import type { Peer, PortMatch, Rule, Side, Traffic } from "./rules.ts";
 import { describeSelection } from "./selection.ts";
 
-const PROTOCOLS: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP", 136: "UDPLite" };
 const ENTITIES: Readonly<Record<string, string>> = {
   all: "everybody",
   cluster: "pods and nodes of the cluster",
@@ -71,7 +71,7 @@ function describePorts(ports: readonly PortMatch[]): string {
 
 /** "TCP", "protocol 47". */
 export function nameOf(protocol: number): string {
-  return PROTOCOLS[protocol] ?? `protocol ${protocol}`;
+  return protocolTitle(protocol) ?? `protocol ${protocol}`;
 }
 
 function listed(words: readonly string[], joint = ", "): string {

@@ -6,7 +6,7 @@
 //   filter-forward               policy-host-forward    applyOnForward, on the way in and on the way out
 //
 // Always open: replies, neighbour discovery, the loopback, the node's own pods, tunnels between nodes, failsafe ports.
-import type { Family } from "../base/index.ts";
+import { type Family, transportName } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { BaseChainName, NftChain, NftMatch, NftRule, NftStatement, TableContribution } from "../kernel/index.ts";
 import { blockOf, nodesByAddress } from "./ends.ts";
@@ -154,7 +154,7 @@ function failsafeMatches(ports: readonly Failsafe[], peer: "source" | "destinati
   return [...groups.values()].map((group): NftRule => {
     const { protocol = 0, cidr } = group[0] ?? {};
     const numbers = [...new Set(group.map(({ port }) => String(port)))];
-    const name = protocol === 6 ? "tcp" : protocol === 17 ? "udp" : protocol === 132 ? "sctp" : String(protocol);
+    const name = transportName(protocol) ?? String(protocol);
     const [only] = numbers;
     return {
       matches: [

@@ -1,5 +1,5 @@
 // Whether a rule matches one packet, by calculation: its two sides, and what the packet carries.
-import { familyOf, parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
+import { familyOf, PORT_PROTOCOLS, parseAddress, parsePrefix, prefixContains } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { Pod } from "../resources/index.ts";
 import { endPoints } from "./end-points.ts";
@@ -147,13 +147,11 @@ export function hostPorts({ ports }: HostPlace, protocol: number, name: string):
   return ports.filter((port) => port.name === name && port.protocol === protocol).map(({ port }) => port);
 }
 
-const PORT_PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
-
 /** The numbers that a name has on a pod for a protocol; sidecars among the init containers count. */
 export function namedPorts(pod: Pod, protocol: number, name: string): number[] {
   const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? []).filter((each) => each.restartPolicy === "Always")];
   const ports = containers.flatMap((container) => container.ports ?? []);
   return ports
-    .filter((port) => port.name === name && PORT_PROTOCOLS[port.protocol ?? "TCP"] === protocol)
+    .filter((port) => port.name === name && PORT_PROTOCOLS.get(port.protocol ?? "TCP") === protocol)
     .map((port) => port.containerPort);
 }

@@ -1,6 +1,6 @@
 // The reader of networking.k8s.io/v1 NetworkPolicy. What is not valid is remarked and read so that it allows nothing.
 
-import { prefixContains, tryParsePrefix } from "../base/index.ts";
+import { PORT_PROTOCOLS, prefixContains, tryParsePrefix } from "../base/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "../resources/index.ts";
 import { ALL_LABELS, readLabelSelector, unknownField } from "./labels.ts";
@@ -18,8 +18,6 @@ import {
   type Rule,
   type Traffic,
 } from "./rules.ts";
-
-const PROTOCOLS: ReadonlyMap<unknown, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 type Remark = (path: string, says: string) => void;
 const SPEC_FIELDS = ["podSelector", "policyTypes", "ingress", "egress"];
@@ -198,7 +196,7 @@ function readPort(port: NetworkPolicyPort | null, path: string, remark: Remark):
   const none = "this port matches nothing";
   if (!isKnown(port, ["protocol", "port", "endPort"], { path, remark, follows: none })) return undefined;
   const given: string = port?.protocol ?? "TCP";
-  const protocol = PROTOCOLS.get(given);
+  const protocol = PORT_PROTOCOLS.get(given);
   if (protocol === undefined) {
     remark(`${path}.protocol`, `${JSON.stringify(given)} is neither TCP, UDP nor SCTP; ${none}`);
     return undefined;

@@ -1,6 +1,6 @@
 // The nft sets that rules refer to: addresses of end points, blocks, named ports, Services' end points, kinds of ends.
 import { createHash } from "node:crypto";
-import { type Family, familyOf } from "../base/index.ts";
+import { type Family, familyOf, transportName } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { NftElement, NftSet, NftType } from "../kernel/index.ts";
 import type { Pod } from "../resources/index.ts";
@@ -16,7 +16,6 @@ import { kindsOf, selectionKey, selects, selectsEnd } from "./selection.ts";
 import { serviceEnds } from "./service-ends.ts";
 
 const NONE: readonly PeerLookup[] = [];
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 
 /** Collects the sets while the rules are written; selections written alike share one set. */
 export class PeerSets implements PeerLookups {
@@ -117,7 +116,7 @@ export class PeerSets implements PeerLookups {
     if (!peer.ports) return this.#addresses("service", key, family, () => ends().map(({ address, owner }) => ({ key: [address], owner })));
     const elements = () =>
       ends().map(({ address, protocol, port, owner }) => ({
-        key: [address, PROTOCOL_NAMES[protocol] ?? String(protocol), String(port)],
+        key: [address, transportName(protocol) ?? String(protocol), String(port)],
         owner,
       }));
     return { set: this.#set(`service${family}`, `${key} ports`, portKey(family), elements), by: "port" };
@@ -152,12 +151,12 @@ export class PeerSets implements PeerLookups {
       (protocol === undefined ? WITH_PORTS : [protocol]).map((each) => ({ protocol: each, name })),
     );
     const what = wanted
-      .map(({ protocol, name }) => `${PROTOCOL_NAMES[protocol] ?? protocol}/${name}`)
+      .map(({ protocol, name }) => `${transportName(protocol) ?? protocol}/${name}`)
       .sort()
       .join();
     const open = (pod: Pod) =>
       wanted.flatMap(({ protocol, name }) =>
-        namedPorts(pod, protocol, name).map((port) => [PROTOCOL_NAMES[protocol] ?? String(protocol), String(port)]),
+        namedPorts(pod, protocol, name).map((port) => [transportName(protocol) ?? String(protocol), String(port)]),
       );
     const of = (pod: Pod, address: string): NftElement[] => open(pod).map((part) => ({ key: [address, ...part], owner: podOwner(pod) }));
     const maker: ElementMaker = {
@@ -185,7 +184,7 @@ export class PeerSets implements PeerLookups {
         .flatMap((address) =>
           wanted.flatMap(({ protocol, name }) =>
             (host ? hostPorts(host, protocol, name) : []).map(
-              (port): NftElement => ({ key: [address, PROTOCOL_NAMES[protocol] ?? String(protocol), String(port)], owner }),
+              (port): NftElement => ({ key: [address, transportName(protocol) ?? String(protocol), String(port)], owner }),
             ),
           ),
         ),

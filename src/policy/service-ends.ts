@@ -1,5 +1,5 @@
 // The end points of Services as peers of rules: addresses, with protocol and port, ready or not.
-import { formatAddress, tryParseAddress } from "../base/index.ts";
+import { formatAddress, PORT_PROTOCOLS, tryParseAddress } from "../base/index.ts";
 import type { ClusterSnapshot, Part } from "../cluster/index.ts";
 import type { Owner } from "../kernel/index.ts";
 import type { EndpointSlice, Service } from "../resources/index.ts";
@@ -14,8 +14,6 @@ export interface ServiceEnd {
   readonly port: number;
   readonly owner: Owner;
 }
-
-const PROTOCOLS: ReadonlyMap<string, number> = new Map(Object.entries({ TCP: 6, UDP: 17, SCTP: 132 }));
 
 /** The end points of the Services that a peer means. */
 export function serviceEnds(
@@ -59,7 +57,7 @@ function endsOfSlice(slice: EndpointSlice, owner: Owner): ServiceEnd[] {
       const address = tryParseAddress(text);
       if (!address) return [];
       return ports.flatMap(({ protocol, port }) => {
-        const number = PROTOCOLS.get(protocol ?? "TCP");
+        const number = PORT_PROTOCOLS.get(protocol ?? "TCP");
         return number === undefined ? [] : [{ address: formatAddress(address), protocol: number, port: port ?? 0, owner }];
       });
     }),

@@ -1,11 +1,8 @@
 // Stale flows: a client goes on sending where conntrack remembers, though a new flow would be sent elsewhere.
-import { familyOf } from "../base/index.ts";
+import { familyOf, transportName } from "../base/index.ts";
 import type { ConntrackFlow } from "../kernel/index.ts";
 import type { ServiceEntry } from "./entry.ts";
 import { chooseAnywhere, keepsConnections, type ServiceTable } from "./table.ts";
-
-const TCP = 6;
-const PROTOCOLS: Readonly<Record<number, string>> = { [TCP]: "tcp", 17: "udp", 132: "sctp" };
 
 /**
  * Whether a flow must be forgotten, now that `before` has become `after`:
@@ -17,9 +14,9 @@ const PROTOCOLS: Readonly<Record<number, string>> = { [TCP]: "tcp", 17: "udp", 1
  * and finds another at its next packet. A connection ends in peace; UDP and SCTP notice nothing by themselves.
  */
 export function isStale(before: ServiceTable, after: ServiceTable, flow: ConntrackFlow): boolean {
-  const protocol = PROTOCOLS[flow.protocol];
+  const protocol = transportName(flow.protocol);
   const { destination, destinationPort: port } = flow;
-  if (protocol === undefined || port === undefined || (flow.protocol === TCP && flow.replied)) return false;
+  if (protocol === undefined || port === undefined || (protocol === "tcp" && flow.replied)) return false;
   const was = before.lookup(destination, protocol, port);
   const is = after.lookup(destination, protocol, port);
   if (was || is) return isTranslated(flow) ? lostEndpoint(was, is, flow) : is !== undefined && hasEndpoint(is);

@@ -169,11 +169,17 @@ export function ownerOf(table: ServiceTable, entry: ServiceEntry, at: string): S
 }
 
 const sharedElements = new Map<string, NftElement>();
+/** Beyond so many, those of addresses that have gone are let go. */
+const MOST_SHARED = 1 << 17;
 
-/** The element of one address; the same object at every call. */
+/** The element of one address: the same object each time, so that what did not change costs no comparing. */
 export function sharedElement(address: string): NftElement {
-  const element = sharedElements.get(address) ?? { key: [address] };
-  sharedElements.set(address, element);
+  let element = sharedElements.get(address);
+  if (!element) {
+    if (sharedElements.size >= MOST_SHARED) sharedElements.clear();
+    element = { key: [address] };
+    sharedElements.set(address, element);
+  }
   return element;
 }
 

@@ -1,4 +1,5 @@
 // Services as a person looks at them from one node: where each port is held in the kernel, its end points, and why one is not used.
+import { transportName } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import type { ConntrackFlow, IpvsService } from "../kernel/index.ts";
 import type { Service } from "../resources/index.ts";
@@ -146,8 +147,6 @@ function whyUnused(entry: ServiceEntry, endpoint: ServiceEndpoint, standpoint: S
   return `meant for zone ${(endpoint.forZones ?? []).join(", ")} (trafficDistribution), and this node is in ${standpoint.zone ?? "none"}`;
 }
 
-const PROTOCOLS: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
-
 /** Connections by where they were sent to and where they went; those to node ports have any address of the node, and are found by the port. */
 interface FlowCounts {
   readonly byAddress: ReadonlyMap<string, number>;
@@ -159,7 +158,7 @@ function countFlows(flows: readonly ConntrackFlow[]): FlowCounts {
   const byPort = new Map<string, number>();
   const count = (counts: Map<string, number>, key: string) => counts.set(key, (counts.get(key) ?? 0) + 1);
   for (const { protocol, destination, destinationPort, replySource, replySourcePort } of flows) {
-    const tail = `${PROTOCOLS[protocol]} ${destinationPort} ${replySource} ${replySourcePort}`;
+    const tail = `${transportName(protocol)} ${destinationPort} ${replySource} ${replySourcePort}`;
     count(byAddress, `${destination} ${tail}`);
     // Not translated: the pod's own address was asked.
     if (destination !== replySource || destinationPort !== replySourcePort) count(byPort, tail);

@@ -1,5 +1,5 @@
 // Differences of IPVS and of its sets: what is added comes before the old way is closed, what goes comes after.
-import { parseAddress } from "../../base/index.ts";
+import { parseAddress, TRANSPORTS } from "../../base/index.ts";
 import type { IpvsChange } from "../kernel.ts";
 import { ipvsKey } from "../netlink/ipvs.ts";
 import type { IpSet, IpvsDestination, IpvsService } from "../state.ts";
@@ -47,14 +47,12 @@ function inLists(wanted: ReadonlyMap<string, IpvsService>, there: ReadonlyMap<st
   return [...all.filter(([key]) => there.has(key)), ...[...lists.values()].flat()];
 }
 
-const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 } as const;
-
 /** Which of the lists a service is in, but for what is the same for all of a namespace. */
 function listOf({ protocol, address, port }: IpvsService): number {
   const { family, value } = parseAddress(address);
   let folded = value;
   for (let shift = 32n; family === 6 && shift < 128n; shift += 32n) folded ^= value >> shift;
-  return (PROTOCOLS[protocol] ^ Number(folded & 0xffn) ^ (port >> 8) ^ port) & 0xff;
+  return (TRANSPORTS[protocol] ^ Number(folded & 0xffn) ^ (port >> 8) ^ port) & 0xff;
 }
 
 function diffDestinations(

@@ -1,5 +1,5 @@
 // ipset over nfnetlink (linux/netfilter/ipset/ip_set.h). Elements are text in ipset's own form: "10.96.0.10,tcp:53", "30080".
-import { familyOf } from "../../base/index.ts";
+import { familyOf, PORT_PROTOCOLS, transportName } from "../../base/index.ts";
 import type { IpSet, IpSetType } from "../state.ts";
 import { concatBytes, decodeAttributes, encodeAttributes } from "./attribute.ts";
 import { familyNumber } from "./family.ts";
@@ -48,7 +48,6 @@ const LISTED_ELEMENT = {
 const LISTED = { name: [2, "string"], type: [3, "string"], family: [5, "u8"], elements: [8, "nested"] } as const;
 
 const HEADER = 4;
-const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 };
 /** Elements that a hash may hold. */
 const MOST_ELEMENTS = 1 << 20;
 
@@ -94,7 +93,7 @@ function elementValues(element: string) {
   const [network, length] = second?.split("/") ?? [];
   return {
     address: addressValue(first),
-    ...(place === undefined ? {} : { port: Number(port), protocol: PROTOCOLS[protocol] ?? 0 }),
+    ...(place === undefined ? {} : { port: Number(port), protocol: PORT_PROTOCOLS.get(protocol.toUpperCase()) ?? 0 }),
     ...(network === undefined ? {} : { second: addressValue(network) }),
     ...(length === undefined ? {} : { secondLength: Number(length) }),
   };
@@ -129,7 +128,7 @@ function elementText(bytes: Uint8Array): string | undefined {
   const first = address?.v4 ?? address?.v6;
   if (first === undefined) return port === undefined ? undefined : String(port);
   if (port === undefined) return first;
-  const name = Object.keys(PROTOCOLS).find((key) => PROTOCOLS[key] === protocol) ?? String(protocol);
+  const name = transportName(protocol) ?? String(protocol);
   const network = second?.v4 ?? second?.v6;
   const last = network === undefined ? "" : `,${network}${secondLength === undefined ? "" : `/${secondLength}`}`;
   return `${first},${name}:${port}${last}`;

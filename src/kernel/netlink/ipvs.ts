@@ -3,7 +3,15 @@
 // What is written goes by netlink, and so does the question for one service. All of them are read from /proc: there, all services
 // with all their destinations are one text, where netlink needs a dump for each. Only the time of persistence, which /proc tells in
 // jiffies, is asked for.
-import { addressFromBytes, addressToBytes, formatAddress, parseAddress, tryParseAddress } from "../../base/index.ts";
+import {
+  addressFromBytes,
+  addressToBytes,
+  formatAddress,
+  parseAddress,
+  TRANSPORTS,
+  transportName,
+  tryParseAddress,
+} from "../../base/index.ts";
 import type { IpvsDestination, IpvsService, IpvsServiceKey } from "../state.ts";
 import { decodeAttributes, encodeAttributes } from "./attribute.ts";
 import { familyFromNumber, familyNumber } from "./family.ts";
@@ -57,14 +65,13 @@ const LISTED_ATTRIBUTES = { destination: [2, LISTED_DESTINATION] } as const;
 
 const PERSISTENT = 0x1;
 const MASQUERADE = 0;
-const NUMBER: Readonly<Record<IpvsService["protocol"], number>> = { tcp: 6, udp: 17, sctp: 132 };
 
 export type IpvsOperation = "add" | "set" | "delete";
 
 function keyAttributes({ family, protocol, address, port }: IpvsServiceKey) {
   const bytes = new Uint8Array(16);
   bytes.set(addressToBytes(parseAddress(address)));
-  return { family: familyNumber(family), protocol: NUMBER[protocol], address: bytes, port };
+  return { family: familyNumber(family), protocol: TRANSPORTS[protocol], address: bytes, port };
 }
 
 /** The body that adds, sets or deletes a service. */
@@ -111,7 +118,7 @@ export function destinationDump(service: IpvsServiceKey): Uint8Array {
 export function decodeService(body: Uint8Array): IpvsService | undefined {
   const { service } = decodeAttributes(COMMAND_ATTRIBUTES, genericAttributes(body));
   const family = familyFromNumber(service?.family ?? 0);
-  const protocol = protocolOf(service?.protocol);
+  const protocol = transportName(service?.protocol);
   const address = family && addressIn(family, service?.address);
   if (!service || !family || !protocol || address === undefined) return undefined;
   const { port = 0, scheduler = "", flags, timeout = 0 } = service;
@@ -131,10 +138,6 @@ export function decodeDestination(body: Uint8Array, family: 4 | 6): IpvsDestinat
 function addressIn(family: 4 | 6, bytes: Uint8Array | undefined): string | undefined {
   const length = family === 4 ? 4 : 16;
   return bytes === undefined || bytes.length < length ? undefined : formatAddress(addressFromBytes(bytes.subarray(0, length)));
-}
-
-function protocolOf(number: number | undefined): IpvsService["protocol"] | undefined {
-  return (Object.keys(NUMBER) as IpvsService["protocol"][]).find((name) => NUMBER[name] === number);
 }
 
 /** "tcp 10.96.0.10:53" */

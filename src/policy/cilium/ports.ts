@@ -1,11 +1,11 @@
 // What a Cilium rule says of ports, protocols and ICMP types, and what it asks of the application's protocol.
+import { PORT_PROTOCOLS } from "../../base/index.ts";
 import type { Place } from "../calico/place.ts";
 import type { PortMatch, Traffic } from "../rules.ts";
 import { icmpType } from "./icmp.ts";
 
 /** As Cilium's API has it. */
 const MOST = 40;
-const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 /** Without ports; Cilium knows them behind a flag. */
 const PORTLESS: Readonly<Record<string, number>> = { IGMP: 2, VRRP: 112 };
 const PORT_RULE_FIELDS = ["ports", "rules", "terminatingTLS", "originatingTLS", "serverNames", "listener"];
@@ -43,11 +43,11 @@ function readPort(place: Place): Traffic[] {
   const { port, protocol = "ANY", endPort } = place.object(["port", "endPort", "protocol"]);
   const word = typeof protocol === "string" ? protocol.toUpperCase() || "ANY" : "";
   const portless = PORTLESS[word];
-  const numbers = word === "ANY" ? Object.values(PROTOCOLS) : [PROTOCOLS[word] ?? portless ?? []].flat();
+  const numbers = word === "ANY" ? [...PORT_PROTOCOLS.values()] : [PORT_PROTOCOLS.get(word) ?? portless ?? []].flat();
   if (numbers.length === 0) {
     place
       .at("protocol")
-      .wrong(`${JSON.stringify(protocol)} is no protocol: ${[...Object.keys(PROTOCOLS), "ANY", ...Object.keys(PORTLESS)].join(", ")}`);
+      .wrong(`${JSON.stringify(protocol)} is no protocol: ${[...PORT_PROTOCOLS.keys(), "ANY", ...Object.keys(PORTLESS)].join(", ")}`);
     return [];
   }
   const match = readPortMatch(place, port, endPort);
