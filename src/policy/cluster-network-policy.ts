@@ -222,11 +222,7 @@ class Reader {
       if (port === undefined) return [{ protocol: number }];
       const { number: single, range } = fieldsOf(port);
       const { start, end } = fieldsOf(range);
-      return this.#range(
-        number,
-        range === undefined ? [single, single] : [start, end],
-        `${path}.${protocol}.destinationPort`,
-      );
+      return this.#range(number, range === undefined ? [single, single] : [start, end], `${path}.${protocol}.destinationPort`);
     }
     this.#remark(path, `${Object.keys(entry).join(", ") || "nothing"} is not known: tcp, udp, sctp, destinationNamedPort`);
     return undefined;

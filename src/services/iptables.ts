@@ -15,13 +15,14 @@ import type { ServiceEntry } from "./entry.ts";
 import { healthChecks } from "./health.ts";
 import { changesOf } from "./iptables-changes.ts";
 import { commentOf, iptablesRules, MANY_ENDPOINTS, OUTSIDERS, type RuleOptions, type SharedChain, toNode } from "./iptables-rules.ts";
+import { FAMILIES } from "./matches.ts";
 import type { ModePlan } from "./mode.ts";
-import { keepRefusals, ownerOf, planServices } from "./nftables.ts";
+import { ownerOf, planServices } from "./nftables.ts";
 import { type PodNetworks, podSources } from "./pod-sources.ts";
+import { keepRefusals } from "./refusals.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
 
-const FAMILIES = [4, 6] as const;
 const CANARY = "KUBE-PROXY-CANARY";
 const MARK = "-m comment --comment fairlead";
 /** Kubelet's own. */

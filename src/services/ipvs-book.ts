@@ -5,6 +5,7 @@ import { deriveSet, type IpvsService, ipvsKey, listChanges, localRoute, type Nft
 import type { ServiceEntry } from "./entry.ts";
 import type { EntryServices } from "./ipvs-services.ts";
 import { elementsAt, loopBacks, type SetElement } from "./ipvs-sets.ts";
+import { FAMILIES } from "./matches.ts";
 import { filled, ownerOf, sharedElement } from "./nftables.ts";
 import type { ServiceTable, Standpoint } from "./table.ts";
 import { patched, Tally } from "./tally.ts";
@@ -30,8 +31,6 @@ export interface IpvsLists {
   /** External addresses that are the node's own by IPVS alone, in the nft sets that they are put into. */
   readonly external: Readonly<Record<Family, NftSet>>;
 }
-
-const FAMILIES = [4, 6] as const;
 
 export class IpvsBook {
   readonly #place: BookPlace;

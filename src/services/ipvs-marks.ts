@@ -7,11 +7,10 @@
 // IPVS takes a packet at the input hook (priority 98) and sends it out by the output hook, so what policies say of forwarded
 // packets is asked there.
 import type { Family } from "../base/index.ts";
-import type { NftElement, NftField, NftMatch, NftRule, NftSet, NftStatement, TableContribution } from "../kernel/index.ts";
+import type { NftElement, NftMatch, NftRule, NftSet, NftStatement, TableContribution } from "../kernel/index.ts";
 import type { ElementGroup } from "./elements.ts";
+import { addressKey, FAMILIES, NODE_KEY, targetAddress } from "./matches.ts";
 import { INSIDE_OFFSET, type Pick, pickName, pickSet } from "./pick.ts";
-
-const FAMILIES = [4, 6] as const;
 
 /** The chain that a packet for IPVS passes in the filter's input. */
 export const IPVS_INPUT = "ipvs-input";
@@ -65,8 +64,6 @@ function translate(group: ElementGroup): ElementGroup {
   return { at: group.at, elements, sets, picks: [...picks.values()] };
 }
 
-const daddr = (family: Family): NftField => (family === 4 ? "ip daddr" : "ip6 daddr");
-
 const SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   const address = family === 4 ? "ipv4_addr" : "ipv6_addr";
   return [
@@ -79,9 +76,9 @@ const SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
 function served(family: Family, toNode: (family: Family) => NftMatch[]): NftRule[] {
   const statements: NftStatement[] = [{ verdict: "goto", chain: IPVS_INPUT }];
   return [
-    { matches: [{ left: [daddr(family), "meta l4proto", "th dport"], op: "==", right: { set: `ipvs-services${family}` } }], statements },
+    { matches: [{ left: addressKey(family), op: "==", right: { set: `ipvs-services${family}` } }], statements },
     {
-      matches: [...toNode(family), { left: ["meta l4proto", "th dport"], op: "==", right: { set: `ipvs-nodeports${family}` } }],
+      matches: [...toNode(family), { left: NODE_KEY, op: "==", right: { set: `ipvs-nodeports${family}` } }],
       statements,
     },
   ];
@@ -92,7 +89,7 @@ function otherPorts(family: Family): NftRule {
   return {
     matches: [
       { left: "ct state", op: "==", right: "new" },
-      { left: daddr(family), op: "==", right: { set: `${IPVS_ADDRESSES}${family}` } },
+      { left: targetAddress(family), op: "==", right: { set: `${IPVS_ADDRESSES}${family}` } },
     ],
     statements: [{ reject: "icmpx port-unreachable" }],
     owner: { kind: "Fairlead", name: "no-such-port" },

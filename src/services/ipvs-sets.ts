@@ -2,9 +2,8 @@
 import { type Family, formatAddress, networkOf, tryParsePrefix } from "../base/index.ts";
 import type { IpSet, IpSetType } from "../kernel/index.ts";
 import type { ServiceEntry } from "./entry.ts";
+import { FAMILIES } from "./matches.ts";
 import { chooseAnywhere, type Standpoint } from "./table.ts";
-
-const FAMILIES = [4, 6] as const;
 
 const TYPES: Readonly<Record<string, IpSetType>> = {
   "LOOP-BACK": "hash:ip,port,ip",

@@ -14,12 +14,12 @@ import { type BookPlace, IpvsBook, type IpvsLists } from "./ipvs-book.ts";
 import { IPVS_ADDRESSES, ipvsBalancing } from "./ipvs-marks.ts";
 import { ipvsServices, SCHEDULERS, type Scheduler } from "./ipvs-services.ts";
 import { ipSets } from "./ipvs-sets.ts";
+import { FAMILIES, toNode } from "./matches.ts";
 import type { ModePlan } from "./mode.ts";
-import { FEW, planServices, toNode } from "./nftables.ts";
+import { FEW, planServices } from "./nftables.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, serviceTable, standpointOf } from "./table.ts";
 
-const FAMILIES = [4, 6] as const;
 const DEVICE = "kube-ipvs0";
 const SCHEDULER = "fairlead.dev/ipvs-scheduler";
 const WEIGHT = "fairlead.dev/ipvs-weight";

@@ -22,10 +22,9 @@
 // is never taken, whatever sticky4 remembers; its clients choose anew, and no other client moves. A client is told by
 // its address at each of the Service's addresses on each node, so it may have another end point at a node port than at
 // the ClusterIP. When sticky4 is full, new clients are balanced at random. sticky6 knows its clients by a hash.
-import type { Family } from "../base/index.ts";
+import { type Family, TRANSPORTS, type Transport } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import {
-  type BaseChainName,
   deriveSet,
   type NftChain,
   type NftElement,
@@ -34,14 +33,15 @@ import {
   type NftRule,
   type NftSet,
   type NftType,
-  type Owner,
   type TableContribution,
 } from "../kernel/index.ts";
 import { Book } from "./book.ts";
 import { type ElementGroup, elementsOf, sourcesOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
 import type { Balancing } from "./ipvs-marks.ts";
+import { addressKey, FAMILIES, jump, NODE_KEY, sourceAddress, targetAddress, toNode } from "./matches.ts";
 import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, pickSet, stickyMap, stickySet } from "./pick.ts";
+import { GUARD_CHAINS, REFUSAL_HOOKS, REFUSALS_CHAIN } from "./refusals.ts";
 import { serviceNetworks } from "./service-networks.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
 import { type ServiceTable, type Standpoint, serviceTable, standpointOf } from "./table.ts";
@@ -52,9 +52,7 @@ export interface ServicesPlan {
   readonly remarks: readonly string[];
 }
 
-const FAMILIES = [4, 6] as const;
 const ADDRESS: Readonly<Record<Family, NftType>> = { 4: "ipv4_addr", 6: "ipv6_addr" };
-const FILTERS: readonly BaseChainName[] = ["filter-forward", "filter-input", "filter-output"];
 /** Clients that affinity remembers, per family and node; the kernel sets aside 16 bytes for each from the start. */
 const STICKY_CLIENTS = 131_072;
 
@@ -183,24 +181,6 @@ export function sharedElement(address: string): NftElement {
   return element;
 }
 
-const SETS_OF_REFUSALS =
-  /^(no-endpoints|no-local-endpoints|nodeports-rejected|nodeports-dropped|nodeport-ips|cluster-ips|service-networks|hairpin)[46]$/;
-const refusalsOf = new WeakMap<TableContribution, TableContribution>();
-
-/** What holds in every mode: who is refused, and the masquerade of what is marked. Nothing that sends a packet to an end point. */
-export function keepRefusals(table: TableContribution): TableContribution {
-  let kept = refusalsOf.get(table);
-  if (!kept) {
-    kept = {
-      chains: [REFUSALS_CHAIN],
-      sets: table.sets.filter(({ name }) => SETS_OF_REFUSALS.test(name)),
-      hooks: table.hooks.filter(({ chain }) => chain === "postrouting-nat" || FILTERS.includes(chain)),
-    };
-    refusalsOf.set(table, kept);
-  }
-  return kept;
-}
-
 /** The last set that began with this element: what did not change is the same object again, and costs no comparing. */
 const lastSets = new WeakMap<NftElement, NftSet>();
 
@@ -213,19 +193,6 @@ export function filled(set: NftSet, elements: readonly NftElement[] = []): NftSe
   const made = { ...set, elements };
   lastSets.set(first, made);
   return made;
-}
-
-const addressKey = (family: Family): NftField[] => [family === 4 ? "ip daddr" : "ip6 daddr", "meta l4proto", "th dport"];
-const NODE_KEY: readonly NftField[] = ["meta l4proto", "th dport"];
-
-/** To an address of the node itself at which it serves node ports; the loopback ones stay its own. */
-export function toNode(family: Family): NftMatch[] {
-  const daddr: NftField = family === 4 ? "ip daddr" : "ip6 daddr";
-  return [
-    { left: daddr, op: "==", right: { set: `nodeport-ips${family}` } },
-    { left: "fib daddr type", op: "==", right: "local" },
-    { left: daddr, op: "!=", right: family === 4 ? "127.0.0.0/8" : "::1" },
-  ];
 }
 
 const INSIDE = "services-inside";
@@ -244,7 +211,7 @@ function makeDispatch(picks: readonly Pick[]): readonly NftChain[] {
     picks.filter((pick) => pick.by === by && (pick.way === "inside") === inside && (family ?? pick.family) === pick.family).map(lead);
   const toPorts = (chain: string) => FAMILIES.map((family) => jump(toNode(family), `${chain}${family}`));
   const isPod = (family: Family): NftMatch => ({
-    left: family === 4 ? "ip saddr" : "ip6 saddr",
+    left: sourceAddress(family),
     op: "==",
     right: { set: POD_NETWORKS[family] },
   });
@@ -287,11 +254,7 @@ function emptyPickSet(pick: Pick): NftSet {
   return set;
 }
 
-function jump(matches: readonly NftMatch[], chain: string): NftRule {
-  return { matches, statements: [{ verdict: "jump", chain }] };
-}
-
-const TRANSPORTS = ["tcp", "udp", "sctp"] as const;
+const TRANSPORT_NAMES = Object.keys(TRANSPORTS) as Transport[];
 
 const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   const address = ADDRESS[family];
@@ -306,7 +269,7 @@ const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
     { ...set("nodeport-ips", [address]), flags: ["interval"] },
     set("hairpin", [address, address]),
     set("guarded", byAddress),
-    ...TRANSPORTS.map(
+    ...TRANSPORT_NAMES.map(
       (transport): NftSet => ({ ...set("", [address, "inet_service", address]), name: sourcesOf(family, transport), flags: ["interval"] }),
     ),
   ];
@@ -317,7 +280,7 @@ const FILLED_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   const address = ADDRESS[family];
   const target: readonly NftType[] = [address, "inet_service"];
   return [
-    ...TRANSPORTS.flatMap((transport): NftSet[] => [
+    ...TRANSPORT_NAMES.flatMap((transport): NftSet[] => [
       { name: `endpoints${family}-${transport}`, key: [address, "inet_service", "integer"], value: target, transport, elements: [] },
       { name: `node-endpoints${family}-${transport}`, key: ["inet_service", "integer"], value: target, transport, elements: [] },
       { name: `ids${family}-${transport}`, key: [address, "inet_service", "integer"], value: ["mark"], transport, elements: [] },
@@ -330,48 +293,17 @@ const FILLED_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
 
 const STICKY_SETS: readonly NftSet[] = FAMILIES.map((family) => stickySet(family, STICKY_CLIENTS));
 
-const REFUSALS = "service-refusals";
-const guardChain = (family: Family) => `source-ranges${family}`;
-
-/**
- * One step for packets of what is open already, and that is left alone: IPVS lets connections of a Service that has gone come to their end.
- * What is not tracked is meant for somebody at the Service's own address on this node, such as a node-local DNS cache.
- */
-const TO_REFUSALS = jump([{ left: "ct state", op: "==", right: "new" }], REFUSALS);
-
-const REFUSALS_CHAIN: NftChain = { name: REFUSALS, rules: refusals() };
-const GUARD_CHAINS: readonly NftChain[] = FAMILIES.map(sourceRanges);
-
 const HOOKS: TableContribution["hooks"] = [
-  ...(["prerouting-nat", "output-nat"] as const).map((chain) => ({ chain, order: 5, rules: FAMILIES.map(guard) })),
+  ...REFUSAL_HOOKS,
   { chain: "prerouting-nat", order: 10, rules: [jump([], "services")] },
   { chain: "output-nat", order: 10, rules: [jump([], "services")] },
   ...(["prerouting-nat-again", "output-nat-again"] as const).map((chain) => ({ chain, order: 10, rules: FAMILIES.map(again) })),
   { chain: "postrouting-nat", order: 10, rules: [masqueradeMarked(), ...FAMILIES.map(hairpin)] },
-  ...FILTERS.map((chain) => ({ chain, order: 10, rules: [TO_REFUSALS] })),
 ];
 
 /** Whoever is not for a pod, by the rules that are in force by now. */
 function again(family: Family): NftRule {
-  return jump([{ left: family === 4 ? "ip daddr" : "ip6 daddr", op: "!=", right: { set: POD_NETWORKS[family] } }], "services");
-}
-
-/** loadBalancerSourceRanges: before the address is translated. */
-function guard(family: Family): NftRule {
-  return jump([{ left: addressKey(family), op: "==", right: { set: `guarded${family}` } }], guardChain(family));
-}
-
-/** Who may reach a guarded address goes on. */
-function sourceRanges(family: Family): NftChain {
-  const [saddr, daddr] = family === 4 ? (["ip saddr", "ip daddr"] as const) : (["ip6 saddr", "ip6 daddr"] as const);
-  const letIn = TRANSPORTS.map(
-    (transport): NftRule => ({
-      matches: [{ left: [daddr, `${transport} dport`, saddr], op: "==", right: { set: sourcesOf(family, transport) } }],
-      statements: [{ verdict: "return" }],
-    }),
-  );
-  const others: NftRule = { matches: [], statements: [{ verdict: "drop" }], owner: { kind: "Fairlead", name: "source-ranges" } };
-  return { name: guardChain(family), rules: [...letIn, others] };
+  return jump([{ left: targetAddress(family), op: "!=", right: { set: POD_NETWORKS[family] } }], "services");
 }
 
 /** The mark goes with the packet into a tunnel: it is cleared, or the outer packet would be masqueraded too. */
@@ -387,28 +319,4 @@ function masqueradeMarked(): NftRule {
 function hairpin(family: Family): NftRule {
   const ends: NftField[] = family === 4 ? ["ip saddr", "ip daddr"] : ["ip6 saddr", "ip6 daddr"];
   return { matches: [{ left: ends, op: "==", right: { set: `hairpin${family}` } }], statements: [{ masquerade: {} }] };
-}
-
-function refusals(): NftRule[] {
-  const reject = { reject: "icmpx port-unreachable" } as const;
-  const drop = { verdict: "drop" } as const;
-  const says = (name: string): { readonly owner: Owner } => ({ owner: { kind: "Fairlead", name } });
-  return FAMILIES.flatMap((family): NftRule[] => {
-    const inSet = (left: NftField | NftField[], name: string): NftMatch => ({ left, op: "==", right: { set: `${name}${family}` } });
-    const local = toNode(family);
-    return [
-      { matches: [inSet(addressKey(family), "no-local-endpoints")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [inSet(addressKey(family), "no-endpoints")], statements: [reject], ...says("no-endpoints") },
-      // An address of a Service, but not one of its ports.
-      { matches: [inSet(family === 4 ? "ip daddr" : "ip6 daddr", "cluster-ips")], statements: [reject], ...says("no-such-port") },
-      // An address of no Service: see service-networks.ts.
-      {
-        matches: [inSet(family === 4 ? "ip daddr" : "ip6 daddr", "service-networks")],
-        statements: [drop],
-        ...says("no-such-service"),
-      },
-      { matches: [...local, inSet([...NODE_KEY], "nodeports-dropped")], statements: [drop], ...says("no-local-endpoints") },
-      { matches: [...local, inSet([...NODE_KEY], "nodeports-rejected")], statements: [reject], ...says("no-endpoints") },
-    ];
-  });
 }

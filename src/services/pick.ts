@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Family } from "../base/index.ts";
 import type { NftChain, NftField, NftRule, NftSet, NftStatement } from "../kernel/index.ts";
 import type { ServiceEndpoint, ServiceEntry } from "./entry.ts";
+import { sourceAddress, targetAddress } from "./matches.ts";
 
 /** Bit of the packet mark that asks for masquerade, as kube-proxy's. */
 export const MASQUERADE_MARK = 0x4000;
@@ -100,7 +101,7 @@ function endpointRules(pick: Pick): NftRule[] {
 
 function markRules({ way, family }: Pick): NftRule[] {
   if (way === "local") return [];
-  const saddr: NftField = family === 4 ? "ip saddr" : "ip6 saddr";
+  const saddr = sourceAddress(family);
   return [
     {
       matches: way === "external" ? [] : [{ left: saddr, op: "!=", right: { set: POD_NETWORKS[family] } }],
@@ -111,7 +112,7 @@ function markRules({ way, family }: Pick): NftRule[] {
 
 /** The key under which a pick's numbered end points stand. */
 function numberedKey({ by, way, family, protocol, count }: Pick): NftField[] {
-  const daddr: NftField = family === 4 ? "ip daddr" : "ip6 daddr";
+  const daddr = targetAddress(family);
   const number: NftField = { numgen: "random", mod: count, ...(way === "inside" ? { offset: INSIDE_OFFSET } : {}) };
   return [...(by === "address" ? [daddr] : []), `${protocol} dport`, number];
 }
@@ -151,7 +152,7 @@ export function stickySet(family: Family, size: number): NftSet {
 function stickyRules(pick: Pick, timeout: number): NftRule[] {
   const { family, by } = pick;
   const { ids, byId } = pickMaps(pick);
-  const daddr: NftField = family === 4 ? "ip daddr" : "ip6 daddr";
+  const daddr = targetAddress(family);
   const client = clientKey(family);
   const set = stickyMap(family);
   const recall: NftStatement = { setCtMarkFrom: { map: set, key: client } };
