@@ -1,16 +1,8 @@
 // A node's agent: snapshot → plan → kernel, and the CNI socket. It wires; it decides nothing.
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/index.ts";
-import {
-  type ClusterSnapshot,
-  type ClusterSource,
-  loadSnapshot,
-  type ObjectApi,
-  type Part,
-  saveSnapshot,
-  snapshotOf,
-} from "../cluster/index.ts";
+import type { ClusterSnapshot, ClusterSource, ObjectApi } from "../cluster/index.ts";
 import { type AttachmentStore, openAttachments, serveCni } from "../cni/index.ts";
 import { BRIDGE, podCidrs } from "../datapath/overlay/index.ts";
 import { createIpam } from "../ipam/index.ts";
@@ -26,8 +18,8 @@ import {
 } from "../kernel/index.ts";
 import { keepSame, type Network, type NodeFacts, type NodePlan, nodeSettings, planNode, type ServiceMode, TABLE } from "../plan/index.ts";
 import { type DnsAnswers, nameBook } from "../policy/index.ts";
-import type { EndpointSlice, KubeObject, Node } from "../resources/index.ts";
-import { countNoLocal, healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
+import type { Node } from "../resources/index.ts";
+import { healthChecks, SERVICE_BALANCER, SERVICE_CHAINS } from "../services/index.ts";
 import { ActiveNetwork } from "./active-network.ts";
 import { type Announcer, createAnnouncer } from "./announcer.ts";
 import { NodeBgp } from "./bgp/node-bgp.ts";
@@ -40,11 +32,15 @@ import { createFlowCutter, type FlowCutter, policyMoved } from "./flow-cutter.ts
 import { type ForeignPart, foreignProxy, remarksOf } from "./foreign-proxy.ts";
 import { createHealthPorts, type HealthPorts } from "./health-ports.ts";
 import { createMetrics } from "./metrics.ts";
+import { type Annotations, NodeAnnotations } from "./node-annotations.ts";
 import { createNodeMetrics, type NodeMetrics, nodeMetricsPort } from "./node-metrics.ts";
 import { OverlayTail } from "./overlay-tail.ts";
 import { type PodAddresses, rangeAddresses } from "./pod-addresses.ts";
 import { PodNetwork } from "./pod-network.ts";
 import { createPolicyLog, type PolicyLog, type PolicyLogStatus } from "./policy-log.ts";
+import { SnapshotKeeper } from "./snapshot-keeper.ts";
+import { measureSync } from "./sync-measure.ts";
+import { keptVtepMac } from "./vtep-mac.ts";
 
 export interface AgentOptions {
   readonly node: string;
@@ -65,7 +61,7 @@ export interface AgentOptions {
   /** Removes what another service proxy has left, instead of only telling of it. */
   readonly cleanForeign?: boolean;
   /** Writes the annotations that tell other nodes where this one's tunnels end; null takes one away. */
-  readonly annotate: (annotations: Readonly<Record<string, string | null>>) => Promise<void> | void;
+  readonly annotate: (annotations: Annotations) => Promise<void> | void;
   readonly log: (message: string) => void;
 }
 
@@ -105,10 +101,6 @@ export interface Agent {
 
 /** How long ADD waits for the API to tell of the pod, in milliseconds. */
 const POD_WAIT_MS = 5000;
-/** The snapshot goes to disk at most this often, in milliseconds. */
-const SAVE_EVERY_MS = 2000;
-/** Saving takes this share of the time at most. */
-const SAVE_SHARE = 100;
 /** A plan is never put off longer, in milliseconds. */
 const LONGEST_WAIT_MS = 1000;
 
@@ -130,6 +122,9 @@ class NodeAgent implements Agent {
   readonly #policyLog: PolicyLog;
   readonly #dnsWatch: DnsWatch;
   readonly #metrics = createMetrics();
+  readonly #keeper: SnapshotKeeper;
+  readonly #annotations: NodeAnnotations;
+  readonly #vtepMac: string;
   #synced: ClusterSnapshot | undefined;
   readonly #waiting = new Set<(snapshot: ClusterSnapshot) => void>();
   #snapshot: ClusterSnapshot | undefined;
@@ -143,12 +138,9 @@ class NodeAgent implements Agent {
   readonly #lacks = new Map<Network, NonNullable<NodeFacts["lacks"]>>();
   #foreign: { readonly mode: ServiceMode; readonly remarks: readonly string[] } | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #saver: NodeJS.Timeout | undefined;
   #lastMs = 0;
   /** How late the last timer was, in milliseconds: how busy the process is with other things, such as other nodes' agents. */
   #lag = 0;
-  #saveMs = 0;
-  #annotated = "";
   #closers: (() => unknown)[] = [];
   #closed = false;
 
@@ -157,6 +149,9 @@ class NodeAgent implements Agent {
     mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 });
     this.#attachments = openAttachments(join(options.stateDirectory, "attachments"));
     for (const file of this.#attachments.damaged) options.log(`damaged record set aside: ${file}`);
+    this.#keeper = new SnapshotKeeper(options.stateDirectory, options.log);
+    this.#annotations = new NodeAnnotations(options.annotate, options.log);
+    this.#vtepMac = keptVtepMac(options.stateDirectory);
     this.#reconciler = createReconciler({
       namespace: options.namespace,
       owns: {
@@ -236,10 +231,8 @@ class NodeAgent implements Agent {
   }
 
   async start(): Promise<void> {
-    const { source, stateDirectory, cniSocket, log } = this.#options;
-    const saved = loadSnapshot(join(stateDirectory, "snapshot.json"));
-    if (!source.synced && "objects" in saved) this.#snapshot = snapshotOf(saved.objects);
-    if (source.synced) this.#snapshot = source.snapshot;
+    const { source, cniSocket, log } = this.#options;
+    this.#snapshot = source.synced ? source.snapshot : this.#keeper.load();
     this.#closers.push(source.subscribe((snapshot) => this.#changed(snapshot)));
     if (this.#snapshot) this.#apply();
     this.#pods.adopt();
@@ -252,26 +245,7 @@ class NodeAgent implements Agent {
     this.#snapshot = snapshot;
     for (const listener of this.#waiting) listener(snapshot);
     this.#schedule();
-    // Agents of one process save at the same moments, the same snapshot, which is then written once.
-    const every = SAVE_EVERY_MS * Math.ceil((this.#saveMs * SAVE_SHARE + 1) / SAVE_EVERY_MS);
-    this.#saver ??= setTimeout(
-      () => {
-        this.#saver = undefined;
-        this.#save();
-      },
-      // The first at once: an agent that is killed soon after its first start shall know the cluster, too.
-      this.#saveMs === 0 ? 0 : every - (performance.now() % every),
-    ).unref();
-  }
-
-  #save(): void {
-    const started = performance.now();
-    try {
-      if (this.#snapshot) saveSnapshot(join(this.#options.stateDirectory, "snapshot.json"), this.#snapshot);
-    } catch (error) {
-      this.#options.log(`snapshot not saved: ${messageOf(error)}`);
-    }
-    this.#saveMs = performance.now() - started;
+    this.#keeper.keep(snapshot);
   }
 
   /** Plans after the changes of this moment are in; a costly plan or a busy process waits longer, so that planning never takes all the time. */
@@ -329,7 +303,7 @@ class NodeAgent implements Agent {
           node: this.#options.node,
           underlay: this.#facts,
           attachments: this.#attachments.list(),
-          vtepMac: this.#vtepMac(),
+          vtepMac: this.#vtepMac,
           lost: this.#announcer.lost,
           dnsAnswers: this.#dnsWatch.answers,
           lacks,
@@ -350,19 +324,12 @@ class NodeAgent implements Agent {
       this.#dnsWatch.follow(plan);
       this.#policyLog.follow(plan, snapshot);
       this.#health.follow(healthChecks(snapshot, this.#options.node));
-      this.#metrics.synced({
-        seconds: (performance.now() - started) / 1000,
-        full: this.#synced === undefined,
-        serviceChanges: changesOf(this.#synced?.services, snapshot.services),
-        endpointChanges: changesOf(this.#synced?.endpointSlices, snapshot.endpointSlices),
-        programming: programmingOf(this.#synced?.endpointSlices, snapshot.endpointSlices),
-        noLocal: countNoLocal(snapshot, this.#options.node),
-      });
+      this.#metrics.synced(measureSync(this.#synced, snapshot, this.#options.node, (performance.now() - started) / 1000));
       this.#synced = snapshot;
       this.#bgp.follow(snapshot, plan.routed);
       this.#nodeMetrics.follow(nodeMetricsPort(snapshot, plan));
       if (plan.routed) this.#network.blocks?.want(plan.routed.tunnels);
-      this.#annotate(plan.annotations, node);
+      this.#annotations.tell(plan.annotations, node);
     } catch (error) {
       this.#options.log(`plan: ${messageOf(error)}`);
     }
@@ -386,34 +353,6 @@ class NodeAgent implements Agent {
       this.#options.log(`another service proxy: ${messageOf(error)}`);
     }
     this.#foreign = { mode, remarks: remarksOf(parts) };
-  }
-
-  /** The tunnel device's MAC, kept on disk so that the peers' entries stay right over restarts. */
-  #vtepMac(): string {
-    const file = join(this.#options.stateDirectory, "vtep-mac");
-    if (this.#mac === undefined && existsSync(file)) this.#mac = readFileSync(file, "utf8").trim();
-    if (this.#mac === undefined || !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(this.#mac)) {
-      this.#mac = randomMac();
-      writeFileSync(file, this.#mac, { mode: 0o600 });
-    }
-    return this.#mac;
-  }
-  #mac: string | undefined;
-
-  /** The Node tells of what is in effect. */
-  #annotate(annotations: Readonly<Record<string, string | null>>, node: Node): void {
-    const said = node.metadata.annotations ?? {};
-    if (Object.entries(annotations).every(([key, value]) => (said[key] ?? null) === value)) {
-      this.#annotated = "";
-      return;
-    }
-    const text = JSON.stringify(annotations);
-    if (text === this.#annotated) return;
-    this.#annotated = text;
-    void Promise.resolve(this.#options.annotate(annotations)).catch((error) => {
-      this.#annotated = "";
-      this.#options.log(`annotations: ${messageOf(error)}`);
-    });
   }
 
   #awaitPod(namespace: string, name: string, uid: string | undefined): Promise<void> {
@@ -519,8 +458,7 @@ class NodeAgent implements Agent {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
-    if (this.#saver) this.#save();
-    clearTimeout(this.#saver);
+    this.#keeper.close();
     for (const close of this.#closers) await close();
     this.#cutter.close();
     this.#health.close();
@@ -541,31 +479,8 @@ function isOurLink(name: string): boolean {
   return name === BRIDGE || /^flannel\.\d+$/.test(name) || name === "vxlan.calico" || name === "vxlan-v6.calico";
 }
 
-/** When the pods changed that a slice tells of, as its controller writes it. */
-const TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time";
-
-/** Seconds from the change of pods to now, for every slice that changed. */
-function programmingOf(before: Part<EndpointSlice> | undefined, after: Part<EndpointSlice>): number[] {
-  const moves = before ? (after.changedSince(before) ?? []) : [];
-  return moves.flatMap(({ after: slice }) => {
-    const seconds = (Date.now() - Date.parse(slice?.metadata.annotations?.[TRIGGER] ?? "")) / 1000;
-    return seconds >= 0 ? [seconds] : [];
-  });
-}
-
-/** How many objects of a kind are new, other or gone; all of them, where it is not known. */
-function changesOf(before: Part<KubeObject> | undefined, after: Part<KubeObject>): number {
-  return before ? (after.changedSince(before)?.length ?? after.size) : after.size;
-}
-
 /** A node that is going takes no new connections from load balancers (KEP-3836). */
 function isEligible(node: Node | undefined): boolean {
   if (!node || node.metadata.deletionTimestamp !== undefined) return false;
   return !(node.spec?.taints ?? []).some((taint) => taint.key === "ToBeDeletedByClusterAutoscaler");
-}
-
-function randomMac(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(6));
-  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 2;
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
 }

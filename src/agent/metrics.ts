@@ -11,7 +11,7 @@ export interface AgentMetrics {
   read(status: AgentStatus): Promise<{ readonly type: string; readonly text: string }>;
 }
 
-interface Sync {
+export interface Sync {
   readonly seconds: number;
   /** The first plan after a start writes everything. */
   readonly full: boolean;
