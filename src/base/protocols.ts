@@ -1,6 +1,6 @@
-// IP's protocols by number (IANA, "Assigned Internet Protocol Numbers"), as the kernel and as people write them.
+// IP's protocols by number (IANA, "Assigned Internet Protocol Numbers"), by name ("tcp") and by IANA's keyword ("TCP").
 
-/** Protocols whose ports Services and policies know. */
+/** Protocols with ports that a connection can be told by. */
 export const TRANSPORTS = { tcp: 6, udp: 17, sctp: 132 } as const;
 export type Transport = keyof typeof TRANSPORTS;
 
@@ -11,7 +11,7 @@ export function transportName(protocol: number | undefined): Transport | undefin
   return protocol === undefined ? undefined : NAMES.get(protocol);
 }
 
-/** The same by the names of Kubernetes, "TCP" → 6. A map, for what is looked up may be anything that somebody wrote. */
+/** By keyword, "TCP" → 6. A map, for what is looked up may be anything that somebody wrote. */
 export const PORT_PROTOCOLS: ReadonlyMap<unknown, number> = new Map(
   Object.entries(TRANSPORTS).map(([name, number]) => [name.toUpperCase(), number]),
 );

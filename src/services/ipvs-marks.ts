@@ -7,9 +7,9 @@
 // IPVS takes a packet at the input hook (priority 98) and sends it out by the output hook, so what policies say of forwarded
 // packets is asked there.
 import type { Family } from "../base/index.ts";
-import type { NftElement, NftMatch, NftRule, NftSet, NftStatement, TableContribution } from "../kernel/index.ts";
+import type { NftElement, NftRule, NftSet, NftStatement, TableContribution } from "../kernel/index.ts";
 import type { ElementGroup } from "./elements.ts";
-import { addressKey, FAMILIES, NODE_KEY, targetAddress } from "./matches.ts";
+import { addressKey, FAMILIES, NODE_KEY, targetAddress, toNode } from "./matches.ts";
 import { INSIDE_OFFSET, type Pick, pickName, pickSet } from "./pick.ts";
 
 /** The chain that a packet for IPVS passes in the filter's input. */
@@ -73,7 +73,7 @@ const SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   ];
 });
 
-function served(family: Family, toNode: (family: Family) => NftMatch[]): NftRule[] {
+function served(family: Family): NftRule[] {
   const statements: NftStatement[] = [{ verdict: "goto", chain: IPVS_INPUT }];
   return [
     { matches: [{ left: addressKey(family), op: "==", right: { set: `ipvs-services${family}` } }], statements },
@@ -96,15 +96,12 @@ function otherPorts(family: Family): NftRule {
   };
 }
 
-/** `toNode`: matches what is sent to a node port. */
-export function ipvsBalancing(toNode: (family: Family) => NftMatch[]): Balancing {
-  return {
-    name: "ipvs",
-    through,
-    sets: SETS,
-    hooks: [
-      { chain: "filter-input", order: 9, rules: FAMILIES.flatMap((family) => served(family, toNode)) },
-      ...(["filter-input", "filter-output"] as const).map((chain) => ({ chain, order: 11, rules: FAMILIES.map(otherPorts) })),
-    ],
-  };
-}
+export const IPVS_BALANCING: Balancing = {
+  name: "ipvs",
+  through,
+  sets: SETS,
+  hooks: [
+    { chain: "filter-input", order: 9, rules: FAMILIES.flatMap(served) },
+    ...(["filter-input", "filter-output"] as const).map((chain) => ({ chain, order: 11, rules: FAMILIES.map(otherPorts) })),
+  ],
+};

@@ -11,10 +11,10 @@ import type { IpvsOwnership, KernelState, NftSet } from "../kernel/index.ts";
 import type { ServiceEntry } from "./entry.ts";
 import { healthChecks } from "./health.ts";
 import { type BookPlace, IpvsBook, type IpvsLists } from "./ipvs-book.ts";
-import { IPVS_ADDRESSES, ipvsBalancing } from "./ipvs-marks.ts";
+import { IPVS_ADDRESSES, IPVS_BALANCING } from "./ipvs-marks.ts";
 import { ipvsServices, SCHEDULERS, type Scheduler } from "./ipvs-services.ts";
 import { ipSets } from "./ipvs-sets.ts";
-import { FAMILIES, toNode } from "./matches.ts";
+import { FAMILIES } from "./matches.ts";
 import type { ModePlan } from "./mode.ts";
 import { FEW, planServices } from "./nftables.ts";
 import { nodePortElements, serviceSettings } from "./settings.ts";
@@ -44,11 +44,10 @@ const SYSCTLS: KernelState["sysctls"] = {
   "net.ipv4.conf.all.arp_announce": "2",
 };
 
-const balancing = ipvsBalancing(toNode);
 const EXTERNAL = { 4: externalSet(4), 6: externalSet(6) } as const;
 
 function externalSet(family: Family): NftSet {
-  return balancing.sets.find(({ name }) => name === `${IPVS_ADDRESSES}${family}`) ?? { name: "", key: [], elements: [] };
+  return IPVS_BALANCING.sets.find(({ name }) => name === `${IPVS_ADDRESSES}${family}`) ?? { name: "", key: [], elements: [] };
 }
 
 /** What a plan says of IPVS. */
@@ -66,7 +65,7 @@ const plans = new WeakMap<ServiceTable, Map<string, Planned>>();
 
 /** What a node must hold in the IPVS mode. `own`: the node's own addresses, without lengths. A table that follows another is followed by what changed. */
 export function planIpvs(snapshot: ClusterSnapshot, node: string, own: readonly string[]): ModePlan {
-  const plan = planServices(snapshot, node, balancing);
+  const plan = planServices(snapshot, node, IPVS_BALANCING);
   const table = serviceTable(snapshot);
   const standard = standardScheduler(snapshot);
   const place: BookPlace = {

@@ -1,8 +1,9 @@
 // What the rules about Services match by.
-import type { Family } from "../base/index.ts";
+import { type Family, TRANSPORTS, type Transport } from "../base/index.ts";
 import type { NftField, NftMatch, NftRule } from "../kernel/index.ts";
 
 export const FAMILIES = [4, 6] as const;
+export const TRANSPORT_NAMES = Object.keys(TRANSPORTS) as readonly Transport[];
 
 export const sourceAddress = (family: Family): NftField => (family === 4 ? "ip saddr" : "ip6 saddr");
 export const targetAddress = (family: Family): NftField => (family === 4 ? "ip daddr" : "ip6 daddr");

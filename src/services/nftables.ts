@@ -22,7 +22,7 @@
 // is never taken, whatever sticky4 remembers; its clients choose anew, and no other client moves. A client is told by
 // its address at each of the Service's addresses on each node, so it may have another end point at a node port than at
 // the ClusterIP. When sticky4 is full, new clients are balanced at random. sticky6 knows its clients by a hash.
-import { type Family, TRANSPORTS, type Transport } from "../base/index.ts";
+import type { Family } from "../base/index.ts";
 import type { ClusterSnapshot } from "../cluster/index.ts";
 import {
   deriveSet,
@@ -39,7 +39,7 @@ import { Book } from "./book.ts";
 import { type ElementGroup, elementsOf, sourcesOf } from "./elements.ts";
 import type { ServiceEntry } from "./entry.ts";
 import type { Balancing } from "./ipvs-marks.ts";
-import { addressKey, FAMILIES, jump, NODE_KEY, sourceAddress, targetAddress, toNode } from "./matches.ts";
+import { addressKey, FAMILIES, jump, NODE_KEY, sourceAddress, TRANSPORT_NAMES, targetAddress, toNode } from "./matches.ts";
 import { MASQUERADE_MARK, type Pick, POD_NETWORKS, pickChain, pickName, pickSet, stickyMap, stickySet } from "./pick.ts";
 import { GUARD_CHAINS, REFUSAL_HOOKS, REFUSALS_CHAIN } from "./refusals.ts";
 import { serviceNetworks } from "./service-networks.ts";
@@ -253,8 +253,6 @@ function emptyPickSet(pick: Pick): NftSet {
   if (!known) pickSets.set(name, set);
   return set;
 }
-
-const TRANSPORT_NAMES = Object.keys(TRANSPORTS) as Transport[];
 
 const STATIC_SETS: readonly NftSet[] = FAMILIES.flatMap((family): NftSet[] => {
   const address = ADDRESS[family];

@@ -1,8 +1,8 @@
 // Who does not reach a Service, in every mode: nobody serves, no such port, no such Service, or not from there.
-import { type Family, TRANSPORTS, type Transport } from "../base/index.ts";
+import type { Family } from "../base/index.ts";
 import type { BaseChainName, NftChain, NftField, NftMatch, NftRule, Owner, TableContribution } from "../kernel/index.ts";
 import { sourcesOf } from "./elements.ts";
-import { addressKey, FAMILIES, jump, NODE_KEY, sourceAddress, targetAddress, toNode } from "./matches.ts";
+import { addressKey, FAMILIES, jump, NODE_KEY, sourceAddress, TRANSPORT_NAMES, targetAddress, toNode } from "./matches.ts";
 
 const FILTERS: readonly BaseChainName[] = ["filter-forward", "filter-input", "filter-output"];
 const REFUSALS = "service-refusals";
@@ -48,7 +48,7 @@ function guard(family: Family): NftRule {
 
 /** Who may reach a guarded address goes on. */
 function sourceRanges(family: Family): NftChain {
-  const letIn = (Object.keys(TRANSPORTS) as Transport[]).map(
+  const letIn = TRANSPORT_NAMES.map(
     (transport): NftRule => ({
       matches: [
         {

@@ -12,7 +12,7 @@ import {
   encodeService,
   IPVS_FAMILY,
   ipvsKey,
-  parseIpvs,
+  parseDestinations,
   serviceDump,
   serviceQuestion,
 } from "../netlink/ipvs.ts";
@@ -52,7 +52,7 @@ export function openIpvs(run: <T>(action: () => T) => T, socket: () => NetlinkSo
       }
     },
     list() {
-      const listed = new Map(parseIpvs(run(readListing)).map((service) => [ipvsKey(service), service.destinations]));
+      const listed = parseDestinations(run(readListing));
       // Nothing is asked of a kernel that need not load its module for it.
       if (listed.size === 0) return [];
       const told = socket().dump(family(), serviceDump(), ({ body }) => decodeService(body), { operation: "list IPVS services" });

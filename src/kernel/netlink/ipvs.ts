@@ -1,8 +1,7 @@
 // IPVS over generic netlink (linux/ip_vs.h), and its listing in /proc/net/ip_vs.
 //
-// What is written goes by netlink, and so does the question for one service. All of them are read from /proc: there, all services
-// with all their destinations are one text, where netlink needs a dump for each. Only the time of persistence, which /proc tells in
-// jiffies, is asked for.
+// Services are written, asked for and listed by netlink. Their destinations are read from /proc: there, those of all services are
+// one text, where netlink needs a dump for each.
 import {
   addressFromBytes,
   addressToBytes,
@@ -145,34 +144,27 @@ export function ipvsKey({ protocol, address, port }: IpvsServiceKey): string {
   return `${protocol} ${address.includes(":") ? `[${address}]` : address}:${port}`;
 }
 
-/** The services in /proc/net/ip_vs; those with persistence have 0 seconds of it. What is not understood is left out. */
-export function parseIpvs(text: string): IpvsService[] {
-  const services: (IpvsService & { destinations: IpvsDestination[] })[] = [];
-  let open: { destinations: IpvsDestination[] } | undefined;
+/** The destinations in /proc/net/ip_vs, by the key of their service. What is not understood is left out. */
+export function parseDestinations(text: string): Map<string, IpvsDestination[]> {
+  const services = new Map<string, IpvsDestination[]>();
+  let open: IpvsDestination[] | undefined;
   for (const line of text.split("\n")) {
     const indented = line.startsWith("  ->");
-    const service = indented ? null : /^(TCP|UDP|SCTP) +(\S+):([0-9A-F]{4}) (\S+)(.*)$/.exec(line);
+    const service = indented ? null : /^(TCP|UDP|SCTP) +(\S+):([0-9A-F]{4}) /.exec(line);
     const destination = indented ? /^ {2}-> (\S+):([0-9A-F]{4}) +\S+ +(-?\d+) +(\d+) +(\d+)/.exec(line) : null;
     if (service) {
-      const [, protocol = "", address = "", port = "", scheduler = "", flags = ""] = service;
+      const [, name = "", address = "", port = ""] = service;
       open = undefined;
       const parsed = addressOf(address);
       if (!parsed) continue;
-      const made = {
-        ...parsed,
-        protocol: protocol.toLowerCase() as IpvsService["protocol"],
-        port: Number.parseInt(port, 16),
-        scheduler,
-        ...(/\bpersistent\b/.test(flags) ? { persistence: 0 } : {}),
-        destinations: [],
-      };
-      services.push(made);
-      open = made;
+      open = [];
+      const protocol = name.toLowerCase() as IpvsService["protocol"];
+      services.set(ipvsKey({ ...parsed, protocol, port: Number.parseInt(port, 16) }), open);
     } else if (destination && open) {
       const [, address = "", port = "", weight = "", active = "", inactive = ""] = destination;
       const parsed = addressOf(address);
       if (!parsed) continue;
-      open.destinations.push({
+      open.push({
         address: parsed.address,
         port: Number.parseInt(port, 16),
         weight: Number(weight),
