@@ -155,12 +155,13 @@ class RunningRelay implements Relay {
     const member = this.#fanout.join(node, { write: (text) => response.write(text) });
     this.#agents.set(response, member);
     response.on("drain", () => member.drained());
-    const over = () => {
-      member.leave();
-      this.#agents.delete(response);
-    };
-    response.on("close", over);
-    response.on("error", over);
+    response.on("close", () => this.#leave(response));
+    response.on("error", () => this.#leave(response));
+  }
+
+  #leave(response: ServerResponse): void {
+    this.#agents.get(response)?.leave();
+    this.#agents.delete(response);
   }
 
   /** Tells agents that it is there, and lets go of those that take nothing. */
@@ -169,6 +170,8 @@ class RunningRelay implements Relay {
       const blocked = member.blockedFor();
       if (blocked > (this.#options.patience ?? PATIENCE_MS)) {
         this.#dropped++;
+        // Now, and not when its socket has closed: whoever reads the status sees it as one that has gone.
+        this.#leave(response);
         response.destroy();
       } else if (blocked === 0) response.write(ALIVE);
     }
