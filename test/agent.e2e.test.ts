@@ -13,7 +13,7 @@ import { createLinuxKernel, type NetworkNamespace } from "../src/kernel/index.ts
 import type { KubeObject } from "../src/resources/index.ts";
 import { type AgentCluster, CLUSTERS } from "./agent-clusters.ts";
 import { callCni } from "./cni-call.ts";
-import { eventually } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 import { makePki } from "./pki.ts";
 
 const BIN = join(import.meta.dirname, "../bin/fairlead");

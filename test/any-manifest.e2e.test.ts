@@ -6,7 +6,8 @@ import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { after, describe, test } from "node:test";
 import type { LabStatus, MatrixAnswer, ProbeResult } from "../src/lab/index.ts";
-import { eventually, makePlace } from "./fairlead.ts";
+import { makePlace } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const HARBOUR = join(import.meta.dirname, "../examples/harbour");
 const demos = (process.env.FAIRLEAD_DEMOS ?? "").split(":").filter((path) => path !== "");

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { LabStatus, MatrixAnswer } from "../src/lab/index.ts";
 import type { TraceResult } from "../src/trace/index.ts";
-import { eventually, makePlace } from "./fairlead.ts";
+import { makePlace } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const place = makePlace();
 

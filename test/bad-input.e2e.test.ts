@@ -6,7 +6,8 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import type { LabStatus, ProbeResult } from "../src/lab/index.ts";
-import { eventually, makePlace } from "./fairlead.ts";
+import { makePlace } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const BIN = join(import.meta.dirname, "../bin/fairlead");
 const place = makePlace();

@@ -14,8 +14,9 @@ import {
   type SpeakerOptions,
   startSpeaker,
 } from "../src/bgp/index.ts";
-import { type BgpNetwork, makeBgpNetwork, transportIn, until } from "./bgp-network.ts";
+import { type BgpNetwork, makeBgpNetwork, transportIn } from "./bgp-network.ts";
 import { startBgpd, startBird, startExabgp, startGobgpd } from "./bgp-programs.ts";
+import { until } from "./patience.ts";
 
 const speakers: Speaker[] = [];
 const networks: BgpNetwork[] = [];
@@ -197,9 +198,8 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
       const shown = start(on);
       const speaker = speak(on);
       await until(
-        () => shown() + JSON.stringify(speaker.status()),
         () => says.every((expected) => expected.test(shown())) && speaker.routes({ prefix: THEIRS }).length === 1,
-        30,
+        () => shown() + JSON.stringify(speaker.status()),
       );
       const [route] = speaker.routes({ prefix: THEIRS });
       assert.ok(route);
@@ -233,9 +233,8 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
     assert.match(ask("show bgp ipv4 unicast summary"), /10\.0\.0\.1 .*(Idle|Connect|Active|OpenSent|OpenConfirm)/);
     speaker.setPeers([{ name: "peer", address: "10.0.0.2", as: 65001, connectRetrySeconds: 1, ttlSecurityHops: 1 }]);
     await until(
-      () => JSON.stringify(speaker.status()),
       () => speaker.routes({ prefix: THEIRS }).length === 1,
-      30,
+      () => JSON.stringify(speaker.status()),
     );
   });
 
@@ -248,11 +247,10 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
     const { ask } = bird(on, session, `protocol static { ipv4; route ${THEIRS} blackhole; }`);
     const speaker = speak(on, sixOnly, { addresses: { v6: "fd00::1" } });
     await until(
-      () => JSON.stringify(speaker.status()) + ask("show route all"),
       () =>
         speaker.routes({ prefix: THEIRS })[0]?.attributes.nextHop === "fd00::2" &&
         /next_hop: fd00::1/.test(ask(`show route all for ${OURS}`)),
-      30,
+      () => JSON.stringify(speaker.status()) + ask("show route all"),
     );
   });
 
@@ -269,9 +267,8 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
     );
     const speaker = speak(on, sixOnly, { addresses: { v6: "fd00::1" } });
     await until(
-      () => JSON.stringify(speaker.status()) + ask("show bgp ipv4 unicast"),
       () => speaker.routes({ prefix: THEIRS })[0]?.attributes.nextHop === "fd00::2" && /fd00::1/.test(ask(`show bgp ipv4 unicast ${OURS}`)),
-      30,
+      () => JSON.stringify(speaker.status()) + ask("show bgp ipv4 unicast"),
     );
   });
 
@@ -283,12 +280,11 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
     const restart = { gracefulRestart: { restartSeconds: 1, longLivedSeconds: 60 } };
     const speaker = speak(on, restart);
     await until(
-      () => JSON.stringify(speaker.status()),
       () => speaker.routes({ prefix: THEIRS }).length === 1 && ask("show route").includes(OURS),
-      30,
+      () => JSON.stringify(speaker.status()),
     );
     speaker.close({ restarting: true });
     const kept = () => ask(`show route all for ${OURS}`);
-    await until(kept, () => /65535,\s?6/.test(kept()), 20);
+    await until(() => /65535,\s?6/.test(kept()), kept);
   });
 });

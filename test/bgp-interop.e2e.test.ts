@@ -14,8 +14,9 @@ import {
   type SpeakerOptions,
   startSpeaker,
 } from "../src/bgp/index.ts";
-import { type BgpNetwork, makeBgpNetwork, transportIn, until } from "./bgp-network.ts";
+import { type BgpNetwork, makeBgpNetwork, transportIn } from "./bgp-network.ts";
 import { startBgpd, startBird, startExabgp, startGobgpd } from "./bgp-programs.ts";
+import { until } from "./patience.ts";
 
 const OURS = ["10.244.1.0/24", "fd00:244:1::/64"] as const;
 const THEIRS = ["192.0.2.0/24", "2001:db8::/32"] as const;
@@ -201,11 +202,11 @@ for (const program of PROGRAMS) {
       const ours = speak(on, [peer({ address: address(over, 2), password: "fairlead" })]);
       const expected = program.ownFamilyOnly ? [THEIRS[over === 4 ? 0 : 1]] : THEIRS;
       await until(
-        () => why(ours, seen()),
         () => {
           const theirs = seen();
           return has(ours, expected) && OURS.every((prefix) => theirs.includes(prefix));
         },
+        () => why(ours, seen()),
       );
       for (const prefix of expected) {
         assert.deepEqual(ours.routes.get(prefix)?.nextHops, [{ address: prefix === THEIRS[0] ? "10.0.0.2" : "fd00::2", peer: "peer" }]);
@@ -213,8 +214,8 @@ for (const program of PROGRAMS) {
       ours.speaker.close({ words: "maintenance" });
       if (program.name === "BIRD")
         await until(
-          () => seen(),
           () => !seen().includes(OURS[0]),
+          () => seen(),
         );
       on.close();
     });
@@ -231,8 +232,8 @@ test("BIRD with another password never gets a session; with ours it does", { ski
   assert.notEqual(ours.speaker.status()[0]?.phase, "Established");
   ours.speaker.setPeers([peer({ password: "right" })]);
   await until(
-    () => why(ours),
     () => has(ours, THEIRS),
+    () => why(ours),
   );
   on.close();
 });
@@ -242,8 +243,8 @@ test("BIRD with TTL security", { skip }, async () => {
   startBird(on, birdConfig(65001, 4, { session: "ttl security on;" }));
   const ours = speak(on, [peer({ ttlSecurityHops: 1 })]);
   await until(
-    () => why(ours),
     () => has(ours, THEIRS),
+    () => why(ours),
   );
   on.close();
 });
@@ -260,8 +261,8 @@ test("BIRD as client of our reflector sees originator and cluster list of anothe
   second.setLocalRoutes([{ prefix: "10.244.3.0/24" }]);
   second.setPeers([{ name: "reflector", address: "10.0.0.1", as: "internal", localAddress: "10.0.0.3", connectRetrySeconds: 1 }]);
   await until(
-    () => why(ours, ask("show route all")),
     () => /BGP.originator_id: 10\.0\.0\.3\s+BGP.cluster_list: 10\.0\.0\.1/.test(ask("show route all for 10.244.3.0/24")),
+    () => why(ours, ask("show route all")),
   );
   assert.equal(
     second.bestRoutes().some(({ prefix }) => prefix === THEIRS[0]) ||
@@ -276,8 +277,8 @@ test("we are a client of BIRD's reflector", { skip }, async () => {
   startBird(on, birdConfig(64512, 4, { session: "rr client; rr cluster id 9.9.9.9;", channel: "" }));
   const ours = speak(on, [peer({ as: "internal" })]);
   await until(
-    () => why(ours),
     () => has(ours, THEIRS),
+    () => why(ours),
   );
   on.close();
 });
@@ -301,15 +302,15 @@ test("add-paths with BIRD, both ways", { skip }, async () => {
     other.setPeers([{ name: "us", address: "10.0.0.1", as: 64512, localAddress: `10.0.0.${number}`, connectRetrySeconds: 1 }]);
   }
   await until(
-    () => why(ours, ask("show route all")),
     () => {
       const shown = ask("show route all for 198.51.100.0/24");
       return ["64512 65003", "64512 65004"].every((path) => shown.includes(`BGP.as_path: ${path}`));
     },
+    () => why(ours, ask("show route all")),
   );
   await until(
-    () => why(ours),
     () => has(ours, THEIRS),
+    () => why(ours),
   );
   on.close();
 });
@@ -321,19 +322,19 @@ test("graceful restart of either side with BIRD: no route goes meanwhile", { ski
   const restart = { gracefulRestart: { restartSeconds: 30 } };
   let ours = speak(on, [peer(restart)]);
   const both = () => has(ours, THEIRS) && ask("show route").includes(OURS[0]);
-  await until(() => why(ours, ask("show route")), both);
+  await until(both, () => why(ours, ask("show route")));
 
   bird.process().kill("SIGKILL");
   await until(
-    () => why(ours),
     () => ours.speaker.status()[0]?.phase !== "Established",
+    () => why(ours),
   );
   assert.ok(has(ours, THEIRS));
   assert.ok(ours.speaker.routes({ peer: "peer" }).every(({ stale }) => stale));
   bird.again();
   await until(
-    () => why(ours),
     () => ours.speaker.routes({ peer: "peer" }).length === 2 && ours.speaker.routes({ peer: "peer" }).every(({ stale }) => !stale),
+    () => why(ours),
   );
   assert.ok(has(ours, THEIRS));
 
@@ -341,7 +342,7 @@ test("graceful restart of either side with BIRD: no route goes meanwhile", { ski
   await new Promise((resolve) => setTimeout(resolve, 500));
   assert.ok(ask("show route").includes(OURS[0]), "BIRD keeps our route");
   ours = speak(on, [peer(restart)], { restarting: true, deferralSeconds: 10 });
-  await until(() => why(ours, ask("show route all")), both);
+  await until(both, () => why(ours, ask("show route all")));
   on.close();
 });
 
@@ -392,8 +393,8 @@ test("10,000 malformed messages end no session that RFC 7606 keeps; noise ends o
   const ours = speak(on, [peer({ passive: true })]);
   const socket = await rawNeighbour(on);
   await until(
-    () => why(ours),
     () => ours.speaker.status()[0]?.phase === "Established",
+    () => why(ours),
   );
   const random = noise(7);
   for (let i = 0; i < 10_000; i++) socket.write(malformedUpdate(random));
@@ -401,8 +402,8 @@ test("10,000 malformed messages end no session that RFC 7606 keeps; noise ends o
   const nlri = nlriOf(4, [{ prefix: "203.0.113.0/24" }]);
   socket.write(encodeMessage({ type: "update", announced: [{ nlri, attributes }], withdrawn: [], problems: [] }, CONTEXT));
   await until(
-    () => why(ours),
     () => ours.routes.has("203.0.113.0/24"),
+    () => why(ours),
   );
   const [status] = ours.speaker.status();
   assert.ok((status?.problems ?? 0) > 5000, JSON.stringify(status));
@@ -415,13 +416,13 @@ test("10,000 malformed messages end no session that RFC 7606 keeps; noise ends o
     noisy.end(Buffer.concat([message, Buffer.from(Array.from({ length: 200 }, () => random(256)))]));
   }
   await until(
-    () => why(ours),
     () => ours.speaker.status()[0]?.phase === "Active",
+    () => why(ours),
   );
   const last = await rawNeighbour(on);
   await until(
-    () => why(ours),
     () => ours.speaker.status()[0]?.phase === "Established",
+    () => why(ours),
   );
   last.destroy();
   on.close();

@@ -4,7 +4,8 @@ import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { eventually, makePlace, type Place } from "./fairlead.ts";
+import { makePlace, type Place } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const BIN = join(import.meta.dirname, "../bin/fairlead");
 const INSTALLATION = join(import.meta.dirname, "../examples/guide/calico-installation.yaml");

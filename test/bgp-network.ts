@@ -76,13 +76,3 @@ export function makeBgpNetwork(): BgpNetwork {
 export function transportIn(namespace: NetworkNamespace, port = 179): Transport {
   return bgpTransport(namespace, { port, log: (message) => console.error(message) });
 }
-
-/** Waits; says what never came. */
-export async function until(what: () => string, holds: () => boolean, seconds = 15): Promise<void> {
-  const end = performance.now() + seconds * 1000;
-  while (performance.now() < end) {
-    if (holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`not within ${seconds} s: ${what()}`);
-}

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { type PeerConfig, type Speaker, type SpeakerOptions, startSpeaker } from "../src/bgp/index.ts";
-import { type BgpNetwork, makeBgpNetwork, transportIn, until } from "./bgp-network.ts";
+import { type BgpNetwork, makeBgpNetwork, transportIn } from "./bgp-network.ts";
 import { type BgpProgram, startBgpd, startExabgp, startGobgpd } from "./bgp-programs.ts";
+import { until } from "./patience.ts";
 
 const speakers: Speaker[] = [];
 const networks: BgpNetwork[] = [];
@@ -230,9 +231,8 @@ describe("roles with other programs", { concurrency: 4 }, () => {
       ]);
       const second = another(on, 3, "10.0.0.1", { routes: ["10.244.3.0/24"] });
       await until(
-        () => say(speaker) + router.shown("10.244.3.0/24"),
         () => reflected.test(router.shown("10.244.3.0/24")) && told(second, "192.0.2.0/24").length === 1,
-        30,
+        () => say(speaker) + router.shown("10.244.3.0/24"),
       );
       assert.deepEqual(told(second, "192.0.2.0/24")[0]?.attributes.clusterList, [0x0a000001]);
     });
@@ -248,9 +248,8 @@ describe("roles with other programs", { concurrency: 4 }, () => {
         const speaker = ours(on, [peer({ as: "internal" })]);
         another(on, 3, "10.0.0.2", { routes: ["10.244.3.0/24"] });
         await until(
-          () => say(speaker),
           () => told(speaker, "10.244.3.0/24").length === 1,
-          30,
+          () => say(speaker),
         );
         const [route] = told(speaker, "10.244.3.0/24");
         assert.deepEqual(
@@ -275,9 +274,8 @@ describe("roles with other programs", { concurrency: 4 }, () => {
       for (const number of [3, 4]) another(on, number, "10.0.0.1", { as: 65000 + number, routes: ["198.51.100.0/24"] });
       if (isRouter) for (const number of [5, 6]) another(on, number, "10.0.0.2", { as: 65000 + number, routes: ["203.0.113.0/24"] });
       await until(
-        () => say(speaker) + router.shown("198.51.100.0/24"),
         () => paths(router.shown("198.51.100.0/24")) === 2 && told(speaker, "203.0.113.0/24").length === 2,
-        30,
+        () => say(speaker) + router.shown("198.51.100.0/24"),
       );
       assert.equal(new Set(told(speaker, "203.0.113.0/24").map(({ pathId }) => pathId)).size, 2);
     });
@@ -291,26 +289,26 @@ describe("roles with other programs", { concurrency: 4 }, () => {
       const restart = { gracefulRestart: { restartSeconds: 30 } };
       let speaker = ours(on, [peer(restart)]);
       const both = () => /10\.244\.1\.0/.test(router.shown("10.244.1.0/24")) && told(speaker, "192.0.2.0/24").some(({ stale }) => !stale);
-      await until(() => say(speaker) + router.shown("10.244.1.0/24"), both, 30);
+      await until(both, () => say(speaker) + router.shown("10.244.1.0/24"));
 
       router.process().kill("SIGKILL");
       await until(
-        () => say(speaker),
         () => speaker.status()[0]?.phase !== "Established",
+        () => say(speaker),
       );
       assert.deepEqual(
         told(speaker, "192.0.2.0/24").map(({ stale, reason }) => [stale, reason]),
         [[true, "best"]],
       );
       router.again();
-      await until(() => say(speaker) + router.shown("10.244.1.0/24"), both, 40);
+      await until(both, () => say(speaker) + router.shown("10.244.1.0/24"));
       if (!isRouter) return;
 
       speaker.close({ restarting: true });
       await new Promise((resolve) => setTimeout(resolve, 1000));
       assert.match(router.shown("10.244.1.0/24"), /10\.0\.0\.1/, "it keeps our route");
       speaker = ours(on, [peer(restart)], { restarting: true, deferralSeconds: 10 });
-      await until(() => say(speaker) + router.shown("10.244.1.0/24"), both, 30);
+      await until(both, () => say(speaker) + router.shown("10.244.1.0/24"));
     });
   }
 });

@@ -5,7 +5,7 @@ import { describe, type TestContext, test } from "node:test";
 import { type ApiServer, SqliteStore, startApiServer } from "../src/api/index.ts";
 import { type ClusterObjects, objectsFromKubernetes, objectsFromStore, readKubeconfig } from "../src/cluster/index.ts";
 import type { KubeObject } from "../src/resources/index.ts";
-import { eventually } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const core = (plural: string) => ({ group: "", version: "v1", plural });
 const [MAPS, PODS, EVENTS] = [core("configmaps"), core("pods"), core("events")];

@@ -7,7 +7,8 @@ import { after, before, describe, test } from "node:test";
 import type { DnsSummary } from "../src/cli/dns-summary.ts";
 import type { ToldQuery } from "../src/dns/index.ts";
 import type { LabStatus } from "../src/lab/index.ts";
-import { eventually, makePlace, SHOP } from "./fairlead.ts";
+import { makePlace, SHOP } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 import { compileResolvers } from "./resolvers.ts";
 
 const BIN = join(import.meta.dirname, "../bin/fairlead");

@@ -59,13 +59,3 @@ export function makePlace(): Place {
     },
   };
 }
-
-/** Asks again until the answer is yes; false after the time. */
-export async function eventually(question: () => Promise<boolean>, milliseconds: number): Promise<boolean> {
-  const end = performance.now() + milliseconds;
-  for (;;) {
-    if (await question()) return true;
-    if (performance.now() > end) return false;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}

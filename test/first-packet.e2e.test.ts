@@ -7,7 +7,8 @@ import { after, before, describe, test } from "node:test";
 import { createLinuxKernel } from "../src/kernel/index.ts";
 import type { ExecPlace } from "../src/lab/index.ts";
 import { callRpc } from "../src/lab/index.ts";
-import { eventually, makePlace } from "./fairlead.ts";
+import { makePlace } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const STARTS = 200;
 const PORT = 5555;

@@ -2,7 +2,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { eventually, type Place } from "./fairlead.ts";
+import type { Place } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const BIN = join(import.meta.dirname, "../bin/fairlead");
 

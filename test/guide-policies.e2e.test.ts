@@ -4,7 +4,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { LabStatus, MatrixAnswer } from "../src/lab/index.ts";
-import { eventually, makePlace } from "./fairlead.ts";
+import { makePlace } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const GUIDE = join(import.meta.dirname, "../examples/guide");
 

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { accessSync, constants, openSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
-import { eventually } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const PROGRAMS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] as const;
 type Program = (typeof PROGRAMS)[number];

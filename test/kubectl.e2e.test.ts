@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type Client, kubectls } from "./clients.ts";
-import { eventually, makePlace, type Run } from "./fairlead.ts";
+import { makePlace, type Run } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const DOCS = fileURLToPath(new URL("../docs/kubectl.md", import.meta.url));
 const CLIENTS = kubectls();

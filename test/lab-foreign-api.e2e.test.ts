@@ -7,8 +7,9 @@ import { after, before, describe, test } from "node:test";
 import type { LabStatus, MatrixAnswer, ProbeResult } from "../src/lab/index.ts";
 import { ApiProcess } from "./api-server.ts";
 import { kubectls } from "./clients.ts";
-import { eventually, makePlace, SHOP } from "./fairlead.ts";
+import { makePlace, SHOP } from "./fairlead.ts";
 import { type ClusterRanges, KubeControlPlane, lacksControlPlane } from "./kube-control-plane.ts";
+import { eventually } from "./patience.ts";
 
 interface List {
   readonly items: readonly {

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { ProbeResult } from "../src/lab/index.ts";
 import type { ServiceView } from "../src/services/index.ts";
-import { eventually, makePlace } from "./fairlead.ts";
+import { makePlace } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const place = makePlace();
 const service = (name: string, spec: object = {}) => ({

@@ -6,7 +6,7 @@ import { SqliteStore, startApiServer } from "../src/api/index.ts";
 import { type ClusterWriter, sourceFromStore, writerToKubernetes } from "../src/cluster/index.ts";
 import { storeWriter } from "../src/lab/index.ts";
 import type { KubeObject } from "../src/resources/index.ts";
-import { eventually } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const core = (plural: string) => ({ group: "", version: "v1", plural });
 const CILIUM = { group: "cilium.io", version: "v2", plural: "ciliumnetworkpolicies" };

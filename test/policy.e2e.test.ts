@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { eventually, makePlace } from "./fairlead.ts";
+import { makePlace } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const WORLD = `
 apiVersion: v1

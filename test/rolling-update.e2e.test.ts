@@ -8,8 +8,9 @@ import { createLinuxKernel } from "../src/kernel/index.ts";
 import type { ExecPlace, LabStatus } from "../src/lab/index.ts";
 import { callRpc } from "../src/lab/index.ts";
 import { kubectls } from "./clients.ts";
-import { eventually, makePlace } from "./fairlead.ts";
+import { makePlace } from "./fairlead.ts";
 import { askAnew, askOnOne, LoadBook } from "./http-load.ts";
+import { eventually } from "./patience.ts";
 
 const NODES = ["node-1", "node-2"] as const;
 const PORT = 8080;

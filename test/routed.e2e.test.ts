@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { LabStatus, MatrixAnswer, ProbeResult } from "../src/lab/index.ts";
 import type { TraceResult } from "../src/trace/index.ts";
-import { eventually, makePlace, type Place, SHOP } from "./fairlead.ts";
+import { makePlace, type Place, SHOP } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const INSTALLATION = join(import.meta.dirname, "../examples/guide/calico-installation.yaml");
 const BIN = join(import.meta.dirname, "../bin/fairlead");

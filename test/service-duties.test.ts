@@ -6,7 +6,7 @@ import { SqliteStore, serviceAddresses, startApiServer } from "../src/api/index.
 import { type ClusterWriter, sourceFromStore, writerToKubernetes } from "../src/cluster/index.ts";
 import { storeWriter } from "../src/lab/index.ts";
 import type { KubeObject, Service, ServiceSpec } from "../src/resources/index.ts";
-import { eventually } from "./fairlead.ts";
+import { eventually } from "./patience.ts";
 
 const core = (plural: string) => ({ group: "", version: "v1", plural });
 const LEASES = { group: "coordination.k8s.io", version: "v1", plural: "leases" };

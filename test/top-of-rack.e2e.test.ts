@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { eventually, makePlace, type Place } from "./fairlead.ts";
+import { makePlace, type Place } from "./fairlead.ts";
 import { type FrrRouter, makeFrrRouter } from "./frr-router.ts";
+import { eventually } from "./patience.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../examples/bgp/top-of-rack");
 const skip = existsSync("/usr/lib/frr/bfdd") ? false : "NOT RUN: FRR is missing (apt-get install frr)";

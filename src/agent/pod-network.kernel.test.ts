@@ -1,4 +1,5 @@
 // A real agent, driven through the CNI executable as a container runtime does, in namespaces of the test's own.
+
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -7,6 +8,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type CniAnswer, callCni } from "../../test/cni-call.ts";
+import { until } from "../../test/patience.ts";
 import { sourceFromObjects } from "../cluster/index.ts";
 import { hostLinkName } from "../datapath/overlay/index.ts";
 import { createLinuxKernel, type NetworkNamespace, ROUTE_PROTOCOL } from "../kernel/index.ts";
@@ -118,13 +120,6 @@ const addressesOf = (namespace: NetworkNamespace, link: string) =>
     .sort();
 const ranges = (rig: Rig) => rig.agent.status.ranges.map((range) => range.used);
 
-async function eventually(what: string, holds: () => boolean): Promise<void> {
-  for (let tries = 0; !holds(); tries++) {
-    assert.ok(tries < 100, what);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
 test("a pod's life: ADD wires both families, a second ADD is refused, CHECK, DEL, DEL again", async (t) => {
   const rig = await raise(t, ["10.244.1.0/24", "fd00:10:244:1::/64"]);
   const place = rig.pod();
@@ -179,8 +174,8 @@ test("CHECK finds damage; what the agent can mend, it mends; links and addresses
   place.apply({ op: "add", link: { name: "docker0", kind: { type: "bridge" } } });
   place.apply({ op: "add", address: { link: "eth0", address: "192.0.2.7/32" } });
   place.apply({ op: "delete", address: { link: "eth0", address: "10.244.1.2/24" } });
-  await eventually("the address comes back", () => addressesOf(place, "eth0").includes("10.244.1.2/24"));
-  await eventually("and the default route", () => place.listRoutes().some((route) => route.destination === "0.0.0.0/0"));
+  await until(() => addressesOf(place, "eth0").includes("10.244.1.2/24"), "the address comes back");
+  await until(() => place.listRoutes().some((route) => route.destination === "0.0.0.0/0"), "and the default route");
   assert.ok(linkOf(place, "docker0"));
   assert.deepEqual(addressesOf(place, "eth0"), ["10.244.1.2/24", "192.0.2.7/32"]);
   succeeded(await check(result));
@@ -233,12 +228,13 @@ test("two interfaces of one container live and go separately", async (t) => {
   const both = [addressesOf(place, "eth0"), addressesOf(place, "net1")];
   assert.deepEqual(both, [["10.244.1.2/24"], ["10.244.1.3/24"]]);
   place.apply({ op: "delete", address: { link: "net1", address: "10.244.1.3/24" } });
-  await eventually("the second is mended too", () => addressesOf(place, "net1").length === 1);
+  await until(() => addressesOf(place, "net1").length === 1, "the second is mended too");
   succeeded(await rig.call("DEL", "c1", place));
   assert.equal(linkOf(place, "eth0"), undefined);
   assert.equal(linkOf(place, "net1")?.up, true);
-  await eventually("the way out moves to the one that is left", () =>
-    place.listRoutes().some((route) => route.destination === "0.0.0.0/0" && route.nexthops[0]?.link === "net1"),
+  await until(
+    () => place.listRoutes().some((route) => route.destination === "0.0.0.0/0" && route.nexthops[0]?.link === "net1"),
+    "the way out moves to the one that is left",
   );
   succeeded(await rig.call("DEL", "c1", place, second));
   assert.deepEqual(ranges(rig), [0]);
@@ -275,7 +271,7 @@ test("a restarted agent adopts and changes nothing; what is gone is freed, what 
   const result = succeeded(await rig.call("ADD", "c1", one, asPod("web-1")));
   succeeded(await rig.call("ADD", "c2.x", two, asPod("web-2")));
   succeeded(await rig.call("ADD", "c3", three));
-  await eventually("the agent is at rest", () => rig.agent.status.ready);
+  await until(() => rig.agent.status.ready, "the agent is at rest");
   const scope = { tables: [{ family: "inet" as const, name: "fairlead" }], sysctls: ["net.ipv4.ip_forward"] };
   const seen = () =>
     [...[one, two, three].map((place) => place.observe()), rig.node.observe(scope)].map((state) => ({

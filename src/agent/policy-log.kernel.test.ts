@@ -1,8 +1,9 @@
 // Packets that Log rules note, from a real kernel's hands: both ends named, once each, and never a flood of lines.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { PacketRig } from "../../test/packet-rig.ts";
+import { until } from "../../test/patience.ts";
 import { planTables, rigOf } from "../../test/three-ways.ts";
 import { allow, CALICO_CLUSTER, named } from "../../test/truth/calico-cluster.ts";
 import { snapshotOf } from "../cluster/index.ts";
@@ -64,7 +65,3 @@ test("what Log rules note, with the policy and its rule", async () => {
     rig.close();
   }
 });
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 200 && !condition(); tries++) await sleep(20);
-}

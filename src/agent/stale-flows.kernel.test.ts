@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createSocket, type Socket } from "node:dgram";
 import { after, before, describe, test } from "node:test";
-import { eventually } from "../../test/fairlead.ts";
+import { eventually } from "../../test/patience.ts";
 import { type Place, podAddress, ServiceNetwork } from "../../test/service-network.ts";
 import { type EndpointSpec, service, slice } from "../../test/service-objects.ts";
 import { snapshotOf } from "../cluster/index.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, test } from "node:test";
+import { until } from "../../test/patience.ts";
 import { makePki } from "../../test/pki.ts";
 import { ChangeSource, type ClusterSource } from "../cluster/index.ts";
 import type { KubeObject } from "../resources/index.ts";
@@ -43,14 +44,6 @@ function agent(relays: readonly Relay[], options: Partial<RelayClientOptions> = 
   });
   closers.push(() => source.close());
   return Object.assign(source, { problems });
-}
-
-async function until(holds: () => boolean, what: () => string = () => ""): Promise<void> {
-  for (let i = 0; i < 1000; i++) {
-    if (holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert.fail(`never: ${what()}`);
 }
 
 const names = (source: ClusterSource) => (source.synced ? [...source.snapshot.services.values()].map(({ metadata }) => metadata.name) : []);

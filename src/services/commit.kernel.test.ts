@@ -6,7 +6,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { eventually } from "../../test/fairlead.ts";
+import { eventually } from "../../test/patience.ts";
 import { BRIEF, type Place, type PodName, podAddress, ServiceNetwork, TESTED_MODES } from "../../test/service-network.ts";
 import { service, slice } from "../../test/service-objects.ts";
 

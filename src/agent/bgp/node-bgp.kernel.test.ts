@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { type BgpNetwork, makeBgpNetwork, until } from "../../../test/bgp-network.ts";
+import { type BgpNetwork, makeBgpNetwork } from "../../../test/bgp-network.ts";
+import { until } from "../../../test/patience.ts";
 import { snapshotOf } from "../../cluster/index.ts";
 import type { NetworkNamespace } from "../../kernel/index.ts";
 import type { KubeObject } from "../../resources/index.ts";
@@ -67,9 +68,8 @@ const blocksOf = ({ bgp }: Running) => bgp.learned?.map(({ prefix, nextHops }) =
 
 async function cause(running: Running, wanted: string, proof: RegExp, ...others: readonly Running[]): Promise<void> {
   await until(
-    () => say(running, ...others),
     () => running.why()?.cause === wanted && proof.test(running.why()?.proof ?? ""),
-    20,
+    () => say(running, ...others),
   );
 }
 
@@ -79,8 +79,8 @@ describe("a node's BGP", { concurrency: 4 }, () => {
     const directory = mkdtempSync(join(tmpdir(), "fairlead-node-bgp-"));
     const [one, two] = [start(on.ours, 1, NODES, { directory }), start(on.theirs, 2, NODES)];
     await until(
-      () => say(one, two),
       () => blocksOf(one)?.join() === "10.244.2.0/26 10.0.0.2" && blocksOf(two)?.join() === "10.244.1.0/26 10.0.0.1",
+      () => say(one, two),
     );
     assert.deepEqual(
       viewBgpRoutes("node-1", one.bgp, { prefix: "10.244.2.0/26" }).in.map(({ peer, nextHop, reason }) => [peer, nextHop, reason]),
@@ -93,9 +93,8 @@ describe("a node's BGP", { concurrency: 4 }, () => {
     assert.deepEqual(blocksOf(again), ["10.244.2.0/26 10.0.0.2"]);
     assert.equal(again.bgp.restarting, true);
     await until(
-      () => say(again, two),
       () => !again.bgp.restarting && viewBgp("n", again.bgp, on.ours).neighbours.every(({ state }) => state === "Established"),
-      20,
+      () => say(again, two),
     );
     assert.deepEqual([blocksOf(again), blocksOf(two)], [["10.244.2.0/26 10.0.0.2"], ["10.244.1.0/26 10.0.0.1"]]);
   });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { until } from "../../../test/patience.ts";
 import type { ObjectApi } from "../../cluster/index.ts";
 import { secretsFromApi } from "./secrets.ts";
 
@@ -9,11 +10,6 @@ const secret = (values: Record<string, string>) => ({
   metadata: { name: "bgp" },
   data: Object.fromEntries(Object.entries(values).map(([key, value]) => [key, Buffer.from(value).toString("base64")])),
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !holds(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
-  assert.ok(holds());
-}
 
 test("named Secrets alone are asked for, in both namespaces, also where one may not be read; a change is told", async () => {
   const asked: string[] = [];

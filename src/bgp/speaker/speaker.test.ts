@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { test } from "node:test";
+import { until } from "../../../test/patience.ts";
 import type { PeerConfig } from "./peer-config.ts";
 import { replayMonitor } from "./replay.ts";
 import { type Speaker, type SpeakerOptions, startSpeaker } from "./speaker.ts";
@@ -70,14 +71,6 @@ function pair(from: string, to: string, take: (address: string, then: () => void
   return [a, b];
 }
 
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    if (holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert.fail(`never: ${what}`);
-}
-
 interface Node {
   readonly speaker: Speaker;
   readonly routes: Map<string, readonly string[]>;
@@ -121,17 +114,17 @@ test("two speakers exchange routes of both families, and a route that goes is wi
   a.speaker.setPeers([to(2)]);
   b.speaker.setPeers([to(1)]);
   a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }, { prefix: "fd00:244:1::/64" }]);
-  await until("both routes at b", () => b.routes.size === 2);
+  await until(() => b.routes.size === 2, "both routes at b");
   assert.deepEqual(b.routes.get("10.244.1.0/24"), ["10.0.0.1"]);
   assert.deepEqual(b.routes.get("fd00:244:1::/64"), ["fd00::1"]);
   a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }]);
-  await until("one route at b", () => b.routes.size === 1);
+  await until(() => b.routes.size === 1, "one route at b");
   assert.deepEqual(
     a.speaker.sentTo("n2").map(({ prefix, reason }) => [prefix, reason]),
     [["10.244.1.0/24", "sent"]],
   );
   a.speaker.close({ words: "maintenance" });
-  await until("no route at b", () => b.routes.size === 0);
+  await until(() => b.routes.size === 0, "no route at b");
   assert.match(b.speaker.status()[0]?.lastError ?? "", /shutdown|hard reset/);
   b.speaker.close();
 });
@@ -152,9 +145,9 @@ test("a monitor from the start and one that comes later replay to the tables as 
   c.speaker.setPeers([to(1, { addPath: { send: true } })]);
   b.speaker.setLocalRoutes(["10.8.1.0/24", "10.9.0.0/16", "fd00:9::/48"].map((prefix) => ({ prefix })));
   c.speaker.setLocalRoutes(["10.9.0.0/16", "10.10.0.0/16"].map((prefix) => ({ prefix })));
-  await until("all routes", () => a.speaker.routes().length === 6);
+  await until(() => a.speaker.routes().length === 6, "all routes");
   c.speaker.setLocalRoutes([{ prefix: "10.9.0.0/16" }]);
-  await until("one less", () => a.speaker.routes().length === 5);
+  await until(() => a.speaker.routes().length === 5, "one less");
   const late: string[] = [];
   const stop = a.speaker.monitor((line) => late.push(line));
   const plain = (views: readonly object[]) =>
@@ -170,7 +163,7 @@ test("a monitor from the start and one that comes later replay to the tables as 
   stop();
   const told = late.length;
   b.speaker.close();
-  await until("b's routes are gone", () => a.routes.size === 2);
+  await until(() => a.routes.size === 2, "b's routes are gone");
   assert.equal(late.length, told);
   assert.deepEqual(plain(replayMonitor(early).routes), plain(a.speaker.routes()));
   for (const each of [a, c]) each.speaker.close();
@@ -183,7 +176,7 @@ test("a reflector passes routes between clients with originator and cluster list
   for (const each of [c1, c2, plain]) each.speaker.setPeers([to(1)]);
   c1.speaker.setLocalRoutes([{ prefix: "10.244.2.0/24" }]);
   plain.speaker.setLocalRoutes([{ prefix: "10.244.4.0/24" }]);
-  await until("all know", () => c2.routes.size === 2 && plain.routes.size === 2 && c1.routes.size === 2);
+  await until(() => c2.routes.size === 2 && plain.routes.size === 2 && c1.routes.size === 2, "all know");
   assert.deepEqual(c2.routes.get("10.244.2.0/24"), ["10.0.0.2"]);
   const [view] = c2.speaker.routes({ prefix: "10.244.2.0/24" });
   assert.deepEqual([view?.attributes.originatorId, view?.attributes.clusterList], [0x0a000002, [0x0a000001]]);
@@ -205,8 +198,8 @@ test("the best of two ways is told, and the other takes over when it goes; add-p
   all.speaker.setPeers([external(3, { addPath: { receive: true } })]);
   a.speaker.setLocalRoutes([{ prefix: "10.9.0.0/16" }]);
   b.speaker.setLocalRoutes([{ prefix: "10.9.0.0/16" }]);
-  await until("both ways", () => middle.routes.get("10.9.0.0/16")?.length === 2 && far.routes.size === 1);
-  await until("two paths", () => all.speaker.routes({ prefix: "10.9.0.0/16" }).length === 2);
+  await until(() => middle.routes.get("10.9.0.0/16")?.length === 2 && far.routes.size === 1, "both ways");
+  await until(() => all.speaker.routes({ prefix: "10.9.0.0/16" }).length === 2, "two paths");
   assert.deepEqual(
     middle.speaker
       .routes()
@@ -224,9 +217,9 @@ test("the best of two ways is told, and the other takes over when it goes; add-p
     false,
   );
   a.speaker.setLocalRoutes([]);
-  await until("the other way", () => a.routes.size === 1 && b.speaker.routes().length === 1);
+  await until(() => a.routes.size === 1 && b.speaker.routes().length === 1, "the other way");
   assert.deepEqual(far.speaker.routes()[0]?.attributes.asPath, [{ type: "sequence", ases: [3, 2] }]);
-  await until("one path", () => all.speaker.routes().length === 1);
+  await until(() => all.speaker.routes().length === 1, "one path");
   for (const each of [a, b, middle, far, all]) each.speaker.close();
 });
 
@@ -238,9 +231,9 @@ test("graceful restart: routes stay while the neighbour is away, and what it doe
   a.speaker.setPeers([to(2, restart)]);
   b.speaker.setPeers([to(1, restart)]);
   a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }, { prefix: "10.244.9.0/24" }]);
-  await until("routes", () => b.routes.size === 2);
+  await until(() => b.routes.size === 2, "routes");
   a.speaker.close({ restarting: true });
-  await until("away", () => isUp(b, 0));
+  await until(() => isUp(b, 0), "away");
   assert.equal(b.routes.size, 2);
   assert.deepEqual(
     b.speaker.routes().map(({ stale }) => stale),
@@ -249,7 +242,7 @@ test("graceful restart: routes stay while the neighbour is away, and what it doe
   a = node(network, 1, { restarting: true });
   a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }]);
   a.speaker.setPeers([to(2, restart)]);
-  await until("back", () => b.routes.size === 1);
+  await until(() => b.routes.size === 1, "back");
   assert.deepEqual(
     b.speaker.routes().map(({ prefix, stale }) => [prefix, stale]),
     [["10.244.1.0/24", false]],
@@ -265,11 +258,11 @@ test("long-lived: after the restart time the routes are the last resort", async 
   a.speaker.setPeers([to(2, restart)]);
   b.speaker.setPeers([to(1, restart)]);
   a.speaker.setLocalRoutes([{ prefix: "10.244.1.0/24" }]);
-  await until("routes", () => b.routes.size === 1);
+  await until(() => b.routes.size === 1, "routes");
   a.speaker.close({ restarting: true });
-  await until("long-lived stale", () => b.speaker.routes()[0]?.attributes.communities.includes(0xffff0006) === true);
+  await until(() => b.speaker.routes()[0]?.attributes.communities.includes(0xffff0006) === true, "long-lived stale");
   assert.equal(b.routes.size, 1);
-  await until("gone", () => b.routes.size === 0);
+  await until(() => b.routes.size === 0, "gone");
   b.speaker.close();
 });
 
@@ -297,7 +290,7 @@ test("filters: in, with the statement that rejects; out; and changed without end
     { prefix: "10.1.0.0/26", interface: "cali1" },
     { prefix: "10.2.0.0/24", interface: "eth0" },
   ]);
-  await until("routes", () => b.speaker.routes().length === 2);
+  await until(() => b.speaker.routes().length === 2, "routes");
   assert.deepEqual(
     b.speaker
       .routes()
@@ -318,7 +311,7 @@ test("filters: in, with the statement that rejects; out; and changed without end
     to(2, { exportFilter: { ...exportFilter, statements: [{ match: { prefix: { cidr: "10.2.0.0/16" } }, action: "accept" }] } }),
   ]);
   b.speaker.setPeers([to(1)]);
-  await until("the other routes", () => b.routes.size === 1 && b.routes.has("10.2.0.0/24"));
+  await until(() => b.routes.size === 1 && b.routes.has("10.2.0.0/24"), "the other routes");
   assert.equal(b.speaker.status()[0]?.lastError, undefined);
   a.speaker.close();
   b.speaker.close();
@@ -329,13 +322,13 @@ test("dynamic and passive neighbours; a wrong AS and too many prefixes are named
   const [a, b, c] = [node(network, 1), node(network, 2), node(network, 3, { localAs: 65000 })];
   a.speaker.setPeers([{ name: "range", address: "10.0.0.0/29", as: "internal", maxPrefixes: 2 }]);
   b.speaker.setPeers([to(1)]);
-  await until("dynamic", () => isUp(a) && a.speaker.status()[0]?.name === "dynamic range 10.0.0.2");
+  await until(() => isUp(a) && a.speaker.status()[0]?.name === "dynamic range 10.0.0.2", "dynamic");
   c.speaker.setPeers([to(1, { as: "external" })]);
-  await until("refused", () => /bad peer AS/.test(c.speaker.status()[0]?.lastError ?? ""));
+  await until(() => /bad peer AS/.test(c.speaker.status()[0]?.lastError ?? ""), "refused");
   b.speaker.setLocalRoutes([1, 2, 3].map((i) => ({ prefix: `10.${i}.0.0/16` })));
-  await until("too many", () => /maximum number of prefixes/.test(b.speaker.status()[0]?.lastError ?? ""));
+  await until(() => /maximum number of prefixes/.test(b.speaker.status()[0]?.lastError ?? ""), "too many");
   b.speaker.close();
-  await until("forgotten", () => a.speaker.status().length === 0);
+  await until(() => a.speaker.status().length === 0, "forgotten");
   for (const each of [a, c]) each.speaker.close();
 });
 
@@ -358,7 +351,7 @@ test("a neighbour that takes nothing holds up no other, and gets what is current
   hub.speaker.setPeers([to(2, { passive: true }), to(3, { passive: true })]);
   slow.speaker.setPeers([to(1)]);
   quick.speaker.setPeers([to(1)]);
-  await until("both up", () => isUp(hub, 2));
+  await until(() => isUp(hub, 2), "both up");
   network.stalled.add("10.0.0.2");
   const many = (metric: number) =>
     Array.from({ length: 40_000 }, (_, i) => ({
@@ -366,12 +359,12 @@ test("a neighbour that takes nothing holds up no other, and gets what is current
       attributes: { med: metric, communities: [i + 1] },
     }));
   hub.speaker.setLocalRoutes(many(1));
-  await until("quick has the first", () => quick.routes.size === 40_000);
+  await until(() => quick.routes.size === 40_000, "quick has the first");
   hub.speaker.setLocalRoutes([...many(2).slice(0, 39_999), { prefix: "192.0.2.0/24" }]);
-  await until("quick has the second", () => quick.routes.has("192.0.2.0/24"));
+  await until(() => quick.routes.has("192.0.2.0/24"), "quick has the second");
   assert.equal(slow.routes.has("192.0.2.0/24"), false);
   network.resume("10.0.0.2");
-  await until("slow has all", () => slow.routes.has("192.0.2.0/24") && slow.routes.size === 40_000);
+  await until(() => slow.routes.has("192.0.2.0/24") && slow.routes.size === 40_000, "slow has all");
   assert.ok(slow.speaker.routes().every(({ prefix, attributes }) => prefix === "192.0.2.0/24" || attributes.med === 2));
   for (const each of [hub, slow, quick]) each.speaker.close();
 });

@@ -1,8 +1,10 @@
 // Clients by TCP that pipeline, trickle, stall, flood and stay.
+
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { framed } from "../../../test/dns-client.ts";
+import { until } from "../../../test/patience.ts";
 import { TYPE } from "../message.ts";
 import { decodeMessage, encodeMessage, queryMessage } from "../wire/codec.ts";
 import { TCP_LIMITS, type TcpLimits, TcpService } from "./tcp.ts";
@@ -62,11 +64,6 @@ function readerOf(socket: Socket): Client {
     closed: () => closed,
     take: (count) => until(() => messages.length >= count).then(() => messages.splice(0, count)),
   };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 2000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.ok(condition(), "it did not come to that");
 }
 
 const query = (text: string) => Buffer.from(text);

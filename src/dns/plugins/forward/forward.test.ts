@@ -1,4 +1,5 @@
 // Real upstreams on loopback: well, dead, slow, lying, cutting off.
+
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -8,6 +9,7 @@ import { type TestContext, test } from "node:test";
 import { type Chain, chain, lines, tableHandler } from "../../../../test/dns-chain.ts";
 import { startTlsUpstream } from "../../../../test/dns-tls.ts";
 import { fromTable, startUpstream, type TestUpstream } from "../../../../test/dns-upstream.ts";
+import { until } from "../../../../test/patience.ts";
 import { type Message, RCODE } from "../../message.ts";
 import { type Reply, reply } from "../../query.ts";
 import { encodeMessage } from "../../wire/codec.ts";
@@ -34,11 +36,6 @@ async function freePort(): Promise<number> {
   const { port } = socket.address();
   await new Promise<void>((resolve) => socket.close(() => resolve()));
   return port;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 2000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.ok(condition(), "it did not come to that");
 }
 
 /** Health checks that failed. */

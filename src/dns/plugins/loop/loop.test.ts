@@ -1,15 +1,13 @@
 // A server that forwards to itself, one whose upstream forwards back, and one that does neither.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ask } from "../../../../test/dns-client.ts";
 import { startUpstream } from "../../../../test/dns-upstream.ts";
+import { until } from "../../../../test/patience.ts";
 import { startDns } from "../../serve/start.ts";
 
 const corefile = (port: number, to: number) => `.:${port} {\n loop\n forward . 127.0.0.1:${to} {\n  max_concurrent 50\n }\n}`;
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 400 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
-}
 
 test("a circle through another server is found, told, and broken", async (t) => {
   const failures: string[] = [];

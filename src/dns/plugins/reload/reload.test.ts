@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { until } from "../../../../test/patience.ts";
 import { createMetrics } from "../../metrics.ts";
 import type { Host } from "../../plugin.ts";
 import { createReload } from "./reload.ts";
@@ -15,11 +16,6 @@ function host(reload: () => Promise<boolean>) {
     digest: () => "abc",
   };
   return { host: made as unknown as Host, logged, metrics };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 400 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.ok(condition());
 }
 
 test("it looks again and again; a fault is told once and counted each time, and a change is told", async () => {
