@@ -192,9 +192,9 @@ for (const { what, make, skip } of CLUSTERS)
 
     test("the CNI configuration appears once a node can serve, and each node tells where its tunnel ends", async () => {
       for (const name of ["node-1", "node-2"]) {
-        assert.ok(await eventually(async () => existsSync(join(directory, name, "net.d/10-fairlead.conflist")), 15_000), said(name));
+        assert.ok(await eventually(async () => existsSync(join(directory, name, "net.d/10-fairlead.conflist"))), said(name));
         const annotation = () => cluster.get("Node", name)?.metadata.annotations?.["flannel.alpha.coreos.com/backend-data"];
-        assert.ok(await eventually(async () => annotation()?.includes("VtepMAC") === true, 5000), said(name));
+        assert.ok(await eventually(async () => annotation()?.includes("VtepMAC") === true), said(name));
       }
     });
 
@@ -217,7 +217,7 @@ for (const { what, make, skip } of CLUSTERS)
         metadata: { namespace: "default", name: "only-b" },
         spec: { podSelector: { matchLabels: { app: "a" } }, ingress: [{ from: [{ podSelector: { matchLabels: { app: "b" } } }] }] },
       } as KubeObject);
-      assert.ok(await eventually(async () => (await connect("c", ip("a"), 300)) === undefined, 5000), "c is denied");
+      assert.ok(await eventually(async () => (await connect("c", ip("a"), 300)) === undefined), "c is denied");
       assert.equal(await connect("b", ip("a")), "a");
     });
 
@@ -235,11 +235,11 @@ for (const { what, make, skip } of CLUSTERS)
         metadata: { namespace: "default", name: "c-from-b" },
         spec: policy,
       } as KubeObject);
-      assert.ok(await eventually(async () => (await connect("a", ip("c"), 300)) === undefined, 5000), `a is denied: ${said("node-2")}`);
+      assert.ok(await eventually(async () => (await connect("a", ip("c"), 300)) === undefined), `a is denied: ${said("node-2")}`);
       assert.equal(await connect("b", ip("c"), 3000), "c", "of the peer that the policy names, the agent knows the address");
       assert.notEqual(following()?.[0], port);
       cluster.delete("NetworkPolicy", "c-from-b");
-      assert.ok(await eventually(async () => (await connect("a", ip("c"), 300)) === "c", 5000));
+      assert.ok(await eventually(async () => (await connect("a", ip("c"), 300)) === "c"));
     });
 
     test("agent status tells what the agent does, and its exit status whether all is well", () => {
@@ -251,7 +251,7 @@ for (const { what, make, skip } of CLUSTERS)
     test("killed and started again without the API server, an agent takes everything over, and wires new pods by what it knew", async () => {
       const exit = new Promise((resolve) => agents.get("node-1")?.once("exit", resolve));
       const known = () => readFileSync(join(directory, "node-1/state/snapshot.json"), "utf8").includes("only-b");
-      assert.ok(await eventually(async () => known(), 5000), "the snapshot on disk is of two seconds ago at most");
+      assert.ok(await eventually(async () => known()), "the snapshot on disk is of two seconds ago at most");
       agents.get("node-1")?.kill("SIGKILL");
       await exit;
       await cluster.end();
@@ -265,12 +265,12 @@ for (const { what, make, skip } of CLUSTERS)
           return false;
         }
       };
-      assert.ok(await eventually(async () => ready(), 15_000), said("node-1"));
+      assert.ok(await eventually(async () => ready()), said("node-1"));
       assert.equal(inside("node-1", "ip", "-o", "link", "show", "flannel.1"), link, "nothing flapped");
       assert.equal(await connect("c", ip("a"), 300), undefined, "the policy is still in force");
       assert.equal(await connect("a", ip("c"), 3000), "c");
       inside("node-1", "ip", "route", "flush", "proto", "84");
-      assert.ok(await eventually(async () => (await connect("a", ip("c"), 300)) === "c", 5000), "drift is mended without the API server");
+      assert.ok(await eventually(async () => (await connect("a", ip("c"), 300)) === "c"), "drift is mended without the API server");
     });
 
     test("stopped, it leaves the network as it is", async () => {

@@ -184,7 +184,7 @@ describe("packets and calculation", () => {
       await kubectl("delete", "networkpolicy", "--all", "-n", "green");
       await kubectl("delete", "clusternetworkpolicy", "--all");
       for (const kind of CALICO) await kubectl("delete", `${kind}.projectcalico.org`, "--all", "--all-namespaces");
-      assert.ok(await eventually(async () => !(await kubectl("get", "networkpolicy", "-A", "-o", "name")).out.trim(), 5000));
+      assert.ok(await eventually(async () => !(await kubectl("get", "networkpolicy", "-A", "-o", "name")).out.trim()));
     }
     assert.deepEqual([...seen].sort(), ["connected", "timeout"], "both verdicts occurred");
   });

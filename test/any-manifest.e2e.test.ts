@@ -83,10 +83,7 @@ describe("any manifest", () => {
     writeFileSync(file, JSON.stringify({ ...late, spec }));
     await place.ok("lab", "up", file);
     assert.ok(
-      await eventually(
-        async () => (await place.json<ProbeResult>("probe", "harbour/courier", "svc/harbour/late")).verdict === "connected",
-        2000,
-      ),
+      await eventually(async () => (await place.json<ProbeResult>("probe", "harbour/courier", "svc/harbour/late")).verdict === "connected"),
     );
     await place.ok("lab", "down");
   });

@@ -69,7 +69,7 @@ describe("a lab of two subnets", () => {
 
   test("vxlan with DirectRouting: straight within the subnet, through flannel.1 to the other", async () => {
     await place.ok("lab", "up", write("direct", { Type: "vxlan", DirectRouting: true }));
-    assert.ok(await eventually(async () => /via 10\.112\.0\.52 dev ens160/.test(await route("node-1", cidr("node-3"))), 5000));
+    assert.ok(await eventually(async () => /via 10\.112\.0\.52 dev ens160/.test(await route("node-1", cidr("node-3")))));
     assert.match(await route("node-1", cidr("node-2")), /dev flannel\.1/);
     await allConnect();
     const { pods } = await place.json<LabStatus>("lab", "status");
@@ -85,10 +85,7 @@ describe("a lab of two subnets", () => {
   test("host-gw: no tunnel; the other subnet can't be reached, and the trace says why", async () => {
     await place.ok("lab", "up", write("host-gw", { Type: "host-gw" }));
     assert.ok(
-      await eventually(
-        async () => (await place.fairlead("lab", "node", "node-1", "--", "ip", "link", "show", "flannel.1")).status !== 0,
-        5000,
-      ),
+      await eventually(async () => (await place.fairlead("lab", "node", "node-1", "--", "ip", "link", "show", "flannel.1")).status !== 0),
     );
     assert.match(await route("node-1", cidr("node-3")), /via 10\.112\.0\.52 dev ens160/);
     assert.equal(await route("node-1", cidr("node-2")), "");
@@ -102,7 +99,7 @@ describe("a lab of two subnets", () => {
 
   test("back to vxlan: all connect again", async () => {
     await place.ok("lab", "up", write("again", { Type: "vxlan" }));
-    assert.ok(await eventually(async () => /dev flannel\.1/.test(await route("node-1", cidr("node-3"))), 5000));
+    assert.ok(await eventually(async () => /dev flannel\.1/.test(await route("node-1", cidr("node-3")))));
     await allConnect();
   });
 });

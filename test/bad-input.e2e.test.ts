@@ -40,7 +40,7 @@ function host(): string {
 /** No lab's directory, no process, no device or mount is left. */
 async function nothingLeft(what: string, before: string, name = "lab"): Promise<void> {
   assert.equal(existsSync(join(place.directory, name)), false, `${what}: a directory is left`);
-  assert.ok(await eventually(async () => processes().length === 0, 3000), `${what}: processes ${processes().join(", ")} are left`);
+  assert.ok(await eventually(async () => processes().length === 0), `${what}: processes ${processes().join(", ")} are left`);
   assert.equal(host(), before, `${what}: the machine is as before`);
 }
 
@@ -323,7 +323,7 @@ describe("bad input", () => {
   test("the command line killed with -9 while a lab is raised: its daemon ends too", async () => {
     const before = host();
     const child = spawn(BIN, ["lab", "up"], { env: { ...process.env, FAIRLEAD_STATE: place.directory }, stdio: "ignore" });
-    assert.ok(await eventually(async () => processes().length > 1, 5000));
+    assert.ok(await eventually(async () => processes().length > 1));
     child.kill("SIGKILL");
     await nothingLeft2("killed", before);
   });
@@ -400,7 +400,7 @@ describe("bad input", () => {
 
 /** As nothingLeft; the directory of a killed command line may stay for the next lab up or lab down. */
 async function nothingLeft2(what: string, before: string): Promise<void> {
-  assert.ok(await eventually(async () => processes().length === 0, 5000), `${what}: processes are left`);
+  assert.ok(await eventually(async () => processes().length === 0), `${what}: processes are left`);
   await place.fairlead("lab", "down");
   await nothingLeft(what, before);
 }

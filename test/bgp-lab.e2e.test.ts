@@ -34,7 +34,7 @@ describe("the guide's routed network, with agents in processes of their own", { 
   before(async () => {
     place = makePlace();
     await place.ok("lab", "up", INSTALLATION, PODS, "--nodes", "3", "--subnets", "2", "--agents", "processes");
-    assert.ok(await eventually(allUp, 20_000), await place.ok("bgp", "status"));
+    assert.ok(await eventually(allUp), await place.ok("bgp", "status"));
   });
   after(() => place.close());
 
@@ -78,9 +78,9 @@ describe("the guide's routed network, with agents in processes of their own", { 
     await new Promise((resolve) => setTimeout(resolve, 500));
     const first = (await pids()).find(({ name }) => name === "node-2")?.agentPid ?? 0;
     process.kill(first, "SIGKILL");
-    assert.ok(await eventually(async () => ((await pids()).find(({ name }) => name === "node-2")?.agentPid ?? first) !== first, 10_000));
+    assert.ok(await eventually(async () => ((await pids()).find(({ name }) => name === "node-2")?.agentPid ?? first) !== first));
     assert.match((await pinging).out, /200 packets transmitted, 200 received/);
-    assert.ok(await eventually(allUp, 20_000), await place.ok("bgp", "status"));
+    assert.ok(await eventually(allUp), await place.ok("bgp", "status"));
     assert.match(await onNode("node-1", "ip", "route"), /10\.244\.1\.0\/26 via/);
   });
 
@@ -102,7 +102,7 @@ describe("the guide's routed network, with agents in processes of their own", { 
           .join() === "10.244.0.0/26,10.244.1.0/26,10.244.2.0/26"
       );
     };
-    assert.ok(await eventually(told, 20_000), lines);
+    assert.ok(await eventually(told), lines);
     const exit = new Promise((resolve) => watching.once("exit", resolve));
     watching.kill("SIGINT");
     assert.equal(await exit, 0);
@@ -113,7 +113,7 @@ describe("the guide's routed network, with agents in processes of their own", { 
       `add chain inet firewall ${hook} { type filter hook ${hook} priority -10; }; add rule inet firewall ${hook} tcp dport 179 drop;`;
     await onNode("node-2", "nft", `add table inet firewall; ${chain("input")} ${chain("output")}`);
     const cutOff = async () => (await verdict("on-1", "on-2")) !== "connected" && (await verdict("on-3", "on-2")) !== "connected";
-    assert.ok(await eventually(cutOff, 30_000), await place.ok("lab", "node", "node-1", "--", "ip", "route"));
+    assert.ok(await eventually(cutOff), await place.ok("lab", "node", "node-1", "--", "ip", "route"));
     assert.equal(await verdict("also-on-2", "on-2"), "connected");
     assert.equal(await verdict("on-1", "on-3"), "connected");
     assert.doesNotMatch(await onNode("node-1", "ip", "route"), /10\.244\.1\.0\/26/);
@@ -126,11 +126,11 @@ describe("the guide's routed network, with agents in processes of their own", { 
         /node-2.*chain input in table firewall/.test(why.says)
       );
     };
-    assert.ok(await eventually(named, 20_000), JSON.stringify(await status()));
+    assert.ok(await eventually(named), JSON.stringify(await status()));
     assert.equal((await place.fairlead("bgp", "status")).status, 1);
     await onNode("node-2", "nft", "delete table inet firewall");
     assert.ok(
-      await eventually(async () => (await verdict("on-1", "on-2")) === "connected" && (await allUp()), 30_000),
+      await eventually(async () => (await verdict("on-1", "on-2")) === "connected" && (await allUp())),
       await place.ok("bgp", "status"),
     );
     assert.equal((await place.fairlead("bgp", "status")).status, 0);

@@ -73,7 +73,7 @@ async function makeWorld(t: TestContext, kind: "store" | "HTTPS") {
     store.close();
   });
   const data = (name: string) => store.get<Map>(MAPS, "default", name)?.data;
-  const until = async (holds: () => boolean, what: string) => assert.ok(await eventually(async () => holds(), 20_000), what);
+  const until = async (holds: () => boolean, what: string) => assert.ok(await eventually(async () => holds()), what);
   return { store, objects, problems, way, data, until };
 }
 

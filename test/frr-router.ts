@@ -37,7 +37,7 @@ export function makeFrrRouter(place: Place): FrrRouter {
       const more = program === "bfdd" ? ["--bfdctl", join(directory, "bfdd.sock")] : [];
       const words = ["lab", "node", "router", "--", `/usr/lib/frr/${program}`, ...files, "--log", "stdout", ...more];
       children.push(spawn(BIN, words, { env: { ...process.env, FAIRLEAD_STATE: place.directory }, stdio: "ignore" }));
-      await eventually(async () => existsSync(join(directory, `${program}.vty`)), 15_000);
+      await eventually(async () => existsSync(join(directory, `${program}.vty`)));
     },
     kill: (program) => signal(program, "SIGKILL"),
     ask: async (command) => (await place.run("vtysh", ["--vty_socket", directory, "-d", "bgpd", "-c", command])).out,

@@ -83,7 +83,7 @@ describe("the guide's policies", () => {
     const count = (await noted()).length;
     await place.fairlead("probe", "production/web", "production/mysql:3306", "--timeout", "300");
     await place.fairlead("probe", "production/api", "production/mysql:3306");
-    assert.ok(await eventually(async () => (await noted()).length > count, 3000));
+    assert.ok(await eventually(async () => (await noted()).length > count));
     for (const flow of await noted()) {
       assert.deepEqual([flow.from, flow.destinationPort, flow.protocol, flow.direction], ["production/api", 3306, "TCP", "ingress"]);
       assert.deepEqual(flow.policy, {

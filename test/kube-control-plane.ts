@@ -109,7 +109,7 @@ export class KubeControlPlane {
       `--service-account-signing-key-file=${file("accounts.key")}`,
     ]);
     const ready = async () => (await this.#answer("readyz")) === "ok";
-    if (!(await eventually(ready, 60_000))) throw new Error(`kube-apiserver is not ready: ${this.#lastWords("kube-apiserver")}`);
+    if (!(await eventually(ready))) throw new Error(`kube-apiserver is not ready: ${this.#lastWords("kube-apiserver")}`);
     writeFileSync(this.kubeconfig, this.kubeconfigFor(this.#token), { mode: 0o600 });
     const { pods } = this.#ranges;
     this.#run("kube-controller-manager", [

@@ -229,7 +229,7 @@ function runsOn({ program }: Client, seen: Seen[]): void {
       child.stdout.on("data", (chunk: Buffer) => {
         text += chunk.toString();
       });
-      assert.ok(await eventually(async () => expected.test(text), 10_000), `kubectl ${words.join(" ")}: ${text}`);
+      assert.ok(await eventually(async () => expected.test(text)), `kubectl ${words.join(" ")}: ${text}`);
       child.kill("SIGINT");
       seen.push({ group: words[0] ?? "", command: words.join(" "), fails: false });
     }
@@ -244,7 +244,7 @@ function runsOn({ program }: Client, seen: Seen[]): void {
           said += chunk.toString();
         });
         const port = async () => Number(/127\.0\.0\.1:(\d+)/.exec(said)?.[1] ?? 0);
-        assert.ok(await eventually(async () => (await port()) > 0, 10_000), said);
+        assert.ok(await eventually(async () => (await port()) > 0), said);
         const answer = await fetch(`http://127.0.0.1:${await port()}${path}`, { signal: AbortSignal.timeout(5000) });
         assert.match(await answer.text(), /"pod":"default\/web2"/);
         child.kill("SIGINT");

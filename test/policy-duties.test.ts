@@ -72,7 +72,7 @@ for (const way of ["the store", "HTTPS"] as const)
         subresource: "status",
       });
       assert.ok(
-        await eventually(async () => condition("good")?.status === "True" && condition("bad")?.status === "False", 5000),
+        await eventually(async () => condition("good")?.status === "True" && condition("bad")?.status === "False"),
         problems.join(),
       );
       assert.equal(condition("bad")?.reason, "NotUnderstood");
@@ -84,7 +84,7 @@ for (const way of ["the store", "HTTPS"] as const)
         ["Others", "Valid"],
       );
       store.update(CILIUM, { ...(bad as Conditioned), spec: GOOD } as Conditioned);
-      assert.ok(await eventually(async () => condition("bad")?.status === "True", 5000), problems.join());
+      assert.ok(await eventually(async () => condition("bad")?.status === "True"), problems.join());
       const version = () => store.get(CILIUM, "default", "bad")?.metadata.resourceVersion;
       const settled = version();
       await new Promise((resolve) => setTimeout(resolve, 300));
@@ -106,7 +106,7 @@ for (const way of ["the store", "HTTPS"] as const)
         spec,
       } as KubeObject);
       const read = () => store.get<Conditioned>(CLUSTER, undefined, "c");
-      assert.ok(await eventually(async () => read()?.status?.conditions?.[0]?.status === "False", 5000), problems.join());
+      assert.ok(await eventually(async () => read()?.status?.conditions?.[0]?.status === "False"), problems.join());
       assert.match(read()?.status?.conditions?.[0]?.message ?? "", /spec\.ingress\[0\]\.action: "Perhaps" is no action/);
       assert.equal(read()?.status?.conditions?.[0]?.observedGeneration, read()?.metadata.generation);
     });
@@ -116,7 +116,7 @@ for (const way of ["the store", "HTTPS"] as const)
       const metadata = { namespace: "default", name: "n" };
       const spec = { podSelector: {}, ingress: [{ from: [{ ipBlock: { cidr: "10.0.0.0/8", except: ["192.168.0.0/16"] } }] }] };
       store.create(KUBERNETES, { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata, spec } as KubeObject);
-      assert.ok(await eventually(async () => events().length > 0, 5000), problems.join());
+      assert.ok(await eventually(async () => events().length > 0), problems.join());
       const [event] = events();
       assert.deepEqual([event?.reason, event?.involvedObject.kind, event?.involvedObject.name], ["NotUnderstood", "NetworkPolicy", "n"]);
       assert.match(

@@ -189,12 +189,12 @@ spec: { cidr: 10.245.0.0/24, vxlanMode: Always, natOutgoing: true, nodeSelector:
     await new Promise((resolve) => setTimeout(resolve, 300));
     process.kill(agent, "SIGKILL");
     assert.match(await pinging, /60 packets transmitted, 60 received, 0% packet loss/);
-    assert.ok(await eventually(async () => (await status()).nodes[0]?.agentPid !== agent && (await status()).ready, 10_000));
+    assert.ok(await eventually(async () => (await status()).nodes[0]?.agentPid !== agent && (await status()).ready));
     assert.equal((await status()).nodes[0]?.mended, 0, "nothing had to be mended");
     assert.equal(await used(), count);
     const { kubectl } = tools(place);
     if ((await kubectl("delete", "pod", "plain", "--wait=true")).status === 0)
-      assert.ok(await eventually(async () => (await used()) === (count ?? 0) - 1, 5000), "given back");
+      assert.ok(await eventually(async () => (await used()) === (count ?? 0) - 1), "given back");
   });
 
   test("what of the configuration is not followed is said, and why", async () => {
@@ -203,7 +203,7 @@ apiVersion: projectcalico.org/v3
 kind: FelixConfiguration
 metadata: { name: default }
 spec: { vxlanMTU: 1400, bpfEnabled: true, iptablesBackend: NFT }`);
-    assert.ok(await eventually(async () => /mtu 1400/.test((await onNode("node-1", "ip", "link", "show", "vxlan.calico")).out), 3000));
+    assert.ok(await eventually(async () => /mtu 1400/.test((await onNode("node-1", "ip", "link", "show", "vxlan.calico")).out)));
     const said = (await onNode("node-1", BIN, "agent", "status", "-o", "json")).out;
     const { remarks, network, follows } = JSON.parse(said) as { remarks: string[]; network: string; follows: string[] };
     assert.equal(network, "routed");
@@ -298,7 +298,7 @@ describe("from overlay to routed on a running lab", () => {
     for (const node of ["node-2", "node-1", "node-3"]) {
       assert.equal((await kubectl("annotate", "node", node, "fairlead.dev/network=routed")).status, 0);
       const routed = async () => /^blackhole 10\.244\.\d\.0\/26/m.test((await onNode(node, "ip", "route")).out);
-      assert.ok(await eventually(routed, 20_000), node);
+      assert.ok(await eventually(routed), node);
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
     for (const { pair, answers, longestMs, lagMs, error } of await Promise.all(talks)) {
@@ -313,7 +313,7 @@ describe("from overlay to routed on a running lab", () => {
       "pods keep their addresses",
     );
     assert.ok(
-      await eventually(async () => !/flannel|cni0/.test((await onNode("node-1", "ip", "route")).out), 10_000),
+      await eventually(async () => !/flannel|cni0/.test((await onNode("node-1", "ip", "route")).out)),
       "nothing of the overlay is left",
     );
     assert.doesNotMatch((await onNode("node-1", "ip", "-br", "link")).out, /flannel|cni0|veth/);
@@ -336,10 +336,8 @@ describe("from overlay to routed on a running lab", () => {
     // A node with pods can't go back, and says so.
     await kubectl("annotate", "node", "node-1", "fairlead.dev/network=overlay", "--overwrite");
     assert.ok(
-      await eventually(
-        async () =>
-          /overlay is asked for, but \d+ pods here have addresses of blocks/.test((await onNode("node-1", BIN, "agent", "status")).out),
-        3000,
+      await eventually(async () =>
+        /overlay is asked for, but \d+ pods here have addresses of blocks/.test((await onNode("node-1", BIN, "agent", "status")).out),
       ),
     );
   });

@@ -67,28 +67,28 @@ for (const way of ["the store", "HTTPS"] as const)
         store.create(services, named(name, { type: "LoadBalancer", ports: [{ port: 80 }], ...spec }));
       try {
         balanced("a");
-        assert.ok(await eventually(async () => addressOf("a") === "192.0.2.0", 5000));
+        assert.ok(await eventually(async () => addressOf("a") === "192.0.2.0"));
         balanced("b");
         balanced("c");
-        assert.ok(await eventually(async () => addressOf("b") === "192.0.2.1" && events().length === 1, 5000));
+        assert.ok(await eventually(async () => addressOf("b") === "192.0.2.1" && events().length === 1));
         const [first] = events();
         assert.equal(first?.reason, "NoAddressLeft");
         assert.deepEqual([first.involvedObject.kind, first.involvedObject.name], ["Service", "c"]);
         assert.match(first.message, /widen loadBalancerPools/);
         store.delete(services, "default", "a");
-        assert.ok(await eventually(async () => addressOf("c") === "192.0.2.0", 5000));
+        assert.ok(await eventually(async () => addressOf("c") === "192.0.2.0"));
         // The same once more: it is counted, not repeated.
         store.delete(services, "default", "c");
         balanced("d", { loadBalancerIP: "203.0.113.1" });
-        assert.ok(await eventually(async () => events().length === 2, 5000));
+        assert.ok(await eventually(async () => events().length === 2));
         const refused = events().find(({ reason }) => reason === "AddressRefused");
         assert.equal(refused?.count, 1);
         const d = store.get<Service>(services, "default", "d") as Service;
         store.update(services, { ...d, spec: { ...d.spec, loadBalancerIP: "192.0.2.0" } });
-        assert.ok(await eventually(async () => addressOf("d") === "192.0.2.0", 5000));
+        assert.ok(await eventually(async () => addressOf("d") === "192.0.2.0"));
         const back = store.get<Service>(services, "default", "d") as Service;
         store.update(services, { ...back, spec: { ...back.spec, loadBalancerIP: "203.0.113.1" } });
-        assert.ok(await eventually(async () => events().find(({ reason }) => reason === "AddressRefused")?.count === 2, 5000));
+        assert.ok(await eventually(async () => events().find(({ reason }) => reason === "AddressRefused")?.count === 2));
         assert.equal(addressOf("d"), undefined, "an address that it no longer asks for is given back");
         assert.equal(events().length, 2);
         assert.deepEqual(problems, []);
@@ -123,17 +123,14 @@ for (const way of ["the store", "HTTPS"] as const)
             .sort()
             .join(", ");
         assert.ok(
-          await eventually(
-            async () => told() === "astray NoEndpoints, found InvalidEndpoint, second AddressInUse, second FamilyMismatch",
-            5000,
-          ),
+          await eventually(async () => told() === "astray NoEndpoints, found InvalidEndpoint, second AddressInUse, second FamilyMismatch"),
           told(),
         );
         for (const { involvedObject, message } of events()) {
           assert.equal(involvedObject.uid, store.get(services, "default", involvedObject.name)?.metadata.uid);
           assert.match(message, /;|already|left out/, "what, why, and what to do");
         }
-        assert.ok(await eventually(async () => addressOf("found") !== undefined, 5000), "the others are served");
+        assert.ok(await eventually(async () => addressOf("found") !== undefined), "the others are served");
         assert.deepEqual(problems, []);
       } finally {
         duties.close();
@@ -168,18 +165,18 @@ for (const way of ["the store", "HTTPS"] as const)
       };
       const a = candidate("a", mortal);
       try {
-        assert.ok(await eventually(async () => holds.join() === "a", 5000));
+        assert.ok(await eventually(async () => holds.join() === "a"));
         const b = candidate("b");
         await new Promise((resolve) => setTimeout(resolve, 1600));
         assert.deepEqual([holds, holder()], [["a"], "a"], "it is held as long as it is renewed");
         cut = true;
-        assert.ok(await eventually(async () => holds.join() === "b", 5000), `${holds}`);
+        assert.ok(await eventually(async () => holds.join() === "b"), `${holds}`);
         assert.equal(holder(), "b");
         await b.close();
         assert.equal(holder(), "");
         assert.deepEqual(holds, []);
         cut = false;
-        assert.ok(await eventually(async () => holds.join() === "a", 5000));
+        assert.ok(await eventually(async () => holds.join() === "a"));
         assert.ok(problems.every((problem) => problem.includes("cut off")));
       } finally {
         await a.close();

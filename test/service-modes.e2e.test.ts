@@ -8,7 +8,6 @@ import { makePlace } from "./fairlead.ts";
 import { eventually } from "./patience.ts";
 
 const place = makePlace();
-const PATIENCE_MS = 10_000;
 
 describe("modes of Services in a lab", () => {
   let config = "";
@@ -47,17 +46,17 @@ describe("modes of Services in a lab", () => {
 
   test("kubectl annotate node switches that node, and no other", async () => {
     await use("nftables");
-    assert.ok(await eventually(async () => !(await hasChains("node-1")), PATIENCE_MS));
+    assert.ok(await eventually(async () => !(await hasChains("node-1"))));
     assert.ok(await hasChains("node-2"));
     await isServed();
     await use("iptables");
-    assert.ok(await eventually(() => hasChains("node-1"), PATIENCE_MS));
+    assert.ok(await eventually(() => hasChains("node-1")));
     await isServed();
   });
 
   test("what is not known is told, and everything goes on", async () => {
     await use("carrier-pigeon");
-    assert.ok(await eventually(async () => (await remarks("node-1")).some((remark) => remark.includes('"carrier-pigeon"')), PATIENCE_MS));
+    assert.ok(await eventually(async () => (await remarks("node-1")).some((remark) => remark.includes('"carrier-pigeon"'))));
     assert.ok(await hasChains("node-1"), "the mode that the agent was started with holds");
     await isServed();
   });
@@ -66,18 +65,18 @@ describe("modes of Services in a lab", () => {
     await use("ipvs");
     const told = async () => (await remarks("node-1")).some((remark) => remark.includes("ipvs is not possible on this node"));
     const used = async () => (await onNode("node-1", "cat", "/proc/net/ip_vs")).includes("TCP");
-    assert.ok(await eventually(async () => (await told()) !== (await used()), PATIENCE_MS));
+    assert.ok(await eventually(async () => (await told()) !== (await used())));
     await isServed();
   });
 
   test("chains that another proxy left are taken over, and go with the mode", async () => {
     await use("nftables");
-    assert.ok(await eventually(async () => !(await hasChains("node-1")), PATIENCE_MS));
+    assert.ok(await eventually(async () => !(await hasChains("node-1"))));
     await onNode("node-1", "iptables", "-t", "nat", "-N", "KUBE-SVC-FOREIGN");
     await use("iptables");
-    assert.ok(await eventually(() => hasChains("node-1"), PATIENCE_MS));
+    assert.ok(await eventually(() => hasChains("node-1")));
     // The iptables mode takes kube-proxy's chains over, and takes them along.
     await use("nftables");
-    assert.ok(await eventually(async () => !(await hasChains("node-1")), PATIENCE_MS));
+    assert.ok(await eventually(async () => !(await hasChains("node-1"))));
   });
 });

@@ -1,4 +1,5 @@
 // The face of the ground floor: what every other room may use, and which uses nothing itself.
+export { deadline } from "./deadline.ts";
 export { type ErrorDetails, FairleadError, messageOf } from "./errors.ts";
 export {
   addressAt,

@@ -42,7 +42,7 @@ before(async () => {
     start(pod, "web-server", String(PORT), "0");
     // Who has not been asked for a page says nothing, and refuses nobody.
     const listens = async () => (await net.connect(pod, "127.0.0.1", PORT, 200)).verdict === "timeout";
-    assert.ok(await eventually(listens, 20_000), `${pod} listens`);
+    assert.ok(await eventually(listens), `${pod} listens`);
   }
 });
 after(() => {
