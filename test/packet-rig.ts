@@ -17,6 +17,9 @@ const READ_WRITE_NONBLOCK = 2 | C.SOCK_NONBLOCK;
 const MARK = 0x0fa17000;
 /** Packets between two looks at what came out: a TUN holds five hundred. */
 const BATCH = 200;
+/** Looks for what is still on its way, and the milliseconds before each. */
+const MOST_LOOKS = 300;
+const REST_MS = 30;
 
 export interface RigNode {
   readonly name: string;
@@ -75,8 +78,14 @@ export class PacketRig {
     this.namespace(node).nft.run(`table ${name}\ndelete table ${name}\n${printTable(table)}`);
   }
 
-  /** Sends packets, each from where its source is; answers which of them (by index) came out, and where. */
-  send(packets: readonly Omit<RawPacket, "mark">[]): Map<number, Arrival> {
+  /**
+   * Sends packets, each from where its source is; answers which of them (by index) came out, and where. On a busy machine some may
+   * still be on their way between two nodes: looks again until what has come out is what should have, or until it never will.
+   */
+  send(
+    packets: readonly Omit<RawPacket, "mark">[],
+    isAll: (arrived: ReadonlyMap<number, Arrival>) => boolean = () => true,
+  ): Map<number, Arrival> {
     const arrived = new Map<number, Arrival>();
     for (const [index, packet] of packets.entries()) {
       const mark = MARK + index;
@@ -87,13 +96,11 @@ export class PacketRig {
       if (index % BATCH === BATCH - 1) this.#collect(arrived, packets);
     }
     this.#collect(arrived, packets);
+    for (let looks = 0; looks < MOST_LOOKS && !isAll(arrived); looks++) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, REST_MS);
+      this.#collect(arrived, packets);
+    }
     return arrived;
-  }
-
-  /** Looks once more, for what was still on its way. */
-  settle(packets: readonly Omit<RawPacket, "mark">[], arrived: Map<number, Arrival>): void {
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);
-    this.#collect(arrived, packets);
   }
 
   /** Forgets all flows: what has no ports is known again by its addresses alone. */

@@ -16,7 +16,7 @@ export interface Pace {
   readonly every: number;
 }
 
-const PACE: Pace = { silence: 350, patience: 4000, atOnce: 48, every: 1 };
+const PACE: Pace = { silence: 350, patience: 30_000, atOnce: 48, every: 1 };
 /** Attempts after which an end point that has not answered never will: of three, one is missed by chance once in 10^16. */
 const MOST_ATTEMPTS = 90;
 /** Attempts at least: an end point that should not answer has its chance. */

@@ -4,6 +4,7 @@
 //                       └── node-2 10.112.0.52 ── cni0 ── c (10.244.2.2)
 import { createSocket } from "node:dgram";
 import { createServer, type Server, Socket } from "node:net";
+import { deadline } from "../src/base/index.ts";
 import { type ClusterSnapshot, snapshotOf } from "../src/cluster/index.ts";
 import {
   createLinuxKernel,
@@ -17,6 +18,7 @@ import {
 import { type NodeFacts, type PodAttachment, planNode, type ServiceMode, TABLE } from "../src/plan/index.ts";
 import type { KubeObject, Node } from "../src/resources/index.ts";
 import { SERVICE_BALANCER, SERVICE_CHAINS } from "../src/services/index.ts";
+import { PATIENCE_MS } from "./patience.ts";
 import { node, serviceCidr } from "./service-objects.ts";
 
 export type { ServiceMode } from "../src/plan/index.ts";
@@ -47,7 +49,7 @@ export const BRIEF = process.env.FAIRLEAD_BRIEF === "1";
 /** A connection that stays open: what is said comes back. */
 export interface HeldConnection {
   readonly pod: string;
-  say(text: string): Promise<string>;
+  say(text: string, timeoutMs?: number): Promise<string>;
   /** By a reset: nothing of it is left to wait for. */
   close(): void;
 }
@@ -170,6 +172,8 @@ export class ServiceNetwork {
   #make(name: string): NetworkNamespace {
     const namespace = this.#kernel.createNamespace();
     this.#namespaces.set(name, namespace);
+    // Until a router knows that nobody else has its address, it asks no neighbour for whom it forwards.
+    namespace.writeSysctl("net.ipv6.conf.default.accept_dad", "0");
     namespace.apply({ op: "set", link: { name: "lo", up: true } });
     return namespace;
   }
@@ -243,17 +247,17 @@ export class ServiceNetwork {
   }
 
   /** Connects and reads who answers. */
-  connect(from: Place, address: string, port: number, timeoutMs = 3000): Promise<Answer> {
+  connect(from: Place, address: string, port: number, timeoutMs = PATIENCE_MS): Promise<Answer> {
     return new Promise((resolve) => {
       let text = "";
       const family = address.includes(":") ? 6 : 4;
       const socket = new Socket({ fd: this.at(from).openSocket({ protocol: "tcp", family }), manualStart: true } as never);
       const finish = (answer: Answer) => {
-        clearTimeout(timer);
+        end();
         socket.destroy();
         resolve(answer);
       };
-      const timer = setTimeout(() => finish({ verdict: "timeout" }), timeoutMs);
+      const end = deadline(timeoutMs, () => finish({ verdict: "timeout" }));
       socket.on("error", ({ code }: NodeJS.ErrnoException) => finish({ verdict: code === "ECONNREFUSED" ? "refused" : "unreachable" }));
       socket.on("data", (chunk) => {
         text += chunk.toString();
@@ -271,19 +275,19 @@ export class ServiceNetwork {
     socket.on("error", (error) => {
       failure = error;
     });
-    const heard = (wanted: number) =>
+    const heard = (wanted: number, timeoutMs = PATIENCE_MS) =>
       new Promise<string>((resolve, reject) => {
         const fail = () => {
-          clearTimeout(timer);
+          end();
           reject(failure ?? new Error(`nothing heard from ${address}:${port}`));
         };
-        const timer = setTimeout(fail, 3000);
+        const end = deadline(timeoutMs, fail);
         socket.once("error", fail);
         let text = "";
         const listen = (chunk: Buffer) => {
           text += chunk.toString();
           if (text.length < wanted) return;
-          clearTimeout(timer);
+          end();
           socket.off("error", fail);
           socket.off("data", listen);
           resolve(text);
@@ -296,8 +300,8 @@ export class ServiceNetwork {
     const pod = await greeting;
     return {
       pod,
-      async say(text) {
-        const answer = heard(text.length);
+      async say(text, timeoutMs) {
+        const answer = heard(text.length, timeoutMs);
         socket.write(text);
         return await answer;
       },
@@ -306,18 +310,18 @@ export class ServiceNetwork {
   }
 
   /** Asks by UDP, again every 100 ms until there is an answer. */
-  ask(from: Place, address: string, port: number, timeoutMs = 3000): Promise<Answer> {
+  ask(from: Place, address: string, port: number, timeoutMs = PATIENCE_MS): Promise<Answer> {
     return new Promise((resolve) => {
       const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
       const send = () => socket.send("who", () => {});
       const again = setInterval(() => send(), 100);
       const finish = (answer: Answer) => {
-        clearTimeout(timer);
+        end();
         clearInterval(again);
         socket.close();
         resolve(answer);
       };
-      const timer = setTimeout(() => finish({ verdict: "timeout" }), timeoutMs);
+      const end = deadline(timeoutMs, () => finish({ verdict: "timeout" }));
       socket.once("message", (message) => finish(answerOf(message.toString())));
       socket.once("error", ({ code }: NodeJS.ErrnoException) => finish({ verdict: code === "ECONNREFUSED" ? "refused" : "unreachable" }));
       const any = address.includes(":") ? "::" : "0.0.0.0";

@@ -37,8 +37,6 @@ export function planTables(snapshot: ClusterSnapshot, names: NameBook): Map<stri
   return new Map(nodes.map((node) => [node, composeTable([planPolicy(snapshot, node, [], { names }).table])]));
 }
 
-const MOST_LOOKS = 20;
-
 /** The answers; with a rig, its nodes get their tables first. */
 export async function askThreeWays(
   snapshot: ClusterSnapshot,
@@ -140,10 +138,7 @@ async function sendAll(rig: PacketRig, answers: readonly Answers[], all: readonl
   const sent: (boolean | undefined)[] = answers.map(() => undefined);
   const run = (indexes: readonly number[]) => {
     const packets = indexes.map((index) => (answers[index] as Answers).question);
-    const arrived = rig.send(packets);
-    // On a busy machine a packet may still be on its way.
-    const differs = () => indexes.some((index, at) => answers[index]?.calculated !== arrived.has(at));
-    for (let looks = 0; looks < MOST_LOOKS && differs(); looks++) rig.settle(packets, arrived);
+    const arrived = rig.send(packets, (so) => indexes.every((index, at) => answers[index]?.calculated === so.has(at)));
     for (const [at, index] of indexes.entries()) sent[index] = arrived.has(at);
   };
   const apart = (index: number) => isToldApart((answers[index] as Answers).question);

@@ -148,7 +148,7 @@ test("a pod's life: ADD wires both families, a second ADD is refused, CHECK, DEL
   assert.deepEqual(ways.map((route) => route.nexthops[0]?.via).sort(), ["10.244.1.1", "fd00:10:244:1::1"]);
   const port = linkOf(rig.node, host);
   assert.deepEqual([port?.master, port?.hairpin, port?.up], ["cni0", true, true]);
-  place.run(() => execFileSync("ping", ["-c1", "-W2", "10.244.1.1"]));
+  place.run(() => execFileSync("ping", ["-c1", "-w20", "10.244.1.1"]));
 
   refused(await rig.call("ADD", "c1", place, asPod("web-1")), 4, /CNI_CONTAINERID c1 has CNI_IFNAME eth0 already/);
   refused(await rig.call("ADD", "c2", place, asPod("web-2")), 4, /CNI_IFNAME "eth0" exists already/);

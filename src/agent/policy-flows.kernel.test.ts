@@ -9,6 +9,8 @@ import { createFlowCutter, type FlowCutter } from "./flow-cutter.ts";
 
 const skip = process.getuid?.() !== 0 ? "NOT RUN: it needs root, or root of a user namespace" : false;
 const NODES = ["node-1", "node-2"] as const;
+/** Without an answer for so long, a connection is cut. */
+const SILENCE_MS = 3000;
 
 const pod = (name: PodName, node: (typeof NODES)[number]) => ({
   apiVersion: "v1",
@@ -66,7 +68,7 @@ test("an open connection that a new policy denies is cut, and one that it allows
   // One look at once, one more a moment later.
   await new Promise((resolve) => setTimeout(resolve, 300));
   const after = async (name: keyof typeof held) =>
-    await held[name].say("after").then(
+    await held[name].say("after", name.startsWith("allowed") ? undefined : SILENCE_MS).then(
       () => "goes on",
       () => "cut",
     );

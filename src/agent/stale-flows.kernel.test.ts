@@ -79,6 +79,7 @@ for (const mode of ["nftables", "iptables"] as const)
           // Another end point comes: the flow stays where it is.
           follow(...dns([A, C]));
           asker.heard.clear();
+          assert.ok(await hears(asker, "a"), "a goes on answering");
           await new Promise((resolve) => setTimeout(resolve, 300));
           assert.deepEqual([...asker.heard], ["a"], "a flow that is well is left alone");
           follow(...dns([C]));
@@ -104,8 +105,8 @@ for (const mode of ["nftables", "iptables"] as const)
       follow();
       const asker = new Asker(net, "d", "203.0.113.10", 53);
       try {
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        assert.ok(net.at("node-1").conntrack.list({ protocol: 17, destination: "203.0.113.10" }).length > 0, "the flow is remembered");
+        const remembered = () => net.at("node-1").conntrack.list({ protocol: 17, destination: "203.0.113.10" }).length > 0;
+        assert.ok(await eventually(remembered), "the flow is remembered");
         follow(...dns([A]));
         assert.ok(await hears(asker, "a"));
       } finally {
@@ -153,9 +154,11 @@ for (const mode of ["nftables", "iptables"] as const)
           service("web", { clusterIP: "10.96.0.80", ports: [{ port: 80 }] }),
           slice("web", { endpoints, port: 8080 }),
         ];
-        // Of node-2's range, and nobody has it.
-        follow(...web([{ address: "10.244.2.250", node: "node-2" }]));
-        const attempt = net.connect(from, "10.96.0.80", 80, 2500);
+        // Of node-2's range, and nobody has it; node-2 is not to say so either.
+        const gone = "10.244.2.250";
+        net.at("node-2").nft.run(`table ip silent { chain forward { type filter hook forward priority -300; ip daddr ${gone} drop; }; }`);
+        follow(...web([{ address: gone, node: "node-2" }]));
+        const attempt = net.connect(from, "10.96.0.80", 80);
         await new Promise((resolve) => setTimeout(resolve, 200));
         follow(...web([A]));
         assert.deepEqual(await attempt.then(({ pod }) => pod), "a");

@@ -1,6 +1,7 @@
 // What every Kernel must do, the real one and the fake: an operation, and the state or the errno that follows.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { until } from "../../test/patience.ts";
 import { describeIpvs } from "./contract/ipvs.ts";
 import { describeNetfilter } from "./contract/netfilter.ts";
 import { refused, withNode } from "./contract/node.ts";
@@ -84,8 +85,7 @@ export function describeKernelContract(
         assert.deepEqual(heard, []);
         const other = kernel.openNamespace(namespace.path);
         other.apply({ op: "add", route: route("10.9.1.0/24", undefined) });
-        const deadline = Date.now() + 2000;
-        while (heard.length === 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+        await until(() => heard.length > 0);
         assert.deepEqual([...new Set(heard)], ["route"]);
         stop();
         other.close();
@@ -101,9 +101,7 @@ export function describeKernelContract(
         await new Promise((resolve) => setTimeout(resolve, 100));
         assert.ok(!heard.includes("local"));
         other.apply({ op: "delete", route: localRoute("eth0", "10.96.0.10") });
-        const deadline = Date.now() + 2000;
-        while (!heard.includes("local") && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
-        assert.ok(heard.includes("local"));
+        await until(() => heard.includes("local"));
         stop();
         other.close();
       }));

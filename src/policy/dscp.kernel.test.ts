@@ -52,7 +52,10 @@ test("what marked pods send out of the cluster carries the value, what stays wit
       [packet("10.244.1.2", "10.244.2.2"), 0],
       [packet("203.0.113.9", "10.244.1.2"), 0],
     ] as const;
-    const arrived = rig.send(rows.map(([each]) => each));
+    const arrived = rig.send(
+      rows.map(([each]) => each),
+      ({ size }) => size === rows.length,
+    );
     assert.deepEqual(
       rows.map((_, index) => arrived.get(index)?.dscp),
       rows.map(([, dscp]) => dscp),

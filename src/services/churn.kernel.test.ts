@@ -21,6 +21,8 @@ const SERVICES = 6;
 const AT_ONCE = 3;
 /** The longest between two changes, in milliseconds. */
 const MOST_MS = 1000;
+/** How long one waits for a Service that is away. */
+const ABSENT_MS = 5000;
 
 /** Repeatable chance. */
 function dice(seed: number): (below: number) => number {
@@ -41,6 +43,7 @@ for (const mode of [...MODES, "changing modes"] as const)
   test(`${CHANGES} random changes of end points and Services under constant traffic, by ${mode}`, { skip }, async (t) => {
     net.mode = mode === "changing modes" ? "nftables" : mode;
     const roll = dice(20_260_729);
+    const choose = dice(20_261_127);
     /** End points of each Service; none: the Service is not there. The last never changes. */
     const now: PodName[][] = Array.from({ length: SERVICES }, () => [...PODS]);
     /** Every state that the nodes have acknowledged, in order. */
@@ -66,9 +69,10 @@ for (const mode of [...MODES, "changing modes"] as const)
     let done = false;
     const traffic = async (from: Place) => {
       while (!done) {
-        const number = roll(SERVICES);
+        const number = choose(SERVICES);
         const since = acknowledged.length - 1;
-        const answer = await net.connect(from, addressOf(number), 80, 5000);
+        const absent = acknowledged[since]?.[number]?.length === 0;
+        const answer = await net.connect(from, addressOf(number), 80, absent ? ABSENT_MS : undefined);
         connections++;
         const states = acknowledged.slice(since).map((state) => state[number] ?? []);
         const may = new Set<string>(states.flat());
@@ -93,6 +97,9 @@ for (const mode of [...MODES, "changing modes"] as const)
       while (connections <= 2 * change && performance.now() < end);
     }
     done = true;
+    // Nobody waits in vain to the end.
+    now.fill([...PODS]);
+    apply();
     await Promise.all(running);
     t.diagnostic(`${connections} connections`);
     assert.ok(connections > CHANGES, `there was hardly any traffic: ${connections} connections`);

@@ -6,7 +6,6 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { eventually } from "../../test/patience.ts";
 import { BRIEF, type Place, type PodName, podAddress, ServiceNetwork, TESTED_MODES } from "../../test/service-network.ts";
 import { service, slice } from "../../test/service-objects.ts";
 
@@ -39,10 +38,7 @@ before(async () => {
   if (skip) return;
   net = new ServiceNetwork();
   for (const pod of ["a", "b", "c"] as const) {
-    start(pod, "web-server", String(PORT), "0");
-    // Who has not been asked for a page says nothing, and refuses nobody.
-    const listens = async () => (await net.connect(pod, "127.0.0.1", PORT, 200)).verdict === "timeout";
-    assert.ok(await eventually(listens), `${pod} listens`);
+    await ready(start(pod, "web-server", String(PORT), "0"));
   }
 });
 after(() => {
@@ -69,10 +65,14 @@ function start(place: Place, name: string, ...words: readonly string[]): ChildPr
   return child;
 }
 
-async function load(from: Place, ...targets: readonly string[]): Promise<ChildProcess> {
-  const child = start(from, "connect-load", ...targets);
+/** Both programs say it by their first line. */
+async function ready(child: ChildProcess): Promise<ChildProcess> {
   await once(child.stdout as NonNullable<typeof child.stdout>, "data");
   return child;
+}
+
+async function load(from: Place, ...targets: readonly string[]): Promise<ChildProcess> {
+  return await ready(start(from, "connect-load", ...targets));
 }
 
 async function end(child: ChildProcess): Promise<{ readonly connections: number; readonly failures: readonly string[] }> {

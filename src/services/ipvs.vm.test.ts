@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
+import { until } from "../../test/patience.ts";
 import { podAddress, ServiceNetwork } from "../../test/service-network.ts";
 import { service, slice } from "../../test/service-objects.ts";
 import { createReconciler, EMPTY_STATE, ROUTE_PROTOCOL } from "../kernel/index.ts";
@@ -13,7 +14,6 @@ const points = {
   b: { address: podAddress("b"), node: "node-1", pod: "b" },
   c: { address: podAddress("c"), node: "node-2", pod: "c" },
 };
-const PATIENCE_MS = 20_000;
 
 /** A Service at 10.96.1.N with node port 31000 + N, scheduled so. */
 function scheduled(
@@ -62,7 +62,7 @@ const run = (...command: string[]) =>
 async function count(address: string, times: number): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (let at = 0; at < times; at++) {
-    const { pod = "nobody" } = await net.connect("d", address, 80, PATIENCE_MS);
+    const { pod = "nobody" } = await net.connect("d", address, 80);
     counts[pod] = (counts[pod] ?? 0) + 1;
   }
   return counts;
@@ -146,7 +146,7 @@ test("an end point that goes keeps its connections and gets no new ones; when th
   for (let at = 0; at < 6; at++) fresh.push(await net.hold("d", "10.96.1.5", 80));
   assert.ok(fresh.every(({ pod }) => pod !== "a"));
   for (const connection of [...held, ...fresh]) connection.close();
-  await until(() => weights()?.length === 2);
+  await untilForgotten(() => weights()?.length === 2);
   assert.deepEqual(weights(), ["10.244.1.3 1", "10.244.2.2 1"]);
 });
 
@@ -166,7 +166,7 @@ test("a device that is taken down, or deleted, comes back with its routes; the n
       ["node-1", "10.96.1.1"],
       ["d", "10.96.1.1"],
     ] as const)
-      assert.equal((await net.connect(from, to, 80, PATIENCE_MS)).verdict, "connected", `${from} to ${to}`);
+      assert.equal((await net.connect(from, to, 80)).verdict, "connected", `${from} to ${to}`);
   };
   await works();
   for (const command of ["ip link set kube-ipvs0 down", "ip link delete kube-ipvs0", "ip -6 route delete table local fd00:10:96::7"]) {
@@ -193,7 +193,7 @@ test("after an agent that had addresses on the device, routes stand on a new one
   assert.equal(node.listLocalRoutes().length, localRoutes.length);
   next.close();
   net.drifts();
-  assert.equal((await net.connect("d", "10.96.1.1", 80, PATIENCE_MS)).verdict, "connected");
+  assert.equal((await net.connect("d", "10.96.1.1", 80)).verdict, "connected");
 });
 
 test("IPVS is left: its open connections live on beside the new mode, and with the last of them all of it goes", async () => {
@@ -218,7 +218,7 @@ test("IPVS is left: its open connections live on beside the new mode, and with t
   const fresh = await net.hold("d", "10.96.1.6", 80);
   assert.ok(node.ipvs.list().every(({ destinations }) => destinations.every(({ weight }) => weight === 0)));
   for (const connection of held) connection.close();
-  await until(() => node.ipvs.list().length === 0);
+  await untilForgotten(() => node.ipvs.list().length === 0);
   assert.deepEqual(node.ipvs.list(), []);
   assert.ok(!node.listLinks().some(({ name }) => name === "kube-ipvs0"));
   assert.deepEqual(node.listLocalRoutes(), []);
@@ -231,9 +231,11 @@ test("IPVS is left: its open connections live on beside the new mode, and with t
 });
 
 /** Waits for what IPVS forgets: a connection that was reset, after ten seconds; one that ended, after two minutes (ip_vs_proto_tcp.c). */
-async function until(done: () => boolean): Promise<void> {
-  for (const end = Date.now() + 150_000; Date.now() < end && !done(); ) {
+async function untilForgotten(done: () => boolean): Promise<void> {
+  const looked = async () => {
     await new Promise((resolve) => setTimeout(resolve, 500));
     net.drifts();
-  }
+    return done();
+  };
+  await until(looked, "forgotten", 300_000);
 }

@@ -163,8 +163,12 @@ function stickyRules(pick: Pick, timeout: number): NftRule[] {
   return [
     does(recall, remember),
     go,
-    // Not known, or the end point is gone. A map's element can't be overwritten by a packet: it is taken out first.
-    does({ update: { set, key: client, value: ["ct mark"], mode: "delete" } }),
+    // What is remembered is gone: a packet can't overwrite a map's element, it takes it out first. Only then, since of several packets
+    // of a new client at once one would take out another's choice.
+    {
+      matches: [{ left: "ct mark", op: "!=", right: "0x00000000" }],
+      statements: [{ update: { set, key: client, value: ["ct mark"], mode: "delete" } }],
+    },
     does({ setCtMarkFrom: { map: ids, key: numberedKey(pick) } }),
     does(remember),
     // Another packet of the client may have been quicker: then its choice holds.

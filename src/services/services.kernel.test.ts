@@ -116,7 +116,7 @@ const REFUSED: readonly [Place, string, number, Answer["verdict"]][] = [
 
 for (const [from, to, number, verdict] of REFUSED)
   test(`${from} to ${to} port ${number}: ${verdict}`, { skip }, async () => {
-    assert.deepEqual(await net.connect(from, to, number, verdict === "timeout" ? 400 : 3000), { verdict });
+    assert.deepEqual(await net.connect(from, to, number, verdict === "timeout" ? 400 : undefined), { verdict });
   });
 
 test("UDP is balanced too", { skip }, async () => {
@@ -138,11 +138,13 @@ test("affinity: a client keeps its end point when others come and go, and moves 
       service("sticky", { clusterIP: address, sessionAffinity: "ClientIP", ports: port(80) }),
       slice("sticky", { endpoints, port: 8080 }),
     ]);
-  const ask = async () => {
+  const ask = async (together = true) => {
     const pods: (string | undefined)[] = [];
     for (const client of clients) {
       net.sendFrom(client, address);
-      const [first, ...others] = await many(4, () => net.connect("client", address, 80));
+      // Who moves does so with its first connection; new clients choose with several at once.
+      const alone = together ? [] : [await net.connect("client", address, 80)];
+      const [first, ...others] = [...alone, ...(await many(4, () => net.connect("client", address, 80)))];
       for (const other of others) assert.equal(other.pod, first?.pod, `${client} has two end points`);
       pods.push(first?.pod);
     }
@@ -155,7 +157,7 @@ test("affinity: a client keeps its end point when others come and go, and moves 
     assert.deepEqual(await ask(), first, "an end point came");
     const gone = first[0] === "a" ? points.a : points.b;
     set(...all.filter((point) => point !== gone));
-    const moved = await ask();
+    const moved = await ask(false);
     for (const [index, pod] of moved.entries()) {
       if (first[index] === first[0]) assert.notEqual(pod, first[0], "an end point that is gone was used");
       else assert.equal(pod, first[index], "a client moved for nothing");
@@ -184,13 +186,20 @@ test("affinity is for each client address by family and ends with its timeout", 
   try {
     const chosen = new Set<string | undefined>();
     // Each round chooses anew: that all of 12 choose the same of 3 has a chance of 1 in 177,147; it stops at the second.
-    for (let round = 0; round < 12 && chosen.size < 2; round++) {
+    let kept = 0;
+    for (let round = 0; round < 12 && (chosen.size < 2 || kept === 0); round++) {
+      const begun = performance.now();
       const answers = await many(5, () => net.connect("b", address, 80));
-      assert.equal(podsOf(answers).length, 1);
+      // On a machine that stood still meanwhile, it may have ended already.
+      if (performance.now() - begun < 900) {
+        assert.equal(podsOf(answers).length, 1);
+        kept++;
+      }
       chosen.add(answers[0]?.pod);
       await new Promise((resolve) => setTimeout(resolve, 1300));
     }
     assert.equal(chosen.size, 2);
+    assert.ok(kept > 0, "no round was quick enough");
   } finally {
     net.set(OBJECTS);
   }

@@ -2,8 +2,9 @@
 //
 //   node connect-load.ts ADDRESS:PORT...     it ends with its standard input, and prints {"connections": 1234, "failures": ["…"]}
 import { connect } from "node:net";
+import { deadline } from "../../src/base/index.ts";
 
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 30_000;
 /** Further ones are not told. */
 const MOST_FAILURES = 100;
 let connections = 0;
@@ -19,11 +20,11 @@ function attempt(host: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ host, port });
     const finish = (failure?: string) => {
-      clearTimeout(timer);
+      end();
       socket.resetAndDestroy();
       resolve(failure);
     };
-    const timer = setTimeout(() => finish(`not within ${PATIENCE_MS} ms`), PATIENCE_MS);
+    const end = deadline(PATIENCE_MS, () => finish(`not within ${PATIENCE_MS} ms`));
     socket.on("error", ({ message }) => finish(message));
     socket.on("connect", () => finish());
   });

@@ -20,7 +20,7 @@ server.on("connection", (socket) => {
   open.add(socket);
   socket.on("close", () => open.delete(socket));
 });
-setTimeout(() => server.listen(Number(port)), Number(startMs));
+setTimeout(() => server.listen(Number(port), () => process.stdout.write("listening\n")), Number(startMs));
 process.on("SIGTERM", () => {
   draining = true;
   setTimeout(() => {

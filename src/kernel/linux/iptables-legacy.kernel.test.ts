@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { until } from "../../../test/patience.ts";
 
 const LEGACY = "/usr/sbin/xtables-legacy-multi";
 const skip = process.getuid?.() !== 0 || !existsSync(LEGACY);
@@ -46,8 +47,7 @@ test("rules of iptables-legacy are written, put back within a second or two, and
     assert.equal(rulesOf("T-A")?.length, 1);
     namespace.run(() => spawnSync(join(directory, "iptables"), ["-t", "nat", "-F", "T-A"]));
     assert.equal(rulesOf("T-A")?.length, 0);
-    for (const end = Date.now() + 5000; Date.now() < end && reconciler.status.drifts === 0; )
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => reconciler.status.drifts > 0);
     assert.equal(rulesOf("T-A")?.length, 1);
     assert.equal(reconciler.status.mended.iptables, 1);
     reconciler.set(EMPTY_STATE);

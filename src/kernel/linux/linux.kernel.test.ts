@@ -425,6 +425,8 @@ test(
         "add table ip t; add chain ip t o { type filter hook output priority 0; }; add rule ip t o ct state new accept",
       ]),
     );
+    // None is forgotten before all were looked for.
+    ns.writeSysctl("net.netfilter.nf_conntrack_udp_timeout", "600");
     const sender = createSocket("udp4").unref();
     const fd = ns.bindSocket({ protocol: "udp", address: "127.0.0.1", port: 0 });
     sender.bind({ fd });
