@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { connect } from "node:net";
 import { after, test } from "node:test";
 import { until } from "../../test/patience.ts";
@@ -66,7 +67,7 @@ test("an agent follows a relay: what is, what changes, what goes", async () => {
 test("agents of a replica that ends, or dies, move to another without a gap: nothing known is forgotten, nothing missed", async () => {
   const source = cluster(service("a"), service("b"));
   const replicas = [await relay(source), await relay(source), await relay(source)];
-  const agents = Array.from({ length: 12 }, () => agent(replicas, { silence: 500 }));
+  const agents = Array.from({ length: 12 }, () => agent(replicas));
   await until(() => agents.every((each) => has(each, "a", "b")));
   const gaps: string[] = [];
   for (const each of agents) each.subscribe((snapshot) => void (snapshot.services.size < 2 && gaps.push("forgotten")));
@@ -79,25 +80,39 @@ test("agents of a replica that ends, or dies, move to another without a gap: not
   await replicas[1]?.close();
   source.change([{ type: "DELETED", object: service("c") }]);
   await until(() => agents.every((each) => has(each, "a", "b")));
-  assert.equal(replicas[2]?.status.agents, 12);
+  await until(() => replicas[2]?.status.agents === 12);
   assert.deepEqual(gaps, []);
 });
 
 test("what changed while an agent was between two replicas is told by the next: also what went", async () => {
-  const source = cluster(service("a"), service("b"));
-  const first = await relay(source);
-  const follower = agent([first]);
+  const first = await relay(cluster(service("a"), service("b")));
+  // It has not read the cluster yet, and refuses.
+  const source = new ChangeSource();
+  const follower = agent([first, await relay(source)]);
   await until(() => has(follower, "a", "b"));
-  const port = first.port;
+  const before = follower.problems.length;
   await first.close();
-  source.change([
-    { type: "DELETED", object: service("a") },
-    { type: "MODIFIED", object: service("b", "2") },
-  ]);
-  await until(() => follower.problems.length > 0);
+  await until(() => follower.problems.length > before);
   assert.ok(has(follower, "a", "b"), "meanwhile it knows what it knew");
-  await relay(source, { listen: { host: "127.0.0.1", port } });
+  source.change([{ type: "ADDED", object: service("b", "2") }]);
+  source.markSynced();
   await until(() => has(follower, "b"));
+});
+
+test("a replica that is going takes no agent: what it knows gets old", async () => {
+  const source = cluster(service("a"));
+  const replica = await relay(source);
+  await until(() => replica.status.synced);
+  // It has half of the question when it begins to go.
+  const late = connect(replica.port, "127.0.0.1");
+  late.write("GET /healthz HTTP/1.1\r\nhost: relay\r\n\r\nGET /stream?node=n1 HTTP/1.1\r\n");
+  await once(late, "data");
+  const closed = replica.close();
+  late.write("host: relay\r\nconnection: close\r\n\r\n");
+  let said = "";
+  for await (const chunk of late) said += chunk;
+  assert.match(said, /^HTTP\/1\.1 503 /);
+  await closed;
 });
 
 test("mutual TLS: whose certificate another authority signed is refused, and so is who has none", async () => {

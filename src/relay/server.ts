@@ -55,11 +55,17 @@ class RunningRelay implements Relay {
   readonly #server: Server;
   readonly #agents = new Map<ServerResponse, Member>();
   readonly #stops: (() => void)[] = [];
+  readonly #patience: number;
+  readonly #beatMs: number;
   #filled = false;
+  #closing = false;
   #dropped = 0;
+  #lastBeat = performance.now();
 
   constructor(options: RelayOptions) {
     this.#options = options;
+    this.#patience = options.patience ?? PATIENCE_MS;
+    this.#beatMs = Math.min(ALIVE_MS, this.#patience);
     const { tls } = options;
     const answer = (request: IncomingMessage, response: ServerResponse) => this.#answer(request, response);
     this.#server = tls
@@ -70,7 +76,7 @@ class RunningRelay implements Relay {
         )
       : createHttpServer(answer);
     this.#follow();
-    const beat = setInterval(() => this.#beat(), Math.min(ALIVE_MS, options.patience ?? PATIENCE_MS));
+    const beat = setInterval(() => this.#beat(), this.#beatMs);
     beat.unref();
     this.#stops.push(() => clearInterval(beat));
   }
@@ -99,6 +105,7 @@ class RunningRelay implements Relay {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     for (const stop of this.#stops) stop();
     for (const [response, member] of this.#agents) {
       member.leave();
@@ -127,7 +134,12 @@ class RunningRelay implements Relay {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? "/", "http://relay");
     const node = url.searchParams.get("node");
-    const unread = this.#filled ? undefined : "the cluster's objects have not been read yet\n";
+    // Who comes to a replica that is going would be told what it knew last, and forget what it knows better.
+    const unread = this.#closing
+      ? "this replica is going: ask another\n"
+      : this.#filled
+        ? undefined
+        : "the cluster's objects have not been read yet\n";
     if (url.pathname === "/healthz") say(response, 200, "ok\n");
     else if (url.pathname === "/readyz") say(response, unread ? 503 : 200, unread ?? "ok\n");
     else if (!this.#mayRead(request)) say(response, 401, "show the token, or a certificate that is trusted here\n");
@@ -166,9 +178,13 @@ class RunningRelay implements Relay {
 
   /** Tells agents that it is there, and lets go of those that take nothing. */
   #beat(): void {
+    const now = performance.now();
+    // A relay that stood still itself has not heard yet who took what meanwhile.
+    const stoodStill = now - this.#lastBeat > 1.5 * this.#beatMs;
+    this.#lastBeat = now;
     for (const [response, member] of this.#agents) {
       const blocked = member.blockedFor();
-      if (blocked > (this.#options.patience ?? PATIENCE_MS)) {
+      if (blocked > this.#patience && !stoodStill) {
         this.#dropped++;
         // Now, and not when its socket has closed: whoever reads the status sees it as one that has gone.
         this.#leave(response);
