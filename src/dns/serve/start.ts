@@ -218,6 +218,8 @@ class Server implements DnsServer {
     await this.#turn;
     const installed = (this.#current?.blocks ?? []).flatMap((block) => block.installed);
     await Promise.all([this.#options.drain?.(), ...installed.map((each) => each.installed.retire?.())]);
+    // What the kernel has taken by now is read and answered.
+    await new Promise((resolve) => setImmediate(resolve));
     this.#listeners.close();
     for (const entry of [...this.#draining]) this.#stop(entry);
     if (this.#current) stopPlugins(this.#current);
