@@ -100,6 +100,13 @@ test("a server that refuses is left for the next at once; when it is well again 
   assert.ok(back.asked.includes("db.example.org. A udp"), back.asked.join());
 });
 
+test("of two questions that are sent at once neither waits for a server that refuses", async (t) => {
+  const away = await absentUpstream(t);
+  const c = await forwarding(t, `forward . 127.0.0.1:${away.port} {\nmax_connect_attempts 1\n}`);
+  for (const given of await Promise.all([c.ask("db.example.org."), c.ask("www.example.org.")]))
+    assert.match(given !== "dropped" ? (given.error ?? "") : "", /ECONNREFUSED/);
+});
+
 test("where every server is down, one is tried all the same, or not with failfast", async (t) => {
   const back = await absentUpstream(t);
   const text = (extra: string) => `forward . 127.0.0.1:${back.port} {\nhealth_check 10ms\nmax_fails 1\n${extra}\n}`;
