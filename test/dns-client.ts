@@ -1,6 +1,7 @@
 // Asks a DNS server as clients do, with real packets.
 import { createSocket } from "node:dgram";
 import { connect } from "node:net";
+import { deadline } from "../src/base/index.ts";
 import { type Edns, type Message, TYPE } from "../src/dns/message.ts";
 import { formatRecord } from "../src/dns/text/format.ts";
 import { decodeMessage, encodeMessage, queryMessage } from "../src/dns/wire/codec.ts";
@@ -11,9 +12,13 @@ export interface AskOptions {
   readonly edns?: Edns;
   readonly class?: number;
   readonly id?: number;
+  /** Default: PATIENCE_MS. */
   readonly timeoutMs?: number;
   readonly address?: string;
 }
+
+/** An answer comes soon or never; only who waits in vain waits so long. */
+const PATIENCE_MS = 30_000;
 
 /** The server's answer to one question. */
 export async function ask(name: string, type: keyof typeof TYPE, options: AskOptions): Promise<Message> {
@@ -25,12 +30,12 @@ export async function ask(name: string, type: keyof typeof TYPE, options: AskOpt
 }
 
 /** Bytes there and back by UDP. */
-export function askUdp(bytes: Uint8Array, { port, timeoutMs = 4000, address = "127.0.0.1" }: AskOptions): Promise<Uint8Array> {
+export function askUdp(bytes: Uint8Array, { port, timeoutMs = PATIENCE_MS, address = "127.0.0.1" }: AskOptions): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
-    const timer = setTimeout(() => done(new Error("no answer")), timeoutMs);
+    const endWait = deadline(timeoutMs, () => done(new Error("no answer")));
     const done = (result: Uint8Array | Error) => {
-      clearTimeout(timer);
+      endWait();
       socket.close();
       result instanceof Error ? reject(result) : resolve(result);
     };
@@ -41,13 +46,13 @@ export function askUdp(bytes: Uint8Array, { port, timeoutMs = 4000, address = "1
 }
 
 /** Bytes there and back by a TCP connection of its own. */
-export function askTcp(bytes: Uint8Array, { port, timeoutMs = 4000, address = "127.0.0.1" }: AskOptions): Promise<Uint8Array> {
+export function askTcp(bytes: Uint8Array, { port, timeoutMs = PATIENCE_MS, address = "127.0.0.1" }: AskOptions): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, address, () => socket.write(framed(bytes)));
     let buffered: Buffer = Buffer.alloc(0);
-    const timer = setTimeout(() => done(new Error("no answer")), timeoutMs);
+    const endWait = deadline(timeoutMs, () => done(new Error("no answer")));
     const done = (result: Uint8Array | Error) => {
-      clearTimeout(timer);
+      endWait();
       socket.destroy();
       result instanceof Error ? reject(result) : resolve(result);
     };

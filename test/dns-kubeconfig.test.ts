@@ -8,6 +8,7 @@ import { SqliteStore, startApiServer } from "../src/api/index.ts";
 import { startDns } from "../src/dns/index.ts";
 import type { KubeObject } from "../src/resources/index.ts";
 import { ask } from "./dns-client.ts";
+import { until } from "./patience.ts";
 
 const SERVICES = { group: "", version: "v1", plural: "services" };
 const service = (clusterIP: string): KubeObject =>
@@ -24,7 +25,8 @@ test("names come from the API server of a kubeconfig, changes show, and a reload
   const folder = mkdtempSync(join(tmpdir(), "dns-"));
   const path = join(folder, "Corefile");
   writeFileSync(join(folder, "kubeconfig"), api.kubeconfig("test"));
-  const corefile = (ttl: number) => `.:0 {\n kubernetes cluster.local {\n  kubeconfig kubeconfig\n  ttl ${ttl}\n }\n}\n`;
+  const corefile = (ttl: number) =>
+    `.:0 {\n kubernetes cluster.local {\n  kubeconfig kubeconfig\n  startup_timeout 60s\n  ttl ${ttl}\n }\n}\n`;
   writeFileSync(path, corefile(5));
   store.create({ group: "", version: "v1", plural: "namespaces" }, { apiVersion: "v1", kind: "Namespace", metadata: { name: "default" } });
   const made = store.create(SERVICES, service("10.96.0.5"));
@@ -43,10 +45,9 @@ test("names come from the API server of a kubeconfig, changes show, and a reload
   };
   assert.equal(await address(), "10.96.0.5 5");
   store.delete(SERVICES, "default", "api");
-  for (let i = 0; i < 200 && (await address()) !== undefined; i++) await new Promise((resolve) => setTimeout(resolve, 10));
-  assert.equal(await address(), undefined);
+  await until(async () => (await address()) === undefined);
   store.create(SERVICES, service("10.96.0.6"));
-  for (let i = 0; i < 200 && (await address()) === undefined; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+  await until(async () => (await address()) !== undefined);
   assert.equal(await address(), "10.96.0.6 5");
   assert.ok(made);
   // With the API server away a source that is opened anew would not be synced.

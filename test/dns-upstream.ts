@@ -1,6 +1,7 @@
 // An upstream DNS server that does what a test tells it to.
 import { createSocket, type Socket } from "node:dgram";
-import { createServer, type Server } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server, type Socket as TcpSocket } from "node:net";
 import { type Message, RCODE, type ResourceRecord, TYPE } from "../src/dns/message.ts";
 import { decodeMessage, encodeMessage } from "../src/dns/wire/codec.ts";
 import { framed } from "./dns-client.ts";
@@ -11,8 +12,16 @@ export interface TestUpstream {
   readonly asked: string[];
   /** What it does with a query: an answer's bytes, nothing, or many. */
   behave: (query: Message, transport: "udp" | "tcp") => Message | Uint8Array | undefined | Promise<Message | Uint8Array | undefined>;
+  /** From now on its port refuses questions by UDP, yet nobody else can have it; until it comes back. */
+  leave(): Promise<void>;
+  comeBack(): void;
+  /** Resets the connections that it has by TCP, and takes new ones. */
+  hangUp(): void;
   close(): Promise<void>;
 }
+
+/** Nobody asks from here (RFC 863). */
+const DISCARD = 9;
 
 /** The world outside of the test's cluster. */
 export const OUTSIDE: readonly ResourceRecord[] = [
@@ -62,10 +71,26 @@ export function fromTable(query: Message, records: readonly ResourceRecord[] = O
   };
 }
 
+/** Both transports on one port of 127.0.0.1. TCP's comes first: it may be in use by far more sockets than UDP's. */
+async function bindBoth(tcp: Server): Promise<Socket> {
+  for (let attempt = 0; ; attempt++) {
+    await once(tcp.listen(0, "127.0.0.1"), "listening");
+    const udp = createSocket("udp4");
+    try {
+      await once(udp.bind((tcp.address() as AddressInfo).port, "127.0.0.1"), "listening");
+      return udp;
+    } catch (error) {
+      udp.close();
+      await new Promise((resolve) => tcp.close(resolve));
+      if (attempt > 20) throw error;
+    }
+  }
+}
+
 /** On a port of its own of 127.0.0.1, for both transports. */
-export async function startUpstream(port = 0): Promise<TestUpstream> {
+export async function startUpstream(): Promise<TestUpstream> {
   const behave: TestUpstream["behave"] = (query) => fromTable(query);
-  const upstream = { port, asked: [] as string[], behave };
+  const upstream = { asked: [] as string[], behave };
   let closed = false;
   const answer = async (bytes: Uint8Array, transport: "udp" | "tcp") => {
     try {
@@ -85,32 +110,32 @@ export async function startUpstream(port = 0): Promise<TestUpstream> {
     if (given === undefined || given instanceof Uint8Array) return given;
     return encodeMessage(given, transport === "udp" ? Math.max(512, query.edns?.udpSize ?? 512) : undefined);
   };
-  for (let attempt = 0; ; attempt++) {
-    const udp = createSocket("udp4");
-    await new Promise<void>((resolve) => udp.bind(port, "127.0.0.1", resolve));
-    upstream.port = udp.address().port;
-    udp.on("message", async (bytes, remote) => {
-      const given = await answer(bytes, "udp");
-      if (given) udp.send(given, remote.port, remote.address);
-    });
-    const tcp = serveTcp((bytes) => answer(bytes, "tcp"));
-    const taken = await new Promise<Error | undefined>((resolve) => {
-      tcp.once("error", resolve);
-      tcp.listen(upstream.port, "127.0.0.1", () => resolve(undefined));
-    });
-    const close = () => {
+  const tcp = serveTcp((bytes) => answer(bytes, "tcp"));
+  const udp = await bindBoth(tcp);
+  udp.on("message", async (bytes, remote) => {
+    const given = await answer(bytes, "udp");
+    if (given) udp.send(given, remote.port, remote.address);
+  });
+  return Object.assign(upstream, {
+    port: udp.address().port,
+    leave: async () => {
+      // A socket that is connected to a port takes nothing from others: they are told that there is nobody.
+      udp.connect(DISCARD, "127.0.0.1");
+      await once(udp, "connect");
+    },
+    comeBack: () => udp.disconnect(),
+    hangUp: () => tcp.each((socket) => socket.resetAndDestroy()),
+    close: () => {
       closed = true;
       return end(udp, tcp);
-    };
-    if (!taken) return Object.assign(upstream, { close });
-    udp.close();
-    // Somebody has that port by TCP: another one.
-    if (port !== 0 || attempt > 20) throw taken;
-  }
+    },
+  });
 }
 
-function serveTcp(answer: (bytes: Uint8Array) => Promise<Uint8Array | undefined>): Server & { closeAll(): void } {
-  const open = new Set<{ destroy(): void }>();
+type TcpServer = Server & { each(act: (socket: TcpSocket) => void): void };
+
+function serveTcp(answer: (bytes: Uint8Array) => Promise<Uint8Array | undefined>): TcpServer {
+  const open = new Set<TcpSocket>();
   const server = createServer((socket) => {
     open.add(socket);
     let buffered: Buffer = Buffer.alloc(0);
@@ -126,15 +151,11 @@ function serveTcp(answer: (bytes: Uint8Array) => Promise<Uint8Array | undefined>
       }
     });
   });
-  return Object.assign(server, {
-    closeAll: () => {
-      for (const socket of open) socket.destroy();
-    },
-  });
+  return Object.assign(server, { each: (act: (socket: TcpSocket) => void) => open.forEach(act) });
 }
 
-async function end(udp: Socket, tcp: Server & { closeAll(): void }): Promise<void> {
-  tcp.closeAll();
+async function end(udp: Socket, tcp: TcpServer): Promise<void> {
+  tcp.each((socket) => socket.destroy());
   await Promise.all([
     new Promise<void>((resolve) => udp.close(() => resolve())),
     new Promise<void>((resolve) => tcp.close(() => resolve())),

@@ -4,6 +4,7 @@
 // with processes that are killed (FAIRLEAD_STORMS sets how many, FAIRLEAD_STORM_SEED which).
 import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +15,7 @@ import { assignPod, type BlockIpam, Collector, podWishes } from "../src/ipam/ind
 import { answerCall } from "../src/lab/api-channel.ts";
 import type { FromNode, ToNode } from "./ipam-node.ts";
 import { type IpamWorld, makeIpamWorld } from "./ipam-objects.ts";
+import { eventually } from "./patience.ts";
 
 const NODES = 10;
 const STORMS = Number(process.env.FAIRLEAD_STORMS ?? 5);
@@ -36,6 +38,7 @@ class StormNode {
   #child: ChildProcess | undefined;
   #waiting: { readonly resolve: (how: string) => void; readonly reject: (error: Error) => void } | undefined;
   #stop: (() => void) | undefined;
+  #dead: Promise<unknown> | undefined;
 
   constructor(name: string, directory: string, world: IpamWorld) {
     this.name = name;
@@ -58,7 +61,8 @@ class StormNode {
       else this.#waiting?.resolve(message.op);
     });
     child.on("exit", () => {
-      if (child === this.#child) this.#waiting?.resolve("exit");
+      if (this.#dead) this.#waiting?.resolve("exit");
+      else this.#waiting?.reject(new Error(`${this.name}: its process ended by itself`));
     });
     this.#stop?.();
     const tellObjects = () => send({ op: "objects", objects: objectsOf(this.#world.source.snapshot) });
@@ -77,7 +81,18 @@ class StormNode {
   }
 
   kill(): void {
-    this.#child?.kill("SIGKILL");
+    const child = this.#child;
+    if (!child || this.#dead) return;
+    this.#dead = once(child, "exit");
+    child.kill("SIGKILL");
+  }
+
+  /** Starts it anew where it was killed, also after its storm was over. */
+  async revive(): Promise<void> {
+    if (!this.#dead) return;
+    await this.#dead;
+    this.#dead = undefined;
+    await this.start();
   }
 
   end(): void {
@@ -118,11 +133,12 @@ test(`${STORMS} storms on ${NODES} nodes, with kills: no address twice, none los
     for (let storm = 0; storm < STORMS; storm++) {
       const fates = nodes.map((node) => {
         const ended = node.storm(String(storm), 4 + random(8), 4 + random(8));
-        if (random(8) === 0) setTimeout(() => node.kill(), random(40));
-        return ended;
+        if (random(8) !== 0) return ended;
+        const end = setTimeout(() => node.kill(), random(40));
+        return ended.finally(() => clearTimeout(end));
       });
-      const ends = await Promise.all(fates);
-      await Promise.all(nodes.map((node, i) => (ends[i] === "exit" ? node.start() : undefined)));
+      await Promise.all(fates);
+      await Promise.all(nodes.map((node) => node.revive()));
 
       const held = onRecord(nodes);
       const given = new Set(world.given());
@@ -133,9 +149,7 @@ test(`${STORMS} storms on ${NODES} nodes, with kills: no address twice, none los
         `storm ${storm}: an address is on record and not given out`,
       );
     }
-    // A kill that came too late for its storm.
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    for (let i = 0; i < 100 && world.given().length > onRecord(nodes).length; i++) await new Promise((resolve) => setTimeout(resolve, 100));
+    await eventually(() => world.given().length <= onRecord(nodes).length);
     assert.deepEqual(world.given().sort(), onRecord(nodes).sort(), "what nobody holds is given back");
   } finally {
     for (const node of nodes) node.end();

@@ -23,13 +23,18 @@ interface Lease extends KubeObject {
   };
 }
 
-/** Tries to hold the lease until closed. Time is this node's own: a holder counts as gone when its lease has not changed for its duration here. */
+/**
+ * Tries to hold the lease until closed. Time is this node's own: a holder counts as gone when its lease has not changed here for its
+ * duration. Where a look comes late, this process or the API stood still, and the holder may not have been silent: little of it counts.
+ */
 export function holdLease(options: LeaseOptions): { close(): Promise<void> } {
   const { writer, place, identity, log, seconds = 15 } = options;
+  const every = (seconds * 1000) / 5;
   let end: (() => void) | undefined;
   let timer: NodeJS.Timeout | undefined;
   let renewed = 0;
-  let seen: { readonly version: string | undefined; readonly at: number } = { version: undefined, at: 0 };
+  let looked = performance.now();
+  let seen: { readonly version: string | undefined; readonly silent: number } = { version: undefined, silent: 0 };
   let closed = false;
 
   const specOf = (transitions: number) => ({
@@ -47,8 +52,10 @@ export function holdLease(options: LeaseOptions): { close(): Promise<void> } {
     }
     const { holderIdentity = "", leaseTransitions = 0, leaseDurationSeconds = seconds } = found.spec ?? {};
     const version = found.metadata.resourceVersion;
-    if (version !== seen.version) seen = { version, at: performance.now() };
-    const free = holderIdentity === "" || performance.now() - seen.at > leaseDurationSeconds * 1000;
+    const since = Math.min(performance.now() - looked, 2 * every);
+    looked = performance.now();
+    seen = { version, silent: version === seen.version ? seen.silent + since : 0 };
+    const free = holderIdentity === "" || seen.silent > leaseDurationSeconds * 1000;
     if (holderIdentity !== identity && !free) return false;
     const transitions = holderIdentity === identity ? leaseTransitions : leaseTransitions + 1;
     const patch = { metadata: { resourceVersion: version }, spec: specOf(transitions) };
@@ -69,7 +76,7 @@ export function holdLease(options: LeaseOptions): { close(): Promise<void> } {
       end();
       end = undefined;
     }
-    timer = setTimeout(() => void run(), (seconds * 1000) / 5).unref();
+    timer = setTimeout(() => void run(), every).unref();
   }
 
   void run();

@@ -65,7 +65,7 @@ test("kubectl tells the field and the fault", { skip: absent }, async (t) => {
       const child = execFile(
         "kubectl",
         ["--kubeconfig", config, "--cache-dir", join(folder, "cache"), "apply", "-f", "-"],
-        { timeout: 20_000 },
+        { timeout: 120_000 },
         (_error, stdout, stderr) => resolve(stdout + stderr),
       );
       child.stdin?.end(JSON.stringify(object));

@@ -41,7 +41,7 @@ test("kubectl works on the embedded server", { skip: absent }, async (t) => {
       execFile(
         "kubectl",
         ["--kubeconfig", config, "--cache-dir", join(folder, "cache"), ...args],
-        { timeout: 20_000 },
+        { timeout: 120_000 },
         (error, stdout, stderr) => (error ? reject(new Error(`kubectl ${args.join(" ")}: ${stderr}`)) : resolve(stdout)),
       );
     });
@@ -73,7 +73,7 @@ test("kubectl works on the embedded server", { skip: absent }, async (t) => {
       /patched/,
     ],
     ["rollout status deploy web -n shop", /successfully rolled out/],
-    ["wait deploy web -n shop --for condition=Available --timeout 5s", /condition met/],
+    ["wait deploy web -n shop --for condition=Available --timeout 60s", /condition met/],
     [`apply -n shop --server-side --field-manager other --force-conflicts -f ${manifest}`, /deployment.apps\/web serverside-applied/],
     ["get deploy web -n shop --show-managed-fields -o jsonpath={.metadata.managedFields[*].manager}", /other/],
     ["get deploy web -n shop -o jsonpath={.spec.replicas}", /^2$/],

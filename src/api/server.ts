@@ -60,6 +60,9 @@ export function refuseUpgrade(socket: Duplex, error: ApiError): void {
   );
 }
 
+/** As kube-apiserver: a client that rests between two requests does not find its connection closed under the second. */
+const KEEP_ALIVE_MS = 90_000;
+
 /** Starts serving. @throws FairleadError `bad-identity` */
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const identity = loadIdentity(options.identityFile);
@@ -79,7 +82,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   // Whoever has a certificate of ours shows it; others prove themselves otherwise.
   const tls = { key: keyPem, cert: certificatePem, ca: [caPem], requestCert: true, rejectUnauthorized: false };
   const listenAt = async (where: ApiServerOptions["listen"]) => {
-    const server = createAdaptorServer({ fetch: app.fetch, createServer, serverOptions: tls });
+    const server = createAdaptorServer({ fetch: app.fetch, createServer, serverOptions: { ...tls, keepAliveTimeout: KEEP_ALIVE_MS } });
     server.on("upgrade", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on("error", () => socket.destroy());
       upgrade(options, access, { incoming, socket, head }).catch((error) => refuseUpgrade(socket, statusError(error)));

@@ -146,8 +146,15 @@ const UNSENT = 1024 * 1024;
 /** After so many datagrams it is looked how much waits. */
 const LOOK_EVERY = 64;
 
+/** Errors that say that nobody is there. */
+const REFUSALS: ReadonlySet<string> = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH"]);
+
 function udpPort(socket: UdpSocket, isConnected = false): UdpPort {
   const state = { open: true, sent: 0, full: false };
+  // An ICMP error is told once: to who reads, or to who sends before that. Node tells a sender only by a callback.
+  const sent = (error: NodeJS.ErrnoException | null) => {
+    if (error?.code !== undefined && REFUSALS.has(error.code)) socket.emit("error", error);
+  };
   return {
     port: socket.address().port,
     receive: (listener) => {
@@ -157,7 +164,7 @@ function udpPort(socket: UdpSocket, isConnected = false): UdpPort {
       if (!state.open) return;
       if (state.full || ++state.sent % LOOK_EVERY === 0) state.full = socket.getSendQueueSize() > UNSENT;
       if (state.full) return;
-      if (isConnected) socket.send(bytes);
+      if (isConnected) socket.send(bytes, sent);
       else socket.send(bytes, port, address);
     },
     failed: (listener) => {

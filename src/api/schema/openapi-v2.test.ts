@@ -237,7 +237,7 @@ describe("OpenAPI v2", () => {
       new Promise<string>((resolve) => {
         writeFileSync(join(folder, "object.json"), JSON.stringify(object));
         const words = ["--kubeconfig", join(folder, "config"), "--cache-dir", join(folder, "cache"), "create", "--validate=true", "-f"];
-        execFile("kubectl", [...words, join(folder, "object.json")], { timeout: 20_000 }, (error, out, err) =>
+        execFile("kubectl", [...words, join(folder, "object.json")], { timeout: 120_000 }, (error, out, err) =>
           resolve(error?.code === "ENOENT" ? "absent" : `${out}${err}`),
         );
       });

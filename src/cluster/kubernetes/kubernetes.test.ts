@@ -19,7 +19,8 @@ type Answer = (response: ServerResponse, request: IncomingMessage) => void;
 async function serve(t: TestContext, lists: readonly Answer[], watches: readonly Answer[]) {
   const asked: string[] = [];
   let [list, watch] = [0, 0];
-  const server = createServer((request, response) => {
+  // Longer than a machine stands still: no connection is closed under a request.
+  const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
     asked.push(request.url ?? "");
     if (request.url?.includes("watch=true")) (watches[watch++] ?? open)(response, request);
     else (lists[Math.min(list++, lists.length - 1)] ?? open)(response, request);

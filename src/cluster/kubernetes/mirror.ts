@@ -1,5 +1,5 @@
 // What is known here of an API server's objects: one reflector per kind, read at once.
-import { FairleadError } from "../../base/index.ts";
+import { deadline, FairleadError } from "../../base/index.ts";
 import type { KubeObject } from "../../resources/index.ts";
 import type { ReadableStore } from "../objects.ts";
 import type { ObjectChange } from "../snapshot.ts";
@@ -34,15 +34,15 @@ export async function mirrorKubernetes(options: KubernetesOptions): Promise<Kube
   const stop = await new Promise<() => void>((resolve, reject) => {
     const change = (resource: WatchedResource, changes: readonly ObjectChange[]) => kinds.get(nameOf(resource))?.take(changes);
     const end = followKubernetes({ ...options, onProblem }, change, () => {
-      clearTimeout(timer);
+      endWait();
       resolve(end);
     });
-    const timer = setTimeout(() => {
+    const endWait = deadline(SYNC_MS, () => {
       end();
       reject(
         new FairleadError("not-synced", `the API server did not list its objects within ${SYNC_MS / 1000} s${problem && `: ${problem}`}`),
       );
-    }, SYNC_MS);
+    });
   });
   return {
     holds: (resource) => kinds.has(nameOf(resource)),
@@ -84,14 +84,14 @@ class Kind {
     if (before && before.metadata.uid === uid && !isOlder(before, resourceVersion)) return Promise.resolve();
     return new Promise((resolve) => {
       const done = () => {
-        clearTimeout(timer);
+        endWait();
         this.#listeners.delete(listener);
         resolve();
       };
       const listener: Listener = ({ type, object }) => {
         if (keyOf(object) === key && (type === "DELETED" || !isOlder(object, resourceVersion))) done();
       };
-      const timer = setTimeout(done, CATCH_UP_MS);
+      const endWait = deadline(CATCH_UP_MS, done);
       this.#listeners.add(listener);
     });
   }

@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import type { Socket } from "node:net";
 import type { ConnectionOptions } from "node:tls";
-import { messageOf } from "../../base/index.ts";
+import { deadline, messageOf } from "../../base/index.ts";
 import type { Message } from "../message.ts";
 import type { DnsNetwork } from "../network.ts";
 import { decodeMessage, encodeMessage } from "../wire/codec.ts";
@@ -20,6 +20,9 @@ export interface StreamOptions {
 /** Questions on one connection before another is opened, up to CONNECTIONS: some servers answer one after the other. */
 const CROWD = 32;
 const CONNECTIONS = 8;
+
+/** What a socket says that was written to, or read from, after the peer had closed it. */
+const RESETS: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE"]);
 
 export class StreamPool {
   readonly #options: StreamOptions;
@@ -95,7 +98,11 @@ class Connection {
     const socket = tls ? (await import("node:tls")).connect({ ...tls, socket: plain, host: peer.address }) : plain;
     this.#socket = socket;
     // Of a TLS connection both ends may fail.
-    const failed = (error: Error) => this.end(new ExchangeError(`${peer.text}: ${error.message}`));
+    const failed = (error: NodeJS.ErrnoException) => {
+      // "close" comes after it, when who waited has been told already.
+      if (error.code !== undefined && RESETS.has(error.code)) this.closedByPeer = true;
+      this.end(new ExchangeError(`${peer.text}: ${error.message}`));
+    };
     socket.on("error", failed);
     if (socket !== plain) plain.on("error", failed);
     socket.on("close", () => {
@@ -116,16 +123,16 @@ class Connection {
     return new Promise((resolve) => {
       const id = this.#freeId();
       const done = (answer: Message | ExchangeError) => {
-        clearTimeout(timer);
+        endWait();
         this.#waiting.delete(id);
         if (this.#waiting.size === 0) this.#restUntilExpired();
         resolve(answer);
       };
-      const timer = setTimeout(() => {
+      const endWait = deadline(timeout, () => {
         done(new ExchangeError(`${peer.text} did not answer within ${timeout} ms`));
         // It may be dead; what comes next tries another.
         this.end(new ExchangeError(`${peer.text} does not answer`));
-      }, timeout);
+      });
       clearTimeout(this.#idle);
       this.#waiting.set(id, { query, done });
       const bytes = encodeMessage({ ...query, id });

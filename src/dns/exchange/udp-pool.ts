@@ -2,7 +2,7 @@
 //
 // An answer counts only from the asked address and port, with the asked id and question (RFC 5452 §9).
 import { randomInt } from "node:crypto";
-import { messageOf } from "../../base/index.ts";
+import { deadline, messageOf } from "../../base/index.ts";
 import type { Message } from "../message.ts";
 import type { DnsNetwork, UdpPort } from "../network.ts";
 import { decodeMessage, encodeMessage } from "../wire/codec.ts";
@@ -11,7 +11,6 @@ import { ExchangeError, type Peer, sameQuestion } from "./exchange.ts";
 interface Waiting {
   readonly peer: Peer;
   readonly query: Message;
-  readonly timer: NodeJS.Timeout;
   done(answer: Message | ExchangeError): void;
 }
 
@@ -57,13 +56,13 @@ export class UdpPool {
     const id = freeId(socket.waiting);
     const answer = await new Promise<Message | ExchangeError>((resolve) => {
       const done = (given: Message | ExchangeError) => {
-        clearTimeout(timer);
+        endWait();
         socket.waiting.delete(id);
         this.#tidy(socket, port);
         resolve(given);
       };
-      const timer = setTimeout(() => done(new ExchangeError(`${peer.text} did not answer within ${timeout} ms`)), timeout);
-      socket.waiting.set(id, { peer, query, timer, done });
+      const endWait = deadline(timeout, () => done(new ExchangeError(`${peer.text} did not answer within ${timeout} ms`)));
+      socket.waiting.set(id, { peer, query, done });
       port.send(encodeMessage({ ...query, id }), peer.address, peer.port);
     });
     if (answer instanceof ExchangeError) throw answer;
@@ -140,7 +139,7 @@ function receive(socket: OpenSocket, bytes: Uint8Array, address: string, from: n
     waiting.done(new ExchangeError(`${waiting.peer.text} sent what is no answer: ${messageOf(error)}`));
     return;
   }
-  // Another question's answer: forged, or very late. The timer goes on.
+  // Another question's answer: forged, or very late. The wait goes on.
   if (sameQuestion(waiting.query, message)) waiting.done(message);
 }
 

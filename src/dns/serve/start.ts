@@ -4,7 +4,7 @@
 //   A fault on the way refuses the new configuration; the old one stays as it is.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { messageOf } from "../../base/index.ts";
+import { deadline, messageOf } from "../../base/index.ts";
 import type { ClusterSource } from "../../cluster/index.ts";
 import type { ParseOptions } from "../corefile/index.ts";
 import { RCODE } from "../message.ts";
@@ -218,6 +218,8 @@ class Server implements DnsServer {
     await this.#turn;
     const installed = (this.#current?.blocks ?? []).flatMap((block) => block.installed);
     await Promise.all([this.#options.drain?.(), ...installed.map((each) => each.installed.retire?.())]);
+    // What the kernel has taken by now is read and answered.
+    await new Promise<void>((resolve) => deadline(0, resolve));
     this.#listeners.close();
     for (const entry of [...this.#draining]) this.#stop(entry);
     if (this.#current) stopPlugins(this.#current);

@@ -3,6 +3,7 @@
 // What a client may cost is bounded: connections, bytes of unfinished queries over all connections, queries at work and
 // bytes unsent on one. A connection that completes no query for a while is closed, whatever trickles in.
 import { createServer, type Server, type Socket } from "node:net";
+import { deadline } from "../../base/index.ts";
 import type { Origin } from "../query.ts";
 
 export interface TcpLimits {
@@ -103,18 +104,24 @@ class Connection {
   #buffered = 0;
   #working = 0;
   #ending = false;
-  #timer: NodeJS.Timeout;
+  #endIdle: () => void = () => {};
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    const { socket, limits } = options;
-    this.#timer = setTimeout(() => socket.destroy(), limits.idle);
-    this.#timer.unref();
+    const { socket } = options;
+    this.#waitForQuery();
     socket.on("error", () => socket.destroy());
     socket.on("data", (chunk: Buffer) => this.#take(chunk));
     socket.on("drain", () => this.#goOn());
     // The asker has no more questions; it still wants its answers.
     socket.on("end", () => this.end());
+  }
+
+  /** The time without a query begins anew. */
+  #waitForQuery(): void {
+    const { socket, limits } = this.#options;
+    this.#endIdle();
+    this.#endIdle = deadline(limits.idle, () => socket.destroy());
   }
 
   #take(chunk: Buffer): void {
@@ -133,13 +140,15 @@ class Connection {
   /** Answers the whole queries that are there, as far as the limits go; stops and goes on reading accordingly. */
   #goOn(): void {
     const { socket, limits, service } = this.#options;
+    let asked = false;
     while (this.#working < limits.pipelined && socket.writableLength < UNSENT && !socket.destroyed) {
       const query = this.#next();
       if (!query) break;
-      this.#timer.refresh();
+      asked = true;
       service.used(this);
       this.#serve(query);
     }
+    if (asked && !socket.destroyed) this.#waitForQuery();
     const busy = this.#working >= limits.pipelined || socket.writableLength >= UNSENT;
     if (busy !== socket.isPaused()) busy ? socket.pause() : socket.resume();
     if (this.#ending && this.#working === 0 && this.#wholeLength() < 0) socket.destroySoon();
@@ -197,7 +206,7 @@ class Connection {
 
   /** The connection is gone: so are its timer and its unfinished bytes. */
   forget(): void {
-    clearTimeout(this.#timer);
+    this.#endIdle();
     this.#options.service.unfinished -= this.#buffered;
     this.#buffered = 0;
     this.#chunks = [];

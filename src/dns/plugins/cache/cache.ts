@@ -3,6 +3,7 @@
 //   query ─▶ kept? ── fresh ─────────────▶ reply with the TTL that is left (near its end and popular: asked for again meanwhile)
 //              │ └── stale, serve_stale ─▶ reply with TTL 0, and one refresh in flight
 //              └ no ─▶ is the same asked already? ─▶ its answer, else next ─▶ kept
+import { deadline } from "../../../base/index.ts";
 import type { Name } from "../../message.ts";
 import { RCODE } from "../../message.ts";
 import { alter, DROPPED, type Handler, mapReply, type Outcome, type Query, type Reply } from "../../query.ts";
@@ -136,14 +137,15 @@ class Cache implements CacheHandler {
       return this.#give(entry, stale.ttl);
     };
     const refreshed = this.#refresh(query, entry, now);
-    if (stale.verify === undefined || !refreshed) return old();
+    const { verify } = stale;
+    if (verify === undefined || !refreshed) return old();
     const sound = refreshed.then((reply) => (kindOf(query, reply) === "failure" || reply.rcode === RCODE.REFUSED ? old() : reply));
-    if (stale.verify === 0) return sound;
-    let timer: NodeJS.Timeout | undefined;
+    if (verify === 0) return sound;
+    let endWait = () => {};
     const late = new Promise<Reply>((resolve) => {
-      timer = setTimeout(() => resolve(old()), stale.verify);
+      endWait = deadline(verify, () => resolve(old()));
     });
-    return Promise.race([sound, late]).finally(() => clearTimeout(timer));
+    return Promise.race([sound, late]).finally(() => endWait());
   }
 
   /** Asks for it anew, one at a time; undefined where that is under way, or failed lately. */

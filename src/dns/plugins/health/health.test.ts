@@ -15,15 +15,16 @@ test("its route, its address", async () => {
   c.block.site.installed("health")?.stop?.();
 });
 
-test("lameduck: the server answers on while it ends, is not ready, and a reload does not wait for it", async () => {
-  const corefile = ".:0 {\n health 127.0.0.1:0 {\n lameduck 150ms\n }\n}";
+test("lameduck: the server answers on while it ends, is not ready, and a reload does not wait for it", async (t) => {
+  const corefile = ".:0 {\n health 127.0.0.1:0 {\n lameduck 1h\n }\n}";
   const server = await startDns({ corefile });
   const port = server.status().listeners[0]?.port ?? 0;
-  const start = performance.now();
   await server.reload(`${corefile}\n# other\n`);
-  assert.ok(performance.now() - start < 140);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const closing = server.close();
   assert.equal((await ask("x.", "A", { port })).rcode, 5);
+  t.mock.timers.tick(3_600_000);
+  t.mock.timers.reset();
   await closing;
   await assert.rejects(ask("x.", "A", { port, timeoutMs: 50 }));
 });
