@@ -15,6 +15,6 @@ export PATH
 [ $# -gt 0 ] || set -- $(find src test -name '*.vm.test.ts' | sort) src/services/modes.kernel.test.ts src/services/services.kernel.test.ts \
   src/services/churn.kernel.test.ts src/services/commit.kernel.test.ts \
   src/kernel/linux/contract.kernel.test.ts src/kernel/linux/fast-path.kernel.test.ts
-VM_SECONDS=${VM_SECONDS:-3600}
+VM_SECONDS=${VM_SECONDS:-1500}
 export VM_SECONDS
 exec sh scripts/vm/run.sh env FAIRLEAD_BRIEF="${FAIRLEAD_BRIEF:-1}" FAIRLEAD_ROWS="${FAIRLEAD_ROWS:-}" node --disable-warning=ExperimentalWarning --test --test-concurrency=1 --test-timeout=300000 "$@"

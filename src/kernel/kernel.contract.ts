@@ -10,15 +10,15 @@ import { isErrno } from "./errors.ts";
 import type { Kernel, NetworkNamespace } from "./kernel.ts";
 import { localRoute } from "./route-diff.ts";
 
-/** Declares the suite. `nft: false` leaves nftables out where the kernel at hand has none; `lacks`: why a row of the release can't be asked of it. */
+/** Declares the suite. `nft: false` leaves nftables out where the kernel at hand has none; `lacks`: why a row of other releases can't be asked of it. */
 export function describeKernelContract(
   name: string,
   makeKernel: () => Kernel,
-  options: { readonly nft?: boolean; readonly lacks?: (since: string) => string | false } = {},
+  options: { readonly nft?: boolean; readonly lacks?: (since: string, before?: string) => string | false } = {},
 ): void {
   describe(`kernel contract: ${name}`, () => {
-    const lackOf = ({ since, needsFastPath }: Row): string | false =>
-      (since !== undefined && options.lacks?.(since)) || (needsFastPath && makeKernel().hostNamespace().fastPath.lack()) || false;
+    const lackOf = ({ since = "0", before, needsFastPath }: Row): string | false =>
+      options.lacks?.(since, before) || (needsFastPath && makeKernel().hostNamespace().fastPath.lack()) || false;
     for (const row of ROWS) test(row.says, { skip: lackOf(row) }, () => withNode(makeKernel(), (namespace) => check(namespace, row)));
 
     test("a veth pair spans namespaces, and goes with either end", () =>

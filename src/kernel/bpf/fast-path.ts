@@ -34,6 +34,8 @@ const ETHERNET = { type: 12, length: 14 } as const;
 const TCP = { length: 20, flags: 13, protocol: 6, fin: 1, syn: 2, rst: 4 } as const;
 /** enum tcp_conntrack (linux/netfilter/nf_conntrack_tcp.h). */
 const ESTABLISHED = 3;
+/** How long a connection that was reset is remembered, in milliseconds: connection tracking's own time. */
+const RESET_MS = 10_000;
 interface Format {
   /** As the processor reads it (little endian). */
   readonly type: number;
@@ -77,6 +79,8 @@ export interface TrackingTypes {
   readonly lookup: KernelFunction;
   /** bpf_ct_release */
   readonly release: KernelFunction;
+  /** bpf_ct_change_timeout, of Linux 6.0. */
+  readonly changeTimeout?: KernelFunction;
   /** Where `status` and the state of TCP lie in struct nf_conn, in bytes. */
   readonly status: number;
   readonly tcpState: number;
@@ -195,7 +199,9 @@ export function forwardingProgram(maps: FastPathMaps): Uint8Array {
     // Connection tracking shall see all that ends a connection, to the last answer.
     code.label(ending);
     forget(code, maps, "go on");
-    code.jump("go on");
+    ifFlags(code, format, TCP.fin | TCP.syn, "go on");
+    loadGeneration(code, maps);
+    code.store(4, CONTEXT, SKB.stamp, GENERATION).jump("go on");
   });
   return code.label("go on").move("r0", GO_ON).exit().finish();
 }
@@ -207,7 +213,9 @@ export function learningProgram(maps: FastPathMaps, types: TrackingTypes): Uint8
   code.jumpIf("r2", "!=", GENERATION, "go on");
   code.load(4, "r2", CONTEXT, SKB.ingressIfindex).jumpIf("r2", "==", 0, "go on");
   forEachFormat(code, SKB.ingressIfindex, (format) => {
-    ifFlags(code, format, TCP.fin | TCP.syn | TCP.rst, "go on");
+    const reset = `reset ${format.bytes}`;
+    ifFlags(code, format, TCP.rst, reset);
+    ifFlags(code, format, TCP.fin | TCP.syn, "go on");
     code.call(HELPER.clock).store(8, "r10", NOW, "r0");
     lookUp(code, maps);
     const unknown = `unknown ${format.bytes}`;
@@ -215,15 +223,7 @@ export function learningProgram(maps: FastPathMaps, types: TrackingTypes): Uint8
     code.load(4, "r2", "r0", FLOW.generation).jumpIf("r2", "!=", GENERATION, unknown);
     code.load(8, "r2", "r0", FLOW.until).load(8, "r3", "r10", NOW).jumpIf("r3", "<=", "r2", "go on");
     code.label(unknown);
-    copy(code, TUPLE, "r10", KEY_FIELDS.source, format.bytes);
-    copy(code, TUPLE + format.bytes, "r10", KEY_FIELDS.destination, format.bytes);
-    copy(code, TUPLE + 2 * format.bytes, "r10", KEY_FIELDS.ports, 4);
-    code
-      .store(4, "r10", OPTIONS, -1)
-      .store(4, "r10", OPTIONS + 4, 0)
-      .store(4, "r10", OPTIONS + 8, TCP.protocol);
-    code.move("r1", CONTEXT).move("r2", "r10").compute("r2", "+", TUPLE).move("r3", format.tuple);
-    code.move("r4", "r10").compute("r4", "+", OPTIONS).move("r5", OPTIONS_BYTES).callKernel(types.lookup);
+    lookUpTracked(code, format, types);
     const keep = `keep ${format.bytes}`;
     const none = `none ${format.bytes}`;
     code.jumpIf("r0", "==", 0, none);
@@ -246,6 +246,38 @@ export function learningProgram(maps: FastPathMaps, types: TrackingTypes): Uint8
     code.store(4, "r10", VALUE + FLOW.macs + 12, 0);
     code.loadMap("r1", maps.flows).move("r2", "r10").compute("r2", "+", KEY).move("r3", "r10").compute("r3", "+", VALUE);
     code.move("r4", 0).call(HELPER.mapUpdate).jump("go on");
+    code.label(reset);
+    endTracked(code, format, types);
+    code.jump("go on");
   });
   return code.label("go on").move("r0", GO_ON).exit().finish();
+}
+
+/** Asks for the tracked connection of the key, into r0; it must be released. */
+function lookUpTracked(code: BpfAssembler, format: Format, { lookup }: TrackingTypes): void {
+  copy(code, TUPLE, "r10", KEY_FIELDS.source, format.bytes);
+  copy(code, TUPLE + format.bytes, "r10", KEY_FIELDS.destination, format.bytes);
+  copy(code, TUPLE + 2 * format.bytes, "r10", KEY_FIELDS.ports, 4);
+  code
+    .store(4, "r10", OPTIONS, -1)
+    .store(4, "r10", OPTIONS + 4, 0)
+    .store(4, "r10", OPTIONS + 8, TCP.protocol);
+  code.move("r1", CONTEXT).move("r2", "r10").compute("r2", "+", TUPLE).move("r3", format.tuple);
+  code.move("r4", "r10").compute("r4", "+", OPTIONS).move("r5", OPTIONS_BYTES).callKernel(lookup);
+}
+
+/**
+ * After a reset of a flow that was known. Connection tracking did not see the packets before it and takes its number for a wrong one, so the
+ * connection stays established, and is remembered for ten seconds before Linux 7, for five minutes since. If the receiver does not
+ * believe it either, its next packets have it remembered as before.
+ */
+function endTracked(code: BpfAssembler, format: Format, types: TrackingTypes): void {
+  if (!types.changeTimeout) return;
+  const connection = "r9";
+  const release = `release ${format.bytes}`;
+  lookUpTracked(code, format, types);
+  code.jumpIf("r0", "==", 0, "go on").move(connection, "r0");
+  code.load(1, "r2", connection, types.tcpState).jumpIf("r2", "!=", ESTABLISHED, release);
+  code.move("r1", connection).move("r2", RESET_MS).callKernel(types.changeTimeout);
+  code.label(release).move("r1", connection).callKernel(types.release);
 }

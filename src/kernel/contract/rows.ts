@@ -13,6 +13,8 @@ export interface Row {
   readonly is?: unknown;
   /** The first Linux that can do it: "6.3". */
   readonly since?: string;
+  /** The first Linux that does otherwise. */
+  readonly before?: string;
   readonly needsFastPath?: boolean;
 }
 
@@ -277,6 +279,7 @@ export const ROWS: readonly Row[] = [
     given: [vxlan(), up("flannel.1"), { op: "add", route: route6({ link: "eth0" }) }],
     change: { op: "replace", route: route6({ via: "fd00:2::", link: "flannel.1", onlink: true }) },
     refused: "EINVAL",
+    before: "7",
   },
   {
     says: "a link that is down routes nothing",

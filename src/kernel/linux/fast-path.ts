@@ -41,8 +41,8 @@ interface Programs {
   readonly fds: readonly number[];
 }
 
-const [LOOKUP, RELEASE] = ["bpf_skb_ct_lookup", "bpf_ct_release"] as const;
-const NAMES_OF_TYPES = [LOOKUP, RELEASE, "nf_conn", "ip_ct_tcp"];
+const [LOOKUP, RELEASE, CHANGE_TIMEOUT] = ["bpf_skb_ct_lookup", "bpf_ct_release", "bpf_ct_change_timeout"] as const;
+const NAMES_OF_TYPES = [LOOKUP, RELEASE, CHANGE_TIMEOUT, "nf_conn", "ip_ct_tcp"];
 
 interface Types extends TrackingTypes {
   readonly fds: readonly number[];
@@ -205,7 +205,7 @@ function readTypes(track: () => void): Types {
   const beside = kernel.functionId(LOOKUP) === undefined ? typesOf(MODULE_TYPES) : undefined;
   const found = beside ? readKernelTypes(beside, NAMES_OF_TYPES, kernel.end) : kernel;
   const module = beside ? openModuleTypes(MODULE) : undefined;
-  const [lookup, release] = [LOOKUP, RELEASE].map((name) => found.functionId(name));
+  const [lookup, release, changeTimeout] = [LOOKUP, RELEASE, CHANGE_TIMEOUT].map((name) => found.functionId(name));
   const place = (structure: string, member: string) => found.memberOffset(structure, member) ?? kernel.memberOffset(structure, member);
   const [status, protocol, state] = [place("nf_conn", "status"), place("nf_conn", "proto"), place("ip_ct_tcp", "state")];
   const known = lookup !== undefined && release !== undefined && (!beside || module !== undefined);
@@ -214,6 +214,7 @@ function readTypes(track: () => void): Types {
   return {
     lookup: { id: lookup, btf },
     release: { id: release, btf },
+    ...(changeTimeout === undefined ? {} : { changeTimeout: { id: changeTimeout, btf } }),
     status,
     tcpState: protocol + state,
     fds: module === undefined ? [] : [module],
