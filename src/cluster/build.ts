@@ -7,6 +7,8 @@ import type { ClusterSnapshot, ObjectChange, ObjectMove } from "./snapshot.ts";
 export interface SnapshotBuilder {
   /** Takes changes in; nothing is calculated until `snapshot` is asked. */
   apply(changes: Iterable<ObjectChange>): void;
+  /** From now on a snapshot has at least this revision, also where nothing has changed. */
+  revise(revision: number): void;
   /** The newest snapshot; the same object while nothing changed. */
   snapshot(): ClusterSnapshot;
 }
@@ -30,6 +32,7 @@ export function createSnapshotBuilder(): SnapshotBuilder {
   const drafts = new Map<string, Map<string, Map<string, KubeObject | undefined>>>();
   let current: ClusterSnapshot | undefined;
   let revision = 0;
+  let least = 0;
 
   function draftOf(kind: string, namespace: string): Map<string, KubeObject | undefined> {
     let draft = drafts.get(kind);
@@ -61,8 +64,11 @@ export function createSnapshotBuilder(): SnapshotBuilder {
         draftOf(kind, object.metadata.namespace ?? "").set(object.metadata.name, type === "DELETED" ? undefined : object);
       }
     },
+    revise(next) {
+      least = next;
+    },
     snapshot() {
-      if (current && drafts.size === 0) return current;
+      if (current && drafts.size === 0 && revision >= least) return current;
       for (const [kind, draft] of drafts) {
         const older = part(kind);
         const namespaces = new Map(older.maps);
@@ -82,7 +88,7 @@ export function createSnapshotBuilder(): SnapshotBuilder {
         parts.set(kind, made);
       }
       drafts.clear();
-      revision++;
+      revision = Math.max(revision + 1, least);
       const own = Object.fromEntries(Object.entries(OWN_PARTS).map(([kind, field]) => [field, part(kind)]));
       const others = new Map([...parts].filter(([kind]) => !(kind in OWN_PARTS)));
       current = { revision, ...own, others } as unknown as ClusterSnapshot;

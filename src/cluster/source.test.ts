@@ -19,6 +19,20 @@ test("a follower of a synced source is told at once of what there is", () => {
   assert.deepEqual(batches, [["ADDED a", "ADDED b"]]);
 });
 
+test("a copy has the revision of what it was made of, also where no object differs", async () => {
+  const source = createReplicaSource();
+  const revisions: number[] = [];
+  source.subscribe(({ revision }) => revisions.push(revision));
+  source.replace([object("a")], 7);
+  await turn();
+  source.replace([object("a")], 9);
+  await turn();
+  source.replace([object("a"), object("b")], 12);
+  assert.equal(source.snapshot.revision, 12);
+  await turn();
+  assert.deepEqual(revisions, [7, 9, 12]);
+});
+
 test("a follower of a source that is not synced is told after the first sync; then of changes, together, until it stops", async () => {
   const source = createReplicaSource();
   const batches: string[][] = [];

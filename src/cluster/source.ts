@@ -98,6 +98,12 @@ export class ChangeSource implements ClusterSource {
     this.#scheduled ??= setImmediate(() => this.#notify());
   }
 
+  /** The next snapshot is told, and has at least this revision, also where nothing has changed. */
+  revise(revision: number): void {
+    this.#builder.revise(revision);
+    this.#scheduled ??= setImmediate(() => this.#notify());
+  }
+
   #notify(): void {
     this.#scheduled = undefined;
     if (!this.synced) return;
@@ -156,7 +162,8 @@ export function sourceFromObjects(objects: Iterable<KubeObject>): ClusterSource 
 
 /** A source that is told the whole list of objects again and again. */
 export interface ReplicaSource extends ClusterSource {
-  replace(objects: readonly KubeObject[]): void;
+  /** `revision` is that of the snapshot which the list was made of, and becomes that of the copy. */
+  replace(objects: readonly KubeObject[], revision?: number): void;
 }
 
 /** A source that follows lists sent from elsewhere: only what differs from the list before is a change. */
@@ -164,7 +171,7 @@ export function createReplicaSource(): ReplicaSource {
   const source = new ChangeSource();
   let known = new Map<string, KubeObject>();
   const identity = ({ apiVersion, kind, metadata }: KubeObject) => `${apiVersion}/${kind}/${metadata.namespace ?? ""}/${metadata.name}`;
-  const replace = (objects: readonly KubeObject[]) => {
+  const replace = (objects: readonly KubeObject[], revision?: number) => {
     const next = new Map(objects.map((object) => [identity(object), object]));
     const changes: ObjectChange[] = [];
     for (const [key, object] of next) {
@@ -176,6 +183,7 @@ export function createReplicaSource(): ReplicaSource {
     for (const [key, object] of known) if (!next.has(key)) changes.push({ type: "DELETED", object });
     known = next;
     source.change(changes);
+    if (revision !== undefined) source.revise(revision);
     if (!source.synced) source.markSynced();
   };
   return Object.assign(source, { replace });

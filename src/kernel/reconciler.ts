@@ -118,12 +118,14 @@ class KernelReconciler implements Reconciler {
     if (this.#closed) return this.#status;
     if (desired === this.#held && this.#belief.stale.size === 0) return this.#status;
     this.#recount(desired);
+    // Where nothing else is wanted, all that differs is drift, also if it is looked at before its time.
+    const why = desired === this.#desired ? "event" : "set";
     // Where nothing was wanted, others' changes were not listened to.
     for (const [key, part] of RARE) if (desired[key].length > 0 && this.#desired?.[key].length === 0) this.#belief.stale.add(part);
     this.#desired = desired;
     // Listening begins before the first reading, so that no change falls between them.
     this.#watch();
-    this.#run("set");
+    this.#run(why);
     return this.#status;
   }
 

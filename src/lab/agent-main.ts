@@ -15,9 +15,19 @@ const tell = (message: FromAgent) => {
   if (process.connected) process.send?.(message);
 };
 
+const tellStatus = () => agent && tell({ op: "status", status: agent.status });
+
+/** Who waits until the newest revision is followed waits for the plan, not for the next round; for a plan that takes long, for that. */
+function tellWhenPlanned(revision: number, waitMs = 10): void {
+  if ((agent?.plan?.revision ?? 0) >= revision) tellStatus();
+  else if (waitMs < STATUS_EVERY_MS) setTimeout(() => tellWhenPlanned(revision, waitMs * 2), waitMs);
+}
+
 process.on("message", async (message: ToAgent) => {
-  if (message.op === "objects") source.replace(message.objects);
-  else if (message.op === "api") api.answer(message);
+  if (message.op === "objects") {
+    source.replace(message.objects, message.revision);
+    tellWhenPlanned(message.revision);
+  } else if (message.op === "api") api.answer(message);
   else if (message.op === "stop") process.exit(0);
   else {
     const kernel = createLinuxKernel();
@@ -34,9 +44,9 @@ process.on("message", async (message: ToAgent) => {
       annotate: (annotations) => tell({ op: "annotate", annotations }),
       log: (text) => tell({ op: "log", message: text }),
     });
-    tell({ op: "status", status: agent.status });
+    tellStatus();
     tell({ op: "ready" });
-    setInterval(() => agent && tell({ op: "status", status: agent.status }), STATUS_EVERY_MS);
+    setInterval(tellStatus, STATUS_EVERY_MS);
   }
 });
 // The data path stays as it is when the daemon is gone.

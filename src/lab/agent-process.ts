@@ -31,7 +31,7 @@ export type ToAgent =
       readonly network: Network;
     }
   | ApiAnswer
-  | { readonly op: "objects"; readonly objects: readonly KubeObject[] }
+  | { readonly op: "objects"; readonly revision: number; readonly objects: readonly KubeObject[] }
   | { readonly op: "stop" };
 
 /** What the child tells. */
@@ -43,8 +43,8 @@ export type FromAgent =
   | { readonly op: "ready" };
 
 export interface AgentProcess {
+  /** What it told last; of a process that ended, nothing counts any more. */
   readonly status: AgentStatus;
-  readonly plan: undefined;
   readonly pid: number | undefined;
   close(): Promise<void>;
 }
@@ -64,22 +64,25 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
     // A process that was just killed takes nothing any more; its end is told elsewhere.
     if (child.connected) child.send(message, () => {});
   };
-  const sendObjects = (snapshot: ClusterSnapshot) => send({ op: "objects", objects: objectsOf(snapshot) });
+  const sendObjects = (snapshot: ClusterSnapshot) => send({ op: "objects", revision: snapshot.revision, objects: objectsOf(snapshot) });
   const launch = () => {
-    child = fork(new URL("./agent-main.ts", import.meta.url), {
+    const own = fork(new URL("./agent-main.ts", import.meta.url), {
       // As bin/fairlead starts an agent.
       execArgv: [...process.execArgv, "--max-semi-space-size=8"],
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       detached: false,
     });
-    child.on("message", (message: FromAgent) => {
+    child = own;
+    own.on("message", (message: FromAgent) => {
       if (message.op === "annotate") options.annotate(message.annotations);
-      else if (message.op === "status") status = message.status;
       else if (message.op === "api") void answerCall(options.api, message).then(send);
       else if (message.op === "log") options.log(`${options.node}: ${message.message}`);
-      else ready();
+      else if (message.op === "ready") ready();
+      // Last words may come behind the end.
+      else if (own.exitCode === null && own.signalCode === null) status = message.status;
     });
-    child.on("exit", () => {
+    own.on("exit", () => {
+      status = undefined;
       if (!closed) setTimeout(launch, RESTART_MS);
     });
     const { node, stateDirectory, cniSocket, services, network, namespace } = options;
@@ -93,7 +96,6 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
     get status() {
       return status ?? notYet(options.node);
     },
-    plan: undefined,
     get pid() {
       return child.pid;
     },

@@ -1,7 +1,7 @@
 // One real attempt to reach an address from inside a namespace: what `probe`, `matrix` and readiness probes do.
 import { createSocket } from "node:dgram";
 import { Socket } from "node:net";
-import { familyOf } from "../base/index.ts";
+import { deadline, familyOf } from "../base/index.ts";
 import type { NetworkNamespace } from "../kernel/index.ts";
 import { type Identity, PROBE_LINE, parseIdentity } from "./workload/identity.ts";
 
@@ -42,11 +42,11 @@ function attemptTcp(namespace: NetworkNamespace, options: AttemptOptions): Promi
     let answer = "";
     let connectedAfter: number | undefined;
     const finish = (verdict: Verdict, cause?: string) => {
-      clearTimeout(timer);
+      heard();
       socket?.destroy();
       resolve(outcome(verdict, answer, connectedAfter ?? performance.now() - started, cause));
     };
-    const timer = setTimeout(() => finish(connectedAfter === undefined ? "timeout" : "connected"), options.timeoutMs);
+    const heard = deadline(options.timeoutMs, () => finish(connectedAfter === undefined ? "timeout" : "connected"));
     let socket: Socket | undefined;
     try {
       // A connection made inside the namespace stays there; Node connects the descriptor it is given.
@@ -80,16 +80,15 @@ function attemptUdp(namespace: NetworkNamespace, options: AttemptOptions): Promi
     const family = familyOf(options.address);
     const socket = createSocket(family === 6 ? "udp6" : "udp4");
     const finish = (verdict: Verdict, answer = "", cause?: string) => {
-      clearTimeout(timer);
+      heard();
       clearInterval(again);
       socket.close();
       resolve(outcome(verdict, answer, performance.now() - started, cause));
     };
-    let timer: NodeJS.Timeout | undefined;
+    const heard = deadline(options.timeoutMs, () => finish("timeout"));
     let again: NodeJS.Timeout | undefined;
     socket.once("error", (error: NodeJS.ErrnoException) => finish(verdictOf(error.code), "", error.code));
     socket.once("message", (message) => finish("connected", message.toString("utf8")));
-    timer = setTimeout(() => finish("timeout"), options.timeoutMs);
     try {
       socket.bind({ fd: namespace.bindSocket({ protocol: "udp", address: family === 6 ? "::" : "0.0.0.0", port: 0 }) }, () => {
         socket.connect(options.port, options.address, (error?: Error) => {

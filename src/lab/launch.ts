@@ -152,6 +152,7 @@ export async function launchLab(
   });
   closeSync(api);
   closeSync(log);
+  let interrupt = (): void => {};
   await new Promise<void>((resolve, reject) => {
     const fail = (message: string, remedy?: string) => {
       rmSync(paths.directory, { recursive: true, force: true });
@@ -162,12 +163,13 @@ export async function launchLab(
       else if ("error" in message) fail(`the lab could not be raised: ${message.error}`);
       else resolve();
     });
-    signal?.addEventListener("abort", () => {
+    interrupt = () => {
       child.removeAllListeners("exit");
       child.on("exit", () => fail("interrupted"));
       child.kill("SIGTERM");
       setTimeout(() => child.kill("SIGKILL"), END_WAIT_MS).unref();
-    });
+    };
+    signal?.addEventListener("abort", interrupt);
     child.on("error", (error) => fail(`the lab's daemon did not start: ${error.message}`));
     child.on("exit", (status) =>
       root
@@ -178,6 +180,7 @@ export async function launchLab(
           ),
     );
   });
+  signal?.removeEventListener("abort", interrupt);
   child.removeAllListeners();
   child.disconnect();
   child.unref();

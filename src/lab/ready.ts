@@ -51,7 +51,7 @@ export function readiness(lab: Lab): Readiness {
   for (const node of lab.nodes.values()) {
     const status = node.agent.status;
     if (!status.ready) missing.push(`${node.name}: ${status.reason ?? "not ready"}`);
-    else if (node.agent.plan && status.revision < revision) missing.push(`${node.name}: not at the newest revision yet`);
+    else if (status.revision < revision) missing.push(`${node.name}: not at the newest revision yet`);
     if (node.unheard !== undefined) missing.push(`${node.name}: the API server does not answer: ${node.unheard}`);
   }
   missing.push(...lab.plane.missing);

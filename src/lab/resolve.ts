@@ -1,5 +1,6 @@
 // Asks the cluster's DNS from inside a namespace, with a real packet.
 import { createSocket } from "node:dgram";
+import { deadline } from "../base/index.ts";
 import { decodeMessage, encodeMessage, type Message, queryMessage, TYPE } from "../dns/index.ts";
 import type { NetworkNamespace } from "../kernel/index.ts";
 
@@ -14,12 +15,12 @@ export function askDns(
   return new Promise((resolve) => {
     const socket = createSocket(server.includes(":") ? "udp6" : "udp4");
     const done = (message?: Message) => {
-      clearTimeout(timer);
+      heard();
       clearInterval(again);
       socket.close();
       resolve(message);
     };
-    const timer = setTimeout(() => done(), timeoutMs);
+    const heard = deadline(timeoutMs, () => done());
     let again: NodeJS.Timeout | undefined;
     socket.once("error", () => done());
     socket.on("message", (bytes) => {

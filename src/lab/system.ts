@@ -68,8 +68,8 @@ export function systemObjects(replicas: number, networks: ClusterNetworks): Loos
                   timeoutSeconds: 5,
                   failureThreshold: 5,
                 },
-                // A second between looks: one that drains is taken out of the Service in time.
-                readinessProbe: { httpGet: { path: "/ready", port: 8181 }, periodSeconds: 1, failureThreshold: 1 },
+                // A second between looks: one that drains is taken out of the Service in time. One that is late only is not.
+                readinessProbe: { httpGet: { path: "/ready", port: 8181 }, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 1 },
                 volumeMounts: [{ name: "config-volume", mountPath: "/etc/coredns", readOnly: true }],
               },
             ],

@@ -58,6 +58,7 @@ class ManualClock {
       },
     };
   }
+  silence = (ms: number, action: () => void) => this.after(ms, action);
   advance(ms: number): void {
     const end = this.time + ms;
     for (;;) {
@@ -105,6 +106,45 @@ test("two ends come up, and a dead one is noticed within its detection time", ()
   assert.deepEqual(changes.splice(0).sort(), ["a: b up", "b: a up"]);
   a.close();
   assert.deepEqual(changes, ["b: a down, the neighbour shut BFD down"]);
+});
+
+test("what came while the process stood still is read before a neighbour counts as dead; a dead one is noticed then", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const changes: string[] = [];
+  let receive = (_: Uint8Array, __: string): void => undefined;
+  let sent: Uint8Array = new Uint8Array();
+  const bfd = startBfd({
+    transport: {
+      open: (received) => {
+        receive = received;
+        return {
+          send: (bytes) => {
+            sent = bytes;
+          },
+          close: () => undefined,
+        };
+      },
+    },
+    onChange: (_, up, why) => changes.push(up ? "up" : why),
+  });
+  bfd.setPeers([{ address: "b", intervalMs: 300, multiplier: 3 }]);
+  const ours = decodeBfd(sent);
+  assert.ok(typeof ours !== "string");
+  const hear = (state: "Init" | "Up") => receive(encodeBfd({ ...PACKET, state, yourDiscriminator: ours.myDiscriminator }), "b");
+  const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+  hear("Init");
+  assert.deepEqual(changes.splice(0), ["up"]);
+  for (let times = 0; times < 10; times++) {
+    // All timers that are due come before what waits in the socket.
+    t.mock.timers.tick(5000);
+    hear("Up");
+    await nextTurn();
+  }
+  assert.deepEqual(changes, []);
+  for (let ms = 0; ms < 900; ms++) t.mock.timers.tick(1);
+  await nextTurn();
+  assert.deepEqual(changes, ["nothing heard for the detection time"]);
+  bfd.close();
 });
 
 test("a poll is answered with final at once; a foreign discriminator means nothing", () => {

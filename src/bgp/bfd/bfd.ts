@@ -72,10 +72,8 @@ export function startBfd(options: {
 
   function arm(session: Running, timer: "detection" | "transmit", ms: number, event: BfdEvent): undefined {
     session.timers.get(timer)?.cancel();
-    session.timers.set(
-      timer,
-      clock.after(ms, () => feed(session, event)),
-    );
+    const expired = () => feed(session, event);
+    session.timers.set(timer, timer === "detection" ? clock.silence(ms, expired) : clock.after(ms, expired));
   }
 
   function end(session: Running): undefined {

@@ -49,8 +49,6 @@ const TYPE_AT = 18;
 const OPEN_TYPE = 1;
 /** After how long a neighbour that takes nothing gets a group of its own. */
 const SPLIT_AFTER_MS = 1000;
-/** A timer that is later than this shows that the process stood still. */
-const LATE_MS = 500;
 
 export class Peer {
   config: PeerConfig;
@@ -384,22 +382,18 @@ export class Peer {
   }
 
   #arm(timer: TimerName, wait: number, milliseconds: number): undefined {
-    const due = this.#host.clock.now() + wait;
-    this.#timers.set(
-      timer,
-      this.#host.clock.after(wait, () => this.#expired(timer, milliseconds, due)),
-    );
+    const { clock } = this.#host;
+    const expired = () => this.#expired(timer, milliseconds);
+    this.#timers.set(timer, timer.startsWith("hold-") ? clock.silence(wait, expired) : clock.after(wait, expired));
   }
 
-  #expired(timer: TimerName, milliseconds: number, due: number): undefined {
+  #expired(timer: TimerName, milliseconds: number): undefined {
     this.#timers.delete(timer);
     const side = timer.endsWith("outgoing") ? "outgoing" : "incoming";
     const link = this.#links.get(side);
     if (timer.startsWith("hold-") && link && this.state[side]?.phase === "established") {
-      const now = this.#host.clock.now();
-      // Setting a timer anew for each UPDATE would cost more than the UPDATE: when it ends, what was heard meanwhile counts. And a process
-      // that stood still finds its timers over before it reads what came: it reads first.
-      const rest = Math.max(link.lastHeard + milliseconds - now, now - due > LATE_MS ? LATE_MS : 0);
+      // Setting a timer anew for each UPDATE would cost more than the UPDATE: when it ends, what was heard meanwhile counts.
+      const rest = link.lastHeard + milliseconds - this.#host.clock.now();
       if (rest > 1) return this.#arm(timer, rest, milliseconds);
     }
     if (timer.startsWith("keepalive-") && link && link.waiting > 0) {

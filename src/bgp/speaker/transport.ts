@@ -1,5 +1,6 @@
 // What the speaker needs of the world: connections and time. Both are given from outside, so it runs in any namespace and any test.
 import { createServer, Socket } from "node:net";
+import { deadline } from "../../base/index.ts";
 
 /** How to connect to a neighbour. */
 export interface ConnectRequest {
@@ -31,6 +32,8 @@ export interface Transport {
 export interface Clock {
   now(): number;
   after(milliseconds: number, action: () => void): { cancel(): void };
+  /** As `after`, for the end of a neighbour's silence: what came while this process stood still is heard first. */
+  silence(milliseconds: number, action: () => void): { cancel(): void };
 }
 
 export const systemClock: Clock = {
@@ -39,6 +42,7 @@ export const systemClock: Clock = {
     const timer = setTimeout(action, milliseconds);
     return { cancel: () => clearTimeout(timer) };
   },
+  silence: (milliseconds, action) => ({ cancel: deadline(milliseconds, action) }),
 };
 
 /** Plain sockets of this process's own namespace, without MD5 and TTL security. */

@@ -77,24 +77,33 @@ export function command(command: Command): void {
     .action(async (paths: string[], flags: UpFlags) => {
       refuseContradictions(command, flags);
       await refuseChanges(command, flags);
-      await raise(paths, flags);
-      const status = await callLab<LabStatus>(flags, "status");
-      if (flags.output === "json") printJson(status);
-      else process.stdout.write(`${showStatus(status)}\n`);
-      if (!flags.foreground) return;
-      await untilInterrupted();
-      await endLab(flags.name);
+      const interruption = listenForInterruption();
+      try {
+        await raise(paths, flags, interruption.signal);
+        await tellStatus(flags).catch((error) => {
+          // Interrupted while it asked, it takes the lab down all the same.
+          if (!flags.foreground || !interruption.signal.aborted) throw error;
+        });
+        if (!flags.foreground) return;
+        await untilAborted(interruption.signal);
+        await endLab(flags.name);
+      } finally {
+        interruption.close();
+      }
     });
 }
 
-/** Raises the lab (or takes the one that is up), applies the manifests, waits until all is ready. */
-export async function raise(paths: readonly string[], flags: UpFlags): Promise<void> {
+async function tellStatus(flags: UpFlags): Promise<void> {
+  const status = await callLab<LabStatus>(flags, "status");
+  if (flags.output === "json") printJson(status);
+  else process.stdout.write(`${showStatus(status)}\n`);
+}
+
+/** Raises the lab (or takes the one that is up), applies the manifests, waits until all is ready. Aborted, it takes back what it has made. */
+export async function raise(paths: readonly string[], flags: UpFlags, interruption: AbortSignal): Promise<void> {
   const objects = loadManifests(paths);
   const started = performance.now();
   const progress = flags.output === "json" ? undefined : startProgress("raising the lab");
-  const interruption = new AbortController();
-  const interrupt = () => interruption.abort();
-  for (const signal of SIGNALS) process.once(signal, interrupt);
   const up = await isUp(flags.name);
   let raised = false;
   try {
@@ -114,14 +123,14 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
         flags.kubeconfig === undefined
           ? undefined
           : { kubeconfig: flattenKubeconfig(flags.kubeconfig, flags.context), join: flags.join === true };
-      await launchLab(launching, (text) => progress?.update(text), interruption.signal, foreign);
+      await launchLab(launching, (text) => progress?.update(text), interruption, foreign);
       raised = true;
     } else if (paths.length === 0) {
       throw new FairleadError("lab-exists", `a lab named ${flags.name} is up already`, {
         remedy: `fairlead lab down${nameFlag(flags)} first, or give manifests to apply to it`,
       });
     }
-    interruption.signal.throwIfAborted();
+    interruption.throwIfAborted();
     progress?.update(`applying ${objects.length} objects`);
     try {
       const { notices } = objects.length > 0 ? await callLab<{ notices: string[] }>(flags, "apply", { objects }) : { notices: [] };
@@ -129,12 +138,12 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
       for (const notice of notices) process.stderr.write(`${paint.warn("!")} ${notice}\n`);
     } catch (error) {
       // Nothing half-made stays: a lab that was raised for these manifests goes with them.
-      if (raised && !interruption.signal.aborted) await endLab(flags.name);
+      if (raised && !interruption.aborted) await endLab(flags.name);
       throw error;
     }
     progress?.update("waiting for pods");
     const look = await callLab<Readiness>(flags, "wait", { timeoutMs: flags.timeout * 1000 });
-    interruption.signal.throwIfAborted();
+    interruption.throwIfAborted();
     if (!look.ready) {
       progress?.done();
       process.stderr.write(
@@ -146,7 +155,7 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
       `lab ${paint.name(flags.name)}: ${look.pods.ready} pods ready in ${((performance.now() - started) / 1000).toFixed(1)} s  ${paint.dim(`KUBECONFIG=${labPaths(flags.name).kubeconfig}`)}`,
     );
   } catch (error) {
-    if (!interruption.signal.aborted) throw error;
+    if (!interruption.aborted) throw error;
     progress?.done();
     // A lab that was up before stays.
     if (raised) await endLab(flags.name).catch(() => {});
@@ -154,7 +163,6 @@ export async function raise(paths: readonly string[], flags: UpFlags): Promise<v
     throw new Answer(130);
   } finally {
     progress?.done();
-    for (const signal of SIGNALS) process.off(signal, interrupt);
   }
 }
 
@@ -203,16 +211,28 @@ async function refuseChanges(command: Command, flags: UpFlags): Promise<void> {
   });
 }
 
-/** Resolves at Ctrl-C or SIGTERM. */
-export function untilInterrupted(): Promise<void> {
+/** Until closed, the first Ctrl-C or SIGTERM does not end the process: it aborts the signal, at whatever moment it comes. */
+export function listenForInterruption(): { readonly signal: AbortSignal; close(): void } {
+  const controller = new AbortController();
+  const interrupt = () => controller.abort();
+  for (const signal of SIGNALS) process.once(signal, interrupt);
+  return {
+    signal: controller.signal,
+    close() {
+      for (const signal of SIGNALS) process.off(signal, interrupt);
+    },
+  };
+}
+
+/** Resolves when the signal is aborted; the process lives until then. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
   const keep = setInterval(() => {}, 1 << 30);
   return new Promise((resolve) => {
-    for (const signal of SIGNALS) {
-      process.once(signal, () => {
-        clearInterval(keep);
-        resolve();
-      });
-    }
+    signal.addEventListener("abort", () => {
+      clearInterval(keep);
+      resolve();
+    });
   });
 }
 

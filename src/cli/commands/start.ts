@@ -8,7 +8,7 @@ import { callLab, endLab, labFlags } from "../lab-client.ts";
 import { showMatrix, showProbe, showStatus, showTrace } from "../show.ts";
 import { paint } from "../terminal.ts";
 import { viewTrace } from "../views.ts";
-import { nameFlag, raise, type UpFlags, untilInterrupted } from "./lab-up.ts";
+import { listenForInterruption, nameFlag, raise, type UpFlags, untilAborted } from "./lab-up.ts";
 import { readTable } from "./matrix.ts";
 
 const SHOP = fileURLToPath(new URL("../../../examples/shop", import.meta.url));
@@ -35,15 +35,17 @@ export function command(command: Command): void {
         });
       }
       let met = false;
+      const interruption = listenForInterruption();
       try {
-        await raise([SHOP], up);
+        await raise([SHOP], up, interruption.signal);
         met = await show(up);
         if (!flags.check) {
           process.stdout.write(next(up));
-          await untilInterrupted();
+          await untilAborted(interruption.signal);
         }
       } finally {
         await endLab(up.name).catch(() => {});
+        interruption.close();
       }
       if (!met && flags.check) throw new Answer(1);
     });

@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { Socket } from "node:net";
-import { familyOf } from "../../base/index.ts";
+import { deadline, familyOf } from "../../base/index.ts";
 import { DnsFormatError, decodeMessage, encodeMessage, type Message, queryMessage } from "../../dns/index.ts";
 import type { NetworkNamespace } from "../../kernel/index.ts";
 
@@ -33,12 +33,12 @@ function askUdp(namespace: NetworkNamespace, { server, name, type, waitMs }: Wir
     const socket = createSocket(family === 6 ? "udp6" : "udp4");
     let started = 0;
     const done = (message?: Message) => {
-      clearTimeout(timer);
+      heard();
       const { port } = socket.address();
       socket.close();
       resolve(message ? { message, milliseconds: performance.now() - started, port } : undefined);
     };
-    const timer = setTimeout(() => done(), waitMs);
+    const heard = deadline(waitMs, () => done());
     socket.on("error", () => {});
     socket.on("message", (bytes) => {
       const message = read(bytes, query);
@@ -60,12 +60,12 @@ function askTcp(namespace: NetworkNamespace, { server, name, type, waitMs }: Wir
     const socket = new Socket({ fd: namespace.openSocket({ protocol: "tcp", family: familyOf(server) }), manualStart: true } as never);
     let buffered: Buffer = Buffer.alloc(0);
     const done = (message?: Message) => {
-      clearTimeout(timer);
+      heard();
       const port = socket.localPort ?? 0;
       socket.destroy();
       resolve(message ? { message, milliseconds: performance.now() - started, port } : undefined);
     };
-    const timer = setTimeout(() => done(), waitMs);
+    const heard = deadline(waitMs, () => done());
     socket.on("error", () => done());
     socket.on("end", () => done());
     socket.on("data", (chunk: Buffer) => {

@@ -6,7 +6,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { messageOf } from "../../base/index.ts";
+import { deadline, messageOf } from "../../base/index.ts";
 import type { DnsReport, DnsRequest } from "../../dns/index.ts";
 import type { Container, Pod } from "../../resources/index.ts";
 import type { Component, ComponentPlace } from "../kubelet/component.ts";
@@ -56,9 +56,9 @@ export function createDnsPods(options: DnsPodsOptions): DnsPods {
   function ask(program: Program, op: DnsRequest["op"]): Promise<DnsReport | undefined> {
     const id = nextId++;
     return new Promise((resolve) => {
-      const timer = setTimeout(() => answered(undefined), ANSWER_MS);
+      const heard = deadline(ANSWER_MS, () => answered(undefined));
       const answered = (report: DnsReport | undefined) => {
-        clearTimeout(timer);
+        heard();
         waiting.delete(id);
         resolve(report);
       };

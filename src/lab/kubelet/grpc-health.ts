@@ -1,7 +1,7 @@
 // The gRPC health check (grpc.health.v1.Health/Check), as kubelet asks it: over HTTP/2 without TLS, from the node.
 import { connect } from "node:http2";
 import { Socket } from "node:net";
-import { familyOf, messageOf } from "../../base/index.ts";
+import { deadline, familyOf, messageOf } from "../../base/index.ts";
 import type { NetworkNamespace } from "../../kernel/index.ts";
 
 export interface GrpcHealthOptions {
@@ -24,11 +24,11 @@ export function askGrpcHealth(
   return new Promise((resolve) => {
     let socket: Socket | undefined;
     const finish = (success: boolean, message: string) => {
-      clearTimeout(timer);
+      heard();
       socket?.destroy();
       resolve({ success, message: `gRPC ${address}:${port}: ${message}` });
     };
-    const timer = setTimeout(() => finish(false, "timeout"), timeoutMs);
+    const heard = deadline(timeoutMs, () => finish(false, "timeout"));
     try {
       socket = new Socket({ fd: namespace.openSocket({ protocol: "tcp", family: familyOf(address) }), manualStart: true } as never);
     } catch (error) {

@@ -15,6 +15,8 @@ import { followsObjects, mountsOf, type TokenWish, tokensOf, writeVolume } from 
 
 /** How long clients of a responder's open connections have to hear of its end. */
 const DRAIN_MS = 500;
+/** How often CNI DEL is tried: some ten seconds, in which an agent that was killed is back. */
+const DEL_TRIES = 9;
 
 /** Drives one pod until it is gone. */
 export class PodWorker implements ContainerHost {
@@ -40,6 +42,7 @@ export class PodWorker implements ContainerHost {
   #reason: string | undefined;
   #wired = false;
   #ended: Promise<void> | undefined;
+  #abandoned = false;
   #started: Promise<void> = Promise.resolve();
   #reporting = false;
 
@@ -146,7 +149,19 @@ export class PodWorker implements ContainerHost {
         return;
       } catch (error) {
         for (const run of this.#containers) run.wait("ContainerCreating", messageOf(error));
-        await new Promise((resolve) => setTimeout(resolve, Math.min(5000, 50 * 2 ** tries)));
+        await backOff(tries);
+      }
+    }
+  }
+
+  /** CNI DEL, tried again as ADD is, though not for ever: what is left then, the agent collects in time. */
+  async #unwire(): Promise<void> {
+    for (let tries = 0; !this.#abandoned; tries++) {
+      try {
+        return await this.context.cni.delete(this.call);
+      } catch (error) {
+        if (tries + 1 === DEL_TRIES) return this.context.log(`CNI DEL of ${this.pod.metadata.name}: ${messageOf(error)}`);
+        await backOff(tries);
       }
     }
   }
@@ -158,7 +173,7 @@ export class PodWorker implements ContainerHost {
         return await this.#fetchTokens();
       } catch (error) {
         for (const run of this.#containers) run.wait("ContainerCreating", messageOf(error));
-        await new Promise((resolve) => setTimeout(resolve, Math.min(5000, 50 * 2 ** tries)));
+        await backOff(tries);
       }
     }
   }
@@ -326,6 +341,7 @@ export class PodWorker implements ContainerHost {
 
   /** Lets go of the pod without taking it down: the whole lab ends, and the kernel takes back what the namespaces held. */
   abandon(): void {
+    this.#abandoned = true;
     this.#stop.abort();
     for (const run of this.#all) run.abandon();
     this.#namespace?.close();
@@ -347,13 +363,15 @@ export class PodWorker implements ContainerHost {
     this.#stop.abort();
     await this.#started;
     await this.context.responders.stop(this.pod.metadata.uid ?? "", Math.min(DRAIN_MS, left()));
-    if (this.#wired)
-      await this.context.cni
-        .delete(this.call)
-        .catch((error) => this.context.log(`CNI DEL of ${this.pod.metadata.name}: ${messageOf(error)}`));
+    if (this.#wired) await this.#unwire();
     this.#namespace?.close();
     if (existsSync(this.directory)) rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** Waits before the next try, the longer the more there were. */
+function backOff(tries: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.min(5000, 50 * 2 ** tries)));
 }
 
 function tokenKey({ audience, expirationSeconds }: TokenWish): string {
