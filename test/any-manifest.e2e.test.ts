@@ -37,7 +37,7 @@ async function silentPorts(status: LabStatus): Promise<ProbeResult[]> {
 const portName = ({ to, port, protocol }: ProbeResult) => `${to}:${port}/${protocol}`;
 
 async function applyAndTry(path: string): Promise<{ status: LabStatus; err: string }> {
-  const run = await place.fairlead("lab", "up", path, "--timeout", "30", "-o", "json");
+  const run = await place.fairlead("lab", "up", path, "--timeout", "60", "-o", "json");
   assert.equal(run.status, 0, run.err);
   const status = JSON.parse(run.out) as LabStatus;
   assert.deepEqual(

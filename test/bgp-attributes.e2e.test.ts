@@ -15,7 +15,7 @@ import {
   startSpeaker,
 } from "../src/bgp/index.ts";
 import { type BgpNetwork, makeBgpNetwork, transportIn } from "./bgp-network.ts";
-import { startBgpd, startBird, startExabgp, startGobgpd } from "./bgp-programs.ts";
+import { addToGobgp, startBgpd, startBird, startExabgp, startGobgpd } from "./bgp-programs.ts";
 import { until } from "./patience.ts";
 
 const speakers: Speaker[] = [];
@@ -146,13 +146,9 @@ route-map OUT permit 10
         on,
         `[global.config]\n  as = 65001\n  router-id = "10.0.0.2"\n[[neighbors]]\n  [neighbors.config]\n    neighbor-address = "10.0.0.1"\n    peer-as = 4200000000\n  [neighbors.timers.config]\n    connect-retry = 1\n`,
       );
-      let added = false;
+      const attributes = ["community", "65001:1", "med", "5", "rt", "65001:2", "large-community", "65001:3:4", "aspath", "4200000002"];
       return () => {
-        if (!added && gobgp("global").includes("65001")) {
-          const attributes = ["community", "65001:1", "med", "5", "rt", "65001:2", "large-community", "65001:3:4", "aspath", "4200000002"];
-          gobgp("global", "rib", "add", "-a", "ipv4", THEIRS, "nexthop", "10.0.0.2", ...attributes);
-          added = true;
-        }
+        addToGobgp(gobgp, [THEIRS], attributes);
         return gobgp("global", "rib", OURS);
       };
     },
@@ -226,11 +222,13 @@ describe("attributes with other programs", { concurrency: 4 }, () => {
   network ${THEIRS}
   neighbor 10.0.0.1 activate`,
     );
+    const summary = () => ask("show bgp ipv4 unicast summary");
+    await until(() => summary().includes("10.0.0.1 "), summary);
     const speaker = speak(on);
     await new Promise((resolve) => setTimeout(resolve, 3000));
     // Our OPEN may come before FRR has set the least TTL of a connection that it accepted: we may think the session up, FRR never does.
     assert.deepEqual(speaker.routes({ prefix: THEIRS }), [], "our packets have a TTL of 64");
-    assert.match(ask("show bgp ipv4 unicast summary"), /10\.0\.0\.1 .*(Idle|Connect|Active|OpenSent|OpenConfirm)/);
+    assert.match(summary(), /10\.0\.0\.1 .*(Idle|Connect|Active|OpenSent|OpenConfirm)/);
     speaker.setPeers([{ name: "peer", address: "10.0.0.2", as: 65001, connectRetrySeconds: 1, ttlSecurityHops: 1 }]);
     await until(
       () => speaker.routes({ prefix: THEIRS }).length === 1,

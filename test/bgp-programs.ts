@@ -63,6 +63,15 @@ export function startGobgpd(on: BgpNetwork, config: string): BgpProgram {
   });
 }
 
+/** Adds routes to GoBGP, unless it shows that it has them: before it is up, and on a busy machine, it may not hear. */
+export function addToGobgp(ask: BgpProgram["ask"], prefixes: readonly string[], attributes: readonly string[] = []): void {
+  for (const prefix of prefixes) {
+    const [family, nextHop] = prefix.includes(":") ? ["ipv6", "fd00::2"] : ["ipv4", "10.0.0.2"];
+    if (ask("global", "rib", "-a", family, prefix).includes(` ${nextHop} `)) continue;
+    ask("global", "rib", "add", "-a", family, prefix, "nexthop", nextHop, ...attributes);
+  }
+}
+
 /** ExaBGP, whose neighbours have `api { processes [ sink ]; … }`: the answer to any question is all that it was told since it started. */
 export function startExabgp(on: BgpNetwork, neighbours: string): BgpProgram {
   const log = on.file("exabgp.out", "");

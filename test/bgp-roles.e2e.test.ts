@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { type PeerConfig, type Speaker, type SpeakerOptions, startSpeaker } from "../src/bgp/index.ts";
 import { type BgpNetwork, makeBgpNetwork, transportIn } from "./bgp-network.ts";
-import { type BgpProgram, startBgpd, startExabgp, startGobgpd } from "./bgp-programs.ts";
+import { addToGobgp, type BgpProgram, startBgpd, startExabgp, startGobgpd } from "./bgp-programs.ts";
 import { until } from "./patience.ts";
 
 const speakers: Speaker[] = [];
@@ -87,21 +87,12 @@ ${passive ? "  [neighbors.transport.config]\n    passive-mode = true\n" : ""}${c
 ${addPath ? "    [neighbors.afi-safis.add-paths.config]\n      receive = true\n      send-max = 8\n" : ""}${restart ? "    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n" : ""}`,
   );
   const { process, ask: gobgp, again } = startGobgpd(on, `[global.config]\n  as = ${as}\n  router-id = "10.0.0.2"\n${neighbours.join("")}`);
-  let added = false;
-  const add = () => {
-    if (added || !gobgp("global").includes(String(as))) return;
-    for (const prefix of routes) gobgp("global", "rib", "add", "-a", "ipv4", prefix, "nexthop", "10.0.0.2");
-    added = true;
-  };
   return {
     process,
+    again,
     shown(prefix) {
-      add();
+      addToGobgp(gobgp, routes);
       return gobgp("global", "rib", prefix);
-    },
-    again() {
-      added = false;
-      again();
     },
   };
 }

@@ -50,6 +50,10 @@ kind: Deployment
 metadata: { name: {{ .Release.Name }}, labels: { kube: {{ .Capabilities.KubeVersion.Version | quote }} } }
 spec:
   replicas: {{ .Values.replicas }}
+  {{- if .Values.fails }}
+  # That it fails is told by its status, long before a client has waited enough.
+  progressDeadlineSeconds: 1
+  {{- end }}
   selector: { matchLabels: { app: {{ .Release.Name }} } }
   template:
     metadata: { labels: { app: {{ .Release.Name }} } }

@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { helm, kubectls } from "./clients.ts";
 import { makePlace } from "./fairlead.ts";
 import { writeChart } from "./helm-chart.ts";
+import { until } from "./patience.ts";
 
 const [client] = kubectls();
 const program = helm();
@@ -82,7 +83,7 @@ describe("helm on a lab", { skip }, () => {
       [["other", join(place.directory, "web"), "--set", "securityContext.privilegde=true"], /unknown field "?.*privilegde/],
     ];
     for (const [words, message] of refusals) {
-      const { status, out, err } = await tryHelm("install", ...words, "--rollback-on-failure", "--timeout", "10s");
+      const { status, out, err } = await tryHelm("install", ...words, "--rollback-on-failure", "--timeout", "60s");
       assert.notEqual(status, 0, out);
       assert.match(err, message);
     }
@@ -105,7 +106,7 @@ describe("helm on a lab", { skip }, () => {
 
   for (const flag of ["--rollback-on-failure", "--atomic"])
     test(`an upgrade that never gets ready is undone: ${flag}`, async () => {
-      const failed = await tryHelm("upgrade", "quay", chart, "--set", "fails=true", flag, "--timeout", "2s");
+      const failed = await tryHelm("upgrade", "quay", chart, "--set", "fails=true", flag, "--timeout", "60s");
       assert.notEqual(failed.status, 0, failed.out);
       assert.match(failed.err, /rolled back|rollback/i);
       assert.deepEqual(
@@ -117,7 +118,7 @@ describe("helm on a lab", { skip }, () => {
     });
 
   test("an install that fails leaves nothing with --rollback-on-failure", async () => {
-    const failed = await tryHelm("install", "other", chart, "--set", "fails=true", "--rollback-on-failure", "--timeout", "2s");
+    const failed = await tryHelm("install", "other", chart, "--set", "fails=true", "--rollback-on-failure", "--timeout", "60s");
     assert.notEqual(failed.status, 0, failed.out);
     assert.equal((await run("list", "-q")).trim(), "quay");
     assert.equal(
@@ -129,11 +130,16 @@ describe("helm on a lab", { skip }, () => {
   test("uninstall leaves what helm leaves: the custom kind, and a hook's pod that no policy deletes", async () => {
     assert.match(await run("uninstall", "quay", "--wait", "--timeout", "60s"), /release "quay" uninstalled/);
     assert.equal((await run("list", "-q")).trim(), "");
-    const left = await kubectl("get", "deploy,rs,pods,svc,secrets,configmaps,boats,jobs", "-o", "name");
     const own = ["service/kubernetes", "configmap/kube-root-ca.crt", "pod/quay-announce", "pod/quay-reach", "pod/web-test-connection"];
-    assert.deepEqual(
-      left.split("\n").filter((name) => !own.includes(name)),
-      [],
+    let left: string[] = [];
+    // What the Deployment owned is collected after it.
+    await until(
+      async () => {
+        const names = await kubectl("get", "deploy,rs,pods,svc,secrets,configmaps,boats,jobs", "-o", "name");
+        left = names.split("\n").filter((name) => !own.includes(name));
+        return left.length === 0;
+      },
+      () => `nothing else is left: ${left.join(" ")}`,
     );
     assert.match(await kubectl("get", "crd", "-o", "name"), /boats\.harbour\.example/);
   });

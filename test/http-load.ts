@@ -1,6 +1,7 @@
 // HTTP clients inside a namespace that ask without pause, and keep a book of every request.
 import { Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
 import { Socket } from "node:net";
+import { deadline } from "../src/base/index.ts";
 import type { NetworkNamespace } from "../src/kernel/index.ts";
 
 /** What clients of one target have seen. */
@@ -25,7 +26,8 @@ export interface Target {
   readonly pauseMs?: number;
 }
 
-const PATIENCE_MS = 5000;
+/** A request whose answer has not come by then has failed. */
+const PATIENCE_MS = 10_000;
 
 /** Each request on a connection of its own, one after the other, until the signal. */
 export async function askAnew(target: Target, signal: AbortSignal): Promise<void> {
@@ -52,8 +54,7 @@ function pause({ pauseMs = 0 }: Target): Promise<void> {
 
 function connectionOf({ namespace, address, port }: Target): Socket {
   const socket = new Socket({ fd: namespace.openSocket({ protocol: "tcp", family: 4 }), manualStart: true } as never);
-  // A request's own timeout is that of the connection that Node makes: this one is ours.
-  return socket.setTimeout(PATIENCE_MS).connect({ host: address, port });
+  return socket.connect({ host: address, port });
 }
 
 /** One request. Settles whatever happens; what was not a whole answer is in the book. */
@@ -62,12 +63,12 @@ async function ask(target: Target, agent?: Agent): Promise<void> {
   const begun = performance.now();
   book.requests++;
   let call: ClientRequest | undefined;
+  const endWait = deadline(PATIENCE_MS, () => call?.destroy(new Error(`no answer within ${PATIENCE_MS} ms`)));
   try {
     // Without an agent, Node asks for the connection by itself, and says that it is the last request.
     const how = agent ? { agent } : { createConnection: () => connectionOf(target) };
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-      call = request({ host: address, port, timeout: PATIENCE_MS, ...how }, resolve);
-      call.on("timeout", () => call?.destroy(new Error(`no answer within ${PATIENCE_MS} ms`)));
+      call = request({ host: address, port, ...how }, resolve);
       call.on("error", reject);
       call.end();
     });
@@ -85,5 +86,7 @@ async function ask(target: Target, agent?: Agent): Promise<void> {
     }
     const when = new Date(performance.timeOrigin + begun).toISOString().slice(11, 23);
     book.failures.push(`${when} ${message} after ${Math.round(performance.now() - begun)} ms${agent ? ", kept" : ""}, ${target.address}`);
+  } finally {
+    endWait();
   }
 }

@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { ApiException, CoreV1Api, KubeConfig, makeInformer, type V1ConfigMap } from "@kubernetes/client-node";
 import { ApiProcess } from "./api-server.ts";
+import { eventually } from "./patience.ts";
 
 const MAPS = Math.ceil(Number(process.env.FAIRLEAD_CHANGES ?? 1000) / 3);
 const KILLS = 5;
@@ -18,7 +19,7 @@ const namespace = "default";
 
 /** Until it is done, however often the server goes away; an answer that says it was done before counts. */
 async function insist(write: () => Promise<unknown>, doneBefore: number): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt++) {
+  for (let attempt = 0; attempt < 1200; attempt++) {
     try {
       await write();
       return;
@@ -82,7 +83,7 @@ test(`${MAPS * 3} changes through ${KILLS} killed servers: an informer misses no
     }
   }
   await restart;
-  for (let wait = 0; wait < 200 && told.length < expected.length; wait++) await pause(50);
+  await eventually(() => told.length >= expected.length);
   over = true;
   await informer.stop();
   assert.deepEqual(told.toSorted(), expected.toSorted());

@@ -53,7 +53,8 @@ spec: { selector: { app: web }, ports: [{ name: http, port: 80 }] }
 /** Command and what its output must be like, in order; `!` in front: it fails, and says so. */
 const ROWS: readonly (readonly [group: string, command: string, expected: RegExp])[] = [
   ["apply", "apply -f MANIFEST", /deployment.apps\/web created/],
-  ["wait", "wait pod --all --for condition=Ready --timeout 30s", /condition met/],
+  ["rollout", "rollout status deploy web --timeout 60s", /successfully rolled out/],
+  ["wait", "wait pod --all --for condition=Ready --timeout 60s", /condition met/],
   ["get", "get pods", /pod-test +1\/1 +Running/],
   ["get", "get pod pod-test -o yaml", /kind: Pod\n/],
   ["get", "get deploy,svc -o wide", /deployment.apps\/web +2\/2[\s\S]*service\/web/],
@@ -79,7 +80,7 @@ const ROWS: readonly (readonly [group: string, command: string, expected: RegExp
   ["create", "create -f UNKNOWN --validate=warn", /Warning: unknown field/],
   ["expose", "expose deploy made --port 80", /service\/made exposed/],
   ["run", "run runner --image busybox --restart Never --command -- sh -c 'echo ran'", /pod\/runner created/],
-  ["wait", "wait pod runner --for jsonpath={.status.phase}=Succeeded --timeout 20s", /condition met/],
+  ["wait", "wait pod runner --for jsonpath={.status.phase}=Succeeded --timeout 60s", /condition met/],
   ["logs", "logs runner", /^ran$/m],
   ["logs", "logs pod-test --tail 1 --timestamps", /^\d{4}-\d\d-\d\dT\S+Z begun hello$/m],
   ["exec", "exec pod-test -- cat /opt/settings/page", /<p>hi<\/p>/],
@@ -95,28 +96,28 @@ const ROWS: readonly (readonly [group: string, command: string, expected: RegExp
   ["patch", 'patch deploy web --type json -p [{"op":"test","path":"/spec/replicas","value":2}]', /no change/],
   ["scale", "scale deploy web --replicas 3", /scaled/],
   ["set", "set image deploy/web web=nginx:2", /image updated/],
-  ["rollout", "rollout status deploy web --timeout 30s", /successfully rolled out/],
+  ["rollout", "rollout status deploy web --timeout 60s", /successfully rolled out/],
   ["rollout", "rollout history deploy web", /1 +first[\s\S]*2/],
   ["rollout", "rollout undo deploy web", /rolled back/],
-  ["rollout", "rollout status deploy web --timeout 30s", /successfully rolled out/],
+  ["rollout", "rollout status deploy web --timeout 60s", /successfully rolled out/],
   ["rollout", "get deploy web -o jsonpath={.spec.template.spec.containers[0].image}", /^nginx:1$/],
   ["rollout", "rollout restart deploy web", /restarted/],
   ["rollout", "rollout pause deploy web", /paused/],
   ["rollout", "rollout resume deploy web", /resumed/],
   ["set", "set env deploy/web COLOUR=blue", /env updated/],
-  ["wait", "wait deploy web --for condition=Available --timeout 20s", /condition met/],
+  ["wait", "wait deploy web --for condition=Available --timeout 60s", /condition met/],
   ["edit", "edit configmap map", /configmap\/map edited/],
   [
     "debug",
     "debug pod-test --image busybox --target shell --attach=false -c looker --profile general -- sleep 60",
     /Targeting container "shell"/,
   ],
-  ["debug", "wait pod pod-test --for jsonpath={.status.ephemeralContainerStatuses[0].state.running} --timeout 10s", /condition met/],
+  ["debug", "wait pod pod-test --for jsonpath={.status.ephemeralContainerStatuses[0].state.running} --timeout 60s", /condition met/],
   ["taint", "taint node node-2 keep=out:NoSchedule", /tainted/],
   ["taint", "taint node node-2 keep-", /untainted/],
   ["cordon", "cordon node-2", /cordoned/],
   ["cordon", "get node node-2", /SchedulingDisabled/],
-  ["drain", "drain node-2 --ignore-daemonsets --force --delete-emptydir-data --timeout 40s", /drained/],
+  ["drain", "drain node-2 --ignore-daemonsets --force --delete-emptydir-data --timeout 60s", /drained/],
   ["drain", "uncordon node-2", /uncordoned/],
   ["events", "events --for pod/pod-test", /Started container shell/],
   ["explain", "explain pod.spec.containers.livenessProbe", /FIELD: livenessProbe <Probe>/],
@@ -141,7 +142,7 @@ const ROWS: readonly (readonly [group: string, command: string, expected: RegExp
   ["delete", "delete rs -l app=made", /deleted/],
   ["delete", "delete pod pod-test --wait", /deleted/],
   ["delete", "delete -f MANIFEST --ignore-not-found", /deployment.apps "web" deleted/],
-  ["delete", "delete all --all --timeout 30s", /deleted/],
+  ["delete", "delete all --all --timeout 60s", /deleted/],
 ];
 
 /** Words as a shell splits them, single quotes only. */
@@ -218,7 +219,7 @@ function runsOn({ program }: Client, seen: Seen[]): void {
       "i=0; while true; do i=$((i+1)); echo tick $i; sleep 0.1; done",
     );
     await kubectl("run", "web2", "--image", "nginx", "--port", "80");
-    await kubectl("wait", "pod", "ticker", "web2", "--for", "condition=Ready", "--timeout", "20s");
+    await kubectl("wait", "pod", "ticker", "web2", "--for", "condition=Ready", "--timeout", "60s");
     const streams: readonly (readonly [string[], RegExp])[] = [
       [["logs", "-f", "ticker", "--tail", "1"], /tick \d+\ntick \d+\n/],
       [["attach", "ticker"], /tick \d+\ntick \d+\n/],
@@ -245,7 +246,7 @@ function runsOn({ program }: Client, seen: Seen[]): void {
         });
         const port = async () => Number(/127\.0\.0\.1:(\d+)/.exec(said)?.[1] ?? 0);
         assert.ok(await eventually(async () => (await port()) > 0), said);
-        const answer = await fetch(`http://127.0.0.1:${await port()}${path}`, { signal: AbortSignal.timeout(5000) });
+        const answer = await fetch(`http://127.0.0.1:${await port()}${path}`, { signal: AbortSignal.timeout(20_000) });
         assert.match(await answer.text(), /"pod":"default\/web2"/);
         child.kill("SIGINT");
       }

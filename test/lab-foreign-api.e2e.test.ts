@@ -1,5 +1,6 @@
 // A lab whose nodes work for an API server of another process: as a person sees it, with kubectl and with real packets.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +10,7 @@ import { ApiProcess } from "./api-server.ts";
 import { kubectls } from "./clients.ts";
 import { makePlace, SHOP } from "./fairlead.ts";
 import { type ClusterRanges, KubeControlPlane, lacksControlPlane } from "./kube-control-plane.ts";
-import { eventually } from "./patience.ts";
+import { eventually, until } from "./patience.ts";
 
 interface List {
   readonly items: readonly {
@@ -152,10 +153,18 @@ for (const { server: name, make, skip } of SERVERS)
       assert.ok(await eventually(async () => (await inLab("logs", "talker")).out === "I am\n"), (await inLab("logs", "talker")).err);
       assert.equal((await inLab("exec", "talker", "--", "sh", "-c", "echo $HOSTNAME; exit 3")).out, "talker\n");
       assert.equal((await inLab("exec", "talker", "--", "sh", "-c", "exit 3")).status, 3);
-      const followed = await place.run("sh", ["-c", `timeout 5 ${KUBECTL} logs -f talker`], { KUBECONFIG: path });
-      assert.deepEqual([followed.out, followed.status], ["I am\n", 124], "followed until the client goes");
+      const following = spawn(KUBECTL, ["logs", "-f", "talker"], { env: { ...process.env, KUBECONFIG: path } });
+      let followed = "";
+      following.stdout.on("data", (chunk) => {
+        followed += chunk;
+      });
+      await until(() => followed !== "", "the log is followed");
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+      const { exitCode } = following;
+      following.kill();
+      assert.deepEqual([followed, exitCode], ["I am\n", null], "followed until the client goes");
       const forward = `${KUBECTL} port-forward -n production deploy/api 0:8080 > "$0" & pid=$!
-      for i in $(seq 100); do port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\) .*/\\1/p' "$0"); [ -n "$port" ] && break; sleep 0.1; done
+      for i in $(seq 600); do port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\) .*/\\1/p' "$0"); [ -n "$port" ] && break; sleep 0.1; done
       curl -sS "http://127.0.0.1:$port/"; kill $pid`;
       const forwarded = await place.run("sh", ["-c", forward, file("forward.txt", {})], { KUBECONFIG: path });
       assert.match(forwarded.out, /production\/api-/, forwarded.err);
@@ -174,7 +183,8 @@ for (const { server: name, make, skip } of SERVERS)
     });
 
     test("a policy applied there is enforced here, and let go with it", async () => {
-      const verdict = async () => (await probe("production/api", "svc/production/order-svc", "--timeout", "500")).verdict;
+      const verdict = async (milliseconds = 10_000) =>
+        (await probe("production/api", "svc/production/order-svc", "--timeout", String(milliseconds))).verdict;
       assert.equal(await verdict(), "connected");
       const policy = {
         apiVersion: "networking.k8s.io/v1",
@@ -183,7 +193,7 @@ for (const { server: name, make, skip } of SERVERS)
         spec: { podSelector: { matchLabels: { app: "api" } }, policyTypes: ["Egress"], egress: [] },
       };
       await kubectl("apply", "-f", file("silence.json", policy));
-      assert.ok(await eventually(async () => (await verdict()) === "timeout"), "no policy in force");
+      assert.ok(await eventually(async () => (await verdict(500)) === "timeout"), "no policy in force");
       await kubectl("delete", "networkpolicy", "-n", "production", "silence");
       assert.ok(await eventually(async () => (await verdict()) === "connected"), "still in force");
     });
@@ -313,12 +323,12 @@ for (const { server: name, make, skip } of SERVERS)
     });
 
     test("policies of Calico can be applied there, and are enforced", async () => {
-      const verdict = async () =>
-        (await place.json<ProbeResult>("probe", "production/api", "svc/production/order-svc", "--timeout", "500")).verdict;
+      const verdict = async (milliseconds = 10_000) =>
+        (await place.json<ProbeResult>("probe", "production/api", "svc/production/order-svc", "--timeout", String(milliseconds))).verdict;
       assert.equal(await verdict(), "connected");
       const silence = calico({ name: "silence", namespace: "production" }, { selector: "app == 'api'", types: ["Egress"], egress: [] });
       await kubectl("apply", "-f", file("calico.json", silence));
-      assert.ok(await eventually(async () => (await verdict()) === "timeout"), "no policy in force");
+      assert.ok(await eventually(async () => (await verdict(500)) === "timeout"), "no policy in force");
       await kubectl("delete", "-f", file("calico.json", silence));
       assert.ok(await eventually(async () => (await verdict()) === "connected"), "still in force");
     });

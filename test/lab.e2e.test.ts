@@ -199,7 +199,7 @@ describe("a lab with the shop", () => {
       place.run("kubectl", [`--kubeconfig=${config}`, `--cache-dir=${place.directory}/kubectl`, ...words]);
     const manifest = join(import.meta.dirname, "web.yaml");
     assert.match((await kubectl("apply", "-f", manifest)).out, /deployment.apps\/web created/);
-    const rollout = await kubectl("rollout", "status", "deployment/web", "-n", "web", "--timeout=20s");
+    const rollout = await kubectl("rollout", "status", "deployment/web", "-n", "web", "--timeout=60s");
     assert.match(rollout.out, /successfully rolled out/, rollout.err);
     assert.match((await kubectl("get", "pods", "-n", "web", "-o", "wide")).out, /1\/1 +Running .*10\.244\./);
     assert.match((await kubectl("describe", "service", "web", "-n", "web")).out, /Endpoints: +10\.244\./);
@@ -212,9 +212,18 @@ describe("a lab with the shop", () => {
     await place.ok("lab", "up", "--name", "second", "--nodes", "1");
     assert.match(await place.ok("lab", "list"), /second +up/);
     await place.ok("lab", "down", "--name", "second");
-    assert.equal((await status()).ready, true);
+    assert.ok(await eventually(async () => (await status()).ready));
   });
 });
+
+/** Also where its parent has not asked yet how: on a busy machine, that may take its time. */
+function hasEnded(pid: number): boolean {
+  try {
+    return /.*\) Z /s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return true;
+  }
+}
 
 describe("a lab that ends badly", () => {
   const other = makePlace();
@@ -225,7 +234,7 @@ describe("a lab that ends badly", () => {
     const { pid } = await other.json<LabStatus>("lab", "status");
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(/\s+/).map(Number);
     process.kill(pid, "SIGKILL");
-    assert.ok(await eventually(async () => children.every((child) => !existsSync(`/proc/${child}`))), "its processes ended with it");
+    assert.ok(await eventually(() => children.every(hasEnded)), "its processes ended with it");
     assert.match(await other.ok("lab", "list"), /killed/);
     await other.ok("lab", "up", "--nodes", "1");
     await other.ok("lab", "down");

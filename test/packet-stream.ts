@@ -1,9 +1,11 @@
 // A process inside a namespace that sends datagrams from each of its addresses to each of the other side's, and notes what comes in.
 //
 //   arguments: {"own":["10.244.1.2"],"others":["10.244.2.2"],"port":7000,"burst":8,"gapMs":1}; it ends with its standard input, and prints
-//   {"sent":[[from,to,ns],…],"received":[[from,to,sequence,ns],…]} with places in the lists and nanoseconds of CLOCK_MONOTONIC.
+//   {"sent":[[from,to,ns,ns],…],"received":[[from,to,sequence,ns],…],"overflows":[[ns,ns],…]} with places in the lists and nanoseconds of
+//   CLOCK_MONOTONIC: a packet went out between the two, and between two others something had no room in the buffers of this process.
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 
 interface Settings {
   readonly own: readonly string[];
@@ -15,10 +17,14 @@ interface Settings {
   readonly gapMs: number;
 }
 
+const LOOK_MS = 20;
+/** What is on its way arrives within this time. */
+const ARRIVES_MS = 400;
 const { own, others, port, burst, gapMs } = JSON.parse(process.argv[2] ?? "") as Settings;
 const now = () => Number(process.hrtime.bigint());
-const sent: [number, number, number][] = [];
+const sent: [number, number, number, number][] = [];
 const received: [number, number, number, number][] = [];
+const overflows: [number, number][] = [];
 const sockets: Socket[] = [];
 /** Of a port of their own: what the one side sends is no answer to what the other does. */
 const senders: Socket[] = [];
@@ -36,6 +42,23 @@ for (const [index, address] of own.entries()) {
   });
   senders.push(await open(address, port + 1));
 }
+
+/** How often a datagram found no room in this namespace: when the process that is to read it stands still. */
+function overflown(): number {
+  const [names = [], values = []] = readFileSync("/proc/net/snmp", "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith("Udp:"))
+    .map((line) => line.split(" "));
+  return Number(values[names.indexOf("RcvbufErrors")]);
+}
+let looked = { at: now(), overflown: overflown() };
+const look = () => {
+  const next = { at: now(), overflown: overflown() };
+  if (next.overflown !== looked.overflown) overflows.push([looked.at, next.at]);
+  looked = next;
+};
+const looking = setInterval(look, LOOK_MS);
+
 process.stdout.write("ready\n");
 let ended = false;
 process.stdin.on("end", () => {
@@ -48,13 +71,20 @@ for (let pair = 0; !ended; pair++) {
   const from = pair % own.length;
   const to = Math.floor(pair / own.length) % others.length;
   bytes.writeUInt32BE(sent.length);
-  sent.push([from, to, now()]);
-  const done = new Promise((resolve) => senders[from]?.send(bytes, port, others[to], resolve));
-  await done;
+  const before = now();
+  await new Promise((resolve) => senders[from]?.send(bytes, port, others[to], resolve));
+  sent.push([from, to, before, now()]);
   if (pair % burst === burst - 1) await new Promise((resolve) => setTimeout(resolve, gapMs));
 }
-// What is still on its way.
-await new Promise((resolve) => setTimeout(resolve, 400));
+await new Promise((resolve) => setTimeout(resolve, ARRIVES_MS));
+// What has arrived is read: immediates come after the sockets, timers before them.
+for (let before = -1; before < received.length; ) {
+  before = received.length;
+  await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  await new Promise((resolve) => setImmediate(resolve));
+}
+clearInterval(looking);
+look();
 for (const socket of sockets) socket.close();
-process.stdout.write(`${JSON.stringify({ sent, received })}\n`);
+process.stdout.write(`${JSON.stringify({ sent, received, overflows })}\n`);
 process.stdin.destroy();

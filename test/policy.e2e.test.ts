@@ -53,7 +53,7 @@ describe("policies in a lab", () => {
     return path;
   };
   const web = (...words: string[]) => place.fairlead("exec", "shop/web", "--", ...words);
-  const fetches = async (url: string, seconds = "4") =>
+  const fetches = async (url: string, seconds = "20") =>
     (await web("curl", "-s", "-o", "/dev/null", "--max-time", seconds, url)).status === 0;
   before(() => place.ok("lab", "up", file("world.yaml", WORLD), "--nodes", "2", "--agents", "processes"));
   after(() => place.close());

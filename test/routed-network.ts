@@ -11,6 +11,7 @@ import { createLinuxKernel, type NetworkNamespace } from "../src/kernel/index.ts
 import type { KubeObject, Node } from "../src/resources/index.ts";
 import { callCni } from "./cni-call.ts";
 import { poolObject } from "./ipam-objects.ts";
+import { eventually } from "./patience.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 execFileSync("sh", [join(ROOT, "scripts/build-native.sh")]);
@@ -131,13 +132,7 @@ export async function raiseRouted(options: {
     if (answer.status !== 0) throw new Error(`${command} ${name}: ${answer.text}`);
     return answer.json as { readonly ips?: readonly { readonly address: string }[] } | undefined;
   };
-  const settle = async (holds: () => boolean) => {
-    for (let i = 0; i < 100; i++) {
-      if (nodes.every(({ agent }) => agent.status.ready) && holds()) return true;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    return false;
-  };
+  const settle = (holds: () => boolean) => eventually(() => nodes.every(({ agent }) => agent.status.ready) && holds());
   if (!(await settle(() => true))) throw new Error(`not ready: ${nodes.map(({ agent }) => agent.status.reason).join("; ")}`);
   return {
     store,

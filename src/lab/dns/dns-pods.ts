@@ -39,7 +39,7 @@ export interface DnsPods {
 const MAIN = fileURLToPath(new URL("./dns-main.ts", import.meta.url));
 /** The pod's resolv.conf stands in for the host's: "forward . /etc/resolv.conf" means the pod's. */
 const INSIDE = 'mount --bind "$0" "$(readlink -f /etc/resolv.conf)" && exec "$@"';
-const ANSWER_MS = 1000;
+const ANSWER_MS = 5000;
 
 interface Running {
   readonly pod: Pod;
