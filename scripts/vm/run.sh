@@ -11,7 +11,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-image=${VM_IMAGE:-$root/.build/vm}
+image=$(realpath -m "${VM_IMAGE:-$root/.build/vm}")
 lack() { echo "no second kernel: $1" >&2; exit 69; }
 command -v qemu-system-x86_64 >/dev/null || lack "qemu-system-x86_64 is missing (Debian: apt-get install qemu-system-x86)"
 [ -x /usr/lib/qemu/virtiofsd ] || lack "/usr/lib/qemu/virtiofsd is missing (Debian: apt-get install qemu-system-common)"
